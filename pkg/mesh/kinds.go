@@ -1,0 +1,30 @@
+package mesh
+
+// Kinds is the table of everything that can be stored, in the order in which
+// an export must be applied. A new kind is a line here and a file beside it.
+var Kinds = []*Kind{
+	MeshKind,
+	SecretKind,
+	DataplaneKind,
+	TrafficPermissionKind,
+}
+
+// The kinds by name, for code that speaks of one of them.
+var (
+	MeshKind = &Kind{
+		Name: "Mesh", Path: "meshes", Singular: "mesh", Short: "m",
+		Scope: Global, New: func() Spec { return new(MeshSpec) },
+	}
+	SecretKind = &Kind{
+		Name: "Secret", Path: "secrets", Singular: "secret",
+		Scope: InMesh, Admin: true, New: func() Spec { return new(Secret) },
+	}
+	DataplaneKind = &Kind{
+		Name: "Dataplane", Path: "dataplanes", Singular: "dataplane", Short: "dp",
+		Scope: InMesh, New: func() Spec { return new(Dataplane) },
+	}
+	TrafficPermissionKind = &Kind{
+		Name: "TrafficPermission", Path: "traffic-permissions", Singular: "traffic-permission",
+		Scope: InMesh, New: func() Spec { return new(TrafficPermission) },
+	}
+)

@@ -1,0 +1,47 @@
+package mesh
+
+import "time"
+
+// The modes of an MTLSBackend.
+const (
+	Strict     = "STRICT"
+	Permissive = "PERMISSIVE"
+)
+
+// DefaultCertLifetime is how long a workload's certificate lives where the
+// mesh says nothing. Hosts keep working for half of it without a control plane.
+const DefaultCertLifetime = 7 * 24 * time.Hour
+
+// Backend returns the authority in force, nil where mTLS is off.
+func (s *MeshSpec) Backend() *MTLSBackend {
+	if s.MTLS == nil || s.MTLS.EnabledBackend == "" {
+		return nil
+	}
+	for i := range s.MTLS.Backends {
+		if b := &s.MTLS.Backends[i]; b.Name == s.MTLS.EnabledBackend {
+			return b
+		}
+	}
+	return nil
+}
+
+// Passthrough tells whether proxies let calls to unknown destinations out.
+func (s *MeshSpec) Passthrough() bool {
+	n := s.Networking
+	return n == nil || n.Outbound == nil || n.Outbound.Passthrough == nil || *n.Outbound.Passthrough
+}
+
+// Permissive tells whether inbounds take plain connections beside mTLS.
+func (b *MTLSBackend) Permissive() bool { return b.Mode == Permissive }
+
+// CertLifetime returns how long a workload's certificate lives.
+func (b *MTLSBackend) CertLifetime() time.Duration {
+	if b.DpCert == nil || b.DpCert.Rotation == nil {
+		return DefaultCertLifetime
+	}
+	d, err := ParseExpiration(b.DpCert.Rotation.Expiration)
+	if err != nil || d == 0 {
+		return DefaultCertLifetime // "" or what Validate refuses
+	}
+	return d
+}
