@@ -1,0 +1,166 @@
+// Package proxy says in neutral words what one proxy must do: where it
+// listens, whom it lets in, whom it calls and as whom.
+//
+// It knows neither Envoy nor the store nor any policy: cp/plan writes a Config,
+// envoy/render turns it into Envoy's resources, people read it as YAML.
+package proxy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An ID names one proxy.
+type ID struct {
+	Mesh string `json:"mesh"`
+	Name string `json:"name"`
+}
+
+func (id ID) String() string { return id.Mesh + "." + id.Name }
+
+// Socket marks by which redirection tells the proxy's own connections from
+// everybody else's. Two bits, clear of those that kube-proxy (0xc000), Cilium
+// (0x0f00), Tailscale (0xff0000) and Istio (0x539) use.
+const (
+	MarkMask     uint32 = 0x3000
+	MarkOutbound uint32 = 0x1000 // to other proxies and to the outside
+	MarkInbound  uint32 = 0x2000 // to the workload
+	MarkAgent    uint32 = 0x3000 // the agent: control plane and resolvers
+)
+
+// Protocols that a proxy treats in their own way; everything else is TCP.
+const (
+	TCP   = "tcp"
+	TLS   = "tls"
+	HTTP  = "http"
+	HTTP2 = "http2"
+	GRPC  = "grpc"
+	Kafka = "kafka"
+)
+
+// A Config is the whole plan of one proxy. Lists are sorted, so that equal
+// plans are equal bytes.
+type Config struct {
+	ID          ID           `json:"id"`
+	Identity    *Identity    `json:"identity,omitempty"`    // nil: the mesh has no mTLS
+	Transparent *Transparent `json:"transparent,omitempty"` // nil: listeners bind their ports
+	Inbounds    []Inbound    `json:"inbounds,omitempty"`
+	Outbounds   []Outbound   `json:"outbounds,omitempty"`
+}
+
+// Identity is what the proxy shows to its peers. The key and the certificate
+// are the host's: a plan only names them.
+type Identity struct {
+	TrustDomain string   `json:"trustDomain"` // the mesh's name
+	URIs        []string `json:"uris"`        // spiffe://<mesh>/<service>, kuma://<tag>/<value>
+}
+
+// Transparent says that the host's traffic is redirected to the proxy.
+type Transparent struct {
+	InboundPort  uint16 `json:"inboundPort"`
+	OutboundPort uint16 `json:"outboundPort"`
+	// Passthrough lets connections to unknown destinations out.
+	Passthrough bool `json:"passthrough"`
+}
+
+// An Inbound is one port of the workload.
+type Inbound struct {
+	Name     string            `json:"name"` // the port, unless its author named it
+	Listen   netip.AddrPort    `json:"listen"`
+	Workload netip.AddrPort    `json:"workload"` // where the workload itself listens
+	Service  string            `json:"service"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Protocol string            `json:"protocol"`
+	Access   Access            `json:"access"`
+}
+
+// How an inbound treats what is not mTLS.
+const (
+	Strict     = "strict"     // mTLS only
+	Permissive = "permissive" // mTLS and plain side by side
+	Plain      = "plain"      // the mesh has no mTLS
+)
+
+// Access says who may call an inbound.
+type Access struct {
+	Mode string `json:"mode"` // Strict, Permissive, Plain
+	// Policy is the permission that decides; "" when none selects this inbound.
+	Policy string `json:"policy,omitempty"`
+	// Allow lists who may call; whom no entry matches is denied.
+	Allow []Principal `json:"allow,omitempty"`
+	// Why tells in words what was decided and what would change it.
+	Why string `json:"why,omitempty"`
+}
+
+// A Principal matches the peers whose certificate carries all of its URIs. No
+// URI matches every peer of the mesh.
+type Principal struct {
+	URIs []string `json:"uris,omitempty"`
+}
+
+// An Outbound is one service that the proxy can call, at every address at
+// which the workload knows it.
+type Outbound struct {
+	Service  string           `json:"service"`
+	Listen   []netip.AddrPort `json:"listen"`
+	Protocol string           `json:"protocol"`
+	Cluster  Cluster          `json:"cluster"`
+}
+
+// A Cluster is a set of endpoints that are called alike. Its endpoints travel
+// in a lane of their own, under its name.
+type Cluster struct {
+	Name           string        `json:"name"`
+	ConnectTimeout time.Duration `json:"connectTimeout"`
+	HTTP2          bool          `json:"http2,omitempty"`
+	TLS            *PeerTLS      `json:"tls,omitempty"` // nil: plain
+}
+
+// PeerTLS is how a proxy knows the peer that it calls.
+type PeerTLS struct {
+	PeerURI string `json:"peerURI"` // the SPIFFE id that the peer must show
+	SNI     string `json:"sni"`
+}
+
+// Endpoints are where a cluster's members are. One value serves every proxy
+// of the mesh.
+type Endpoints struct {
+	Cluster string     `json:"cluster"`
+	Members []Endpoint `json:"members"` // sorted by address
+}
+
+// An Endpoint is one member of a cluster.
+type Endpoint struct {
+	Address netip.AddrPort    `json:"address"`
+	Tags    map[string]string `json:"tags,omitempty"` // without kuma.io/service
+	Zone    string            `json:"zone,omitempty"`
+}
+
+// A Name is one name that the agent's DNS answers, for all proxies of a mesh.
+type Name struct {
+	Name      string       `json:"name"` // "api.mesh", no dot at the end
+	Addresses []netip.Addr `json:"addresses"`
+}
+
+// Where the addresses of services come from: one IPv4 and one IPv6 address a
+// service, on port 80. Neither range is routed on the internet.
+var (
+	VIP4 = netip.MustParsePrefix("240.0.0.0/4")
+	VIP6 = netip.MustParsePrefix("fd57:6566:7400::/64")
+)
+
+// VIPPort is the port at which every service of the mesh answers on its VIPs.
+const VIPPort = 80
+
+// Domain ends the names of services: "api" is "api.mesh".
+const Domain = "mesh"
+
+// SDSCluster is the cluster of the bootstrap from which Envoy has its
+// certificates: the agent. A bare Envoy brings a cluster of that name itself.
+const SDSCluster = "weft_sds"
+
+// IdentitySecret is the SDS name of a mesh's workload certificate.
+func IdentitySecret(mesh string) string { return "identity_cert:secret:" + mesh }
+
+// RootsSecret is the SDS name of the authorities that a mesh trusts.
+func RootsSecret(mesh string) string { return "mesh_ca:secret:" + mesh }
