@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// pageSize is the largest page that a control plane gives.
+const pageSize = 1000
+
+// Get fetches one resource, its times included. Fields that this version does
+// not know are left out.
+func (c *Client) Get(ctx context.Context, k *mesh.Kind, meshName, name string) (mesh.Resource, error) {
+	a, err := c.call(ctx, http.MethodGet, itemPath(k, meshName, name), nil)
+	if err != nil {
+		return mesh.Resource{}, err
+	}
+	r, err := received(k, a.body)
+	if err != nil {
+		return mesh.Resource{}, fmt.Errorf("read the answer of %s: %w", c.server, err)
+	}
+	return r, nil
+}
+
+// List fetches all resources of a kind, page by page. meshName "" lists them
+// in every mesh.
+func (c *Client) List(ctx context.Context, k *mesh.Kind, meshName string) ([]mesh.Resource, error) {
+	var rs []mesh.Resource
+	query := url.Values{"size": {strconv.Itoa(pageSize)}}
+	for seen := map[string]bool{}; ; {
+		a, err := c.call(ctx, http.MethodGet, listPath(k, meshName)+"?"+query.Encode(), nil)
+		if err != nil {
+			return nil, err
+		}
+		var p Page
+		if err := json.Unmarshal(a.body, &p); err != nil {
+			return nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+		}
+		for _, item := range p.Items {
+			r, err := received(k, item)
+			if err != nil {
+				return nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+			}
+			rs = append(rs, r)
+		}
+		if p.Next == nil || *p.Next == "" {
+			return rs, nil
+		}
+		// Only the offset is taken from the answer: the token is for our
+		// server alone.
+		next, err := url.Parse(*p.Next)
+		if err != nil {
+			return nil, fmt.Errorf("read the answer of %s: next page: %w", c.server, err)
+		}
+		offset := next.Query().Get("offset")
+		if offset == "" || seen[offset] {
+			return nil, fmt.Errorf("read the answer of %s: its next page %q leads nowhere", c.server, shorten(*p.Next))
+		}
+		seen[offset] = true
+		query.Set("offset", offset)
+	}
+}
+
+// Put creates or replaces r and tells whether it is new, and what the control
+// plane warns of.
+func (c *Client) Put(ctx context.Context, r mesh.Resource) (created bool, warnings []string, err error) {
+	body, err := Encode(r)
+	if err != nil {
+		return false, nil, err
+	}
+	a, err := c.call(ctx, http.MethodPut, itemPath(r.Kind, r.Meta.Mesh, r.Meta.Name), body)
+	if err != nil {
+		return false, nil, err
+	}
+	var res PutResult
+	if err := json.Unmarshal(a.body, &res); err != nil {
+		return false, nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+	}
+	return a.status == http.StatusCreated, res.Warnings, nil
+}
+
+// Delete deletes one resource. An *Error of status 404 says there is none.
+func (c *Client) Delete(ctx context.Context, k *mesh.Kind, meshName, name string) error {
+	_, err := c.call(ctx, http.MethodDelete, itemPath(k, meshName, name), nil)
+	return err
+}
+
+// DataplaneToken asks for a dataplane token. It is a secret.
+func (c *Client) DataplaneToken(ctx context.Context, req DataplaneTokenRequest) (string, error) {
+	if req.Tags == nil {
+		req.Tags = map[string][]string{}
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		return "", err
+	}
+	a, err := c.call(ctx, http.MethodPost, "/tokens/dataplane", body)
+	return strings.TrimSpace(string(a.body)), err
+}
+
+// Stage returns what a stage of the pipeline (resource, plan, render, stream)
+// has for one dataplane, as YAML.
+func (c *Client) Stage(ctx context.Context, meshName, name, stage string) ([]byte, error) {
+	a, err := c.call(ctx, http.MethodGet, itemPath(mesh.DataplaneKind, meshName, name)+"/_stages/"+url.PathEscape(stage), nil)
+	return a.body, err
+}
+
+// Info tells which control plane answers.
+func (c *Client) Info(ctx context.Context) (i Info, err error) {
+	err = c.getJSON(ctx, "/", &i)
+	return i, err
+}
+
+// Hosts tells how agents reach the control plane and know it.
+func (c *Client) Hosts(ctx context.Context) (h Hosts, err error) {
+	err = c.getJSON(ctx, "/_weft/hosts", &h)
+	return h, err
+}
+
+func (c *Client) getJSON(ctx context.Context, path string, into any) error {
+	a, err := c.call(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.server, err)
+	}
+	return nil
+}
+
+func listPath(k *mesh.Kind, meshName string) string {
+	if k.Scope == mesh.Global || meshName == "" {
+		return "/" + k.Path
+	}
+	return "/meshes/" + url.PathEscape(meshName) + "/" + k.Path
+}
+
+func itemPath(k *mesh.Kind, meshName, name string) string {
+	return listPath(k, meshName) + "/" + url.PathEscape(name)
+}
+
+// received reads a resource that a control plane sent, its times included.
+func received(k *mesh.Kind, data []byte) (mesh.Resource, error) {
+	n, _, err := parse(data, 1)
+	if err != nil {
+		return mesh.Resource{}, err
+	}
+	f := filler{lenient: true}
+	r := f.resource(k, n)
+	if err := f.wrong.Err(); err != nil {
+		return mesh.Resource{}, err
+	}
+	var m meta
+	if err := json.Unmarshal(data, &m); err != nil {
+		return mesh.Resource{}, err
+	}
+	if m.CreationTime != nil {
+		r.Meta.Created = m.CreationTime.UTC()
+	}
+	if m.ModificationTime != nil {
+		r.Meta.Modified = m.ModificationTime.UTC()
+	}
+	return r, nil
+}

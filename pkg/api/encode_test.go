@@ -1,0 +1,159 @@
+package api_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+func TestEncode(t *testing.T) {
+	no := false
+	at := time.Date(2026, 11, 23, 12, 2, 16, 575953514, time.FixedZone("", 3600))
+	for _, c := range []struct {
+		name       string
+		r          mesh.Resource
+		json, yaml string
+	}{
+		{
+			"a dataplane, with everything that the server adds",
+			mesh.Resource{
+				Kind: mesh.DataplaneKind,
+				Meta: mesh.Meta{Mesh: "default", Name: "web-1", Created: at, Modified: at.Add(time.Second), Labels: map[string]string{"kuma.io/zone": "east", "a": "<b>"}, Version: 7},
+				Spec: &mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, Tags: mesh.Tags{"version": "1", "kuma.io/service": "web"}}}}},
+			},
+			`{"type":"Dataplane","mesh":"default","name":"web-1","creationTime":"2026-11-23T11:02:16.575953514Z","modificationTime":"2026-11-23T11:02:17.575953514Z",` +
+				`"labels":{"a":"<b>","kuma.io/zone":"east"},"kri":"kri_dp_default_east__web-1_",` +
+				`"networking":{"address":"192.0.2.1","inbound":[{"port":80,"tags":{"kuma.io/service":"web","version":"1"}}]}}`,
+			`type: Dataplane
+mesh: default
+name: web-1
+creationTime: "2026-11-23T11:02:16.575953514Z"
+modificationTime: "2026-11-23T11:02:17.575953514Z"
+labels:
+  a: <b>
+  kuma.io/zone: east
+kri: kri_dp_default_east__web-1_
+networking:
+  address: 192.0.2.1
+  inbound:
+  - port: 80
+    tags:
+      kuma.io/service: web
+      version: "1"
+`,
+		},
+		{
+			"an empty spec",
+			mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "second"}, Spec: &mesh.MeshSpec{}},
+			`{"type":"Mesh","name":"second","kri":"kri_m____second_"}`,
+			"type: Mesh\nname: second\nkri: kri_m____second_\n",
+		},
+		{
+			"false is said where it is not the default, raw parts keep every digit",
+			mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "m"}, Spec: &mesh.MeshSpec{
+				Networking: &mesh.Networking{Outbound: &mesh.NetworkingOutbound{Passthrough: &no}},
+				Tracing:    []byte(`{"backends":[{"sampling":1.50,"id":18446744073709551615,"n":null,"e":[]}]}`),
+			}},
+			`{"type":"Mesh","name":"m","kri":"kri_m____m_","networking":{"outbound":{"passthrough":false}},"tracing":{"backends":[{"sampling":1.50,"id":18446744073709551615,"n":null,"e":[]}]}}`,
+			"type: Mesh\nname: m\nkri: kri_m____m_\nnetworking:\n  outbound:\n    passthrough: false\ntracing:\n  backends:\n  - sampling: 1.5\n    id: 18446744073709551615\n    \"n\": null\n    e: []\n",
+		},
+		{
+			"a secret",
+			mesh.Resource{Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: "m", Name: "s"}, Spec: &mesh.Secret{Data: []byte{0, 255}}},
+			`{"type":"Secret","mesh":"m","name":"s","data":"AP8="}`,
+			"type: Secret\nmesh: m\nname: s\ndata: AP8=\n",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			j, err := api.Encode(c.r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.json, string(j)); diff != "" {
+				t.Error(diff)
+			}
+			y, err := api.EncodeYAML(c.r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.yaml, string(y)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What Encode writes is read as what it was, the server's own fields aside.
+func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
+	port := uint32(8080)
+	for _, spec := range []mesh.Spec{
+		&mesh.MeshSpec{
+			MTLS: &mesh.MTLS{EnabledBackend: "ca-1", SkipValidation: true, Backends: []mesh.MTLSBackend{{
+				Name: "ca-1", Type: "builtin", Mode: mesh.Permissive,
+				DpCert:    &mesh.DpCert{Rotation: &mesh.CertRotation{Expiration: "1d"}, RequestTimeout: "5s"},
+				RootChain: &mesh.RootChain{RequestTimeout: "10s"},
+				Conf:      &mesh.BuiltinConf{CACert: &mesh.BuiltinCACert{RSAbits: 2048, Expiration: "10y"}},
+			}}},
+			Routing:                     &mesh.Routing{LocalityAwareLoadBalancing: true},
+			Constraints:                 &mesh.Constraints{DataplaneProxy: &mesh.DataplaneConstraints{Requirements: []mesh.TagRule{{Tags: mesh.Tags{"env": "*"}}}}},
+			SkipCreatingInitialPolicies: []string{"*"},
+			MeshServices:                &mesh.MeshServices{Mode: "Exclusive"},
+			Logging:                     []byte(`{"a":[1,"x",true]}`),
+		},
+		&mesh.Dataplane{
+			Networking: mesh.DataplaneNetworking{
+				Address: "192.0.2.1", AdvertisedAddress: "a.example",
+				Inbound: []mesh.Inbound{{
+					Name: "n", Port: port, Address: "192.0.2.1", ServicePort: 1, ServiceAddress: "::1", Protocol: "http", State: "Ready",
+					Tags: mesh.Tags{"kuma.io/service": "web"}, Health: &mesh.InboundHealth{},
+					ServiceProbe: &mesh.ServiceProbe{Interval: "1s", Timeout: "2s", UnhealthyThreshold: 1, HealthyThreshold: 2, TCP: &mesh.TCPProbe{}},
+				}},
+				Outbound:            []mesh.Outbound{{Port: 1, Address: "127.0.0.1", Tags: mesh.Tags{"kuma.io/service": "a"}}, {Port: 2, BackendRef: []byte(`{"kind":"MeshService"}`)}},
+				TransparentProxying: &mesh.TransparentProxying{RedirectPortInbound: 15006, RedirectPortOutbound: 15001, DirectAccessServices: []string{"*"}, ReachableServices: []string{"a"}, IPFamilyMode: "IPv4", ReachableBackends: []byte(`{}`)},
+				Admin:               &mesh.DataplaneAdmin{Port: 9901},
+				Listeners:           []mesh.Listener{{Type: "ZoneEgress", Address: "192.0.2.1", Port: 2, Name: "e", State: "Ready"}},
+			},
+			Metrics: []byte(`{"type":"prometheus"}`),
+			Probes:  &mesh.Probes{Port: 9000, Endpoints: []mesh.ProbeEndpoint{{InboundPort: port, InboundPath: "/a", Path: "/b"}}},
+		},
+		&mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Gateway: &mesh.Gateway{Type: mesh.Builtin, Tags: mesh.Tags{"kuma.io/service": "edge"}}}},
+		&mesh.TrafficPermission{Sources: []mesh.Selector{{Match: mesh.Tags{"a": "*"}}}, Destinations: []mesh.Selector{{Match: mesh.Tags{"b": "yes"}}, {}}},
+		&mesh.Secret{Data: []byte("\x00\xff secret")},
+		&mesh.Secret{},
+	} {
+		r := mesh.Resource{Kind: kindOf(t, spec), Meta: mesh.Meta{Name: "n", Labels: map[string]string{"a": "b"}}, Spec: spec}
+		if r.Kind.Scope == mesh.InMesh {
+			r.Meta.Mesh = "default"
+		}
+		for _, encode := range []func(mesh.Resource) ([]byte, error){api.Encode, api.EncodeYAML} {
+			doc, err := encode(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := api.Decode(doc)
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, doc)
+			}
+			if diff := cmp.Diff(r, got, sameKind); diff != "" {
+				t.Errorf("%s\n%s", doc, diff)
+			}
+		}
+		sameAgain(t, r)
+	}
+}
+
+func kindOf(t *testing.T, s mesh.Spec) *mesh.Kind {
+	t.Helper()
+	for _, k := range mesh.Kinds {
+		if reflect.TypeOf(k.New()) == reflect.TypeOf(s) {
+			return k
+		}
+	}
+	t.Fatalf("no kind has a spec of type %T", s)
+	return nil
+}
