@@ -1,0 +1,134 @@
+// Package keyfile keeps secrets in files that only their owner can read.
+//
+// Files are written aside and put in place in one step, so that a crash leaves
+// the old content or the new and never a part. What others could have read,
+// changed or pointed elsewhere is refused on reading.
+package keyfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ErrExposed is what the errors about a file or folder that is not its owner's
+// alone wrap.
+var ErrExposed = errors.New("not its owner's alone")
+
+// maxSize bounds what is read: keys and certificates are a few kB.
+const maxSize = 1 << 20
+
+// Read returns a secret's content. It fails with fs.ErrNotExist, and with
+// ErrExposed for a symlink, for anything but a regular file, for a file of
+// another user and for one that others can read or write.
+func Read(path string) ([]byte, error) { return read(path, 0o077) }
+
+// ReadPublic is Read for what need not be secret, such as a certificate: others
+// may read it, but not write it.
+func ReadPublic(path string) ([]byte, error) { return read(path, 0o022) }
+
+func read(path string, forbidden fs.FileMode) ([]byte, error) {
+	f, err := openNoFollow(path)
+	if err != nil {
+		if isLink(path) {
+			return nil, fmt.Errorf("read %s: it is a symbolic link: put the file itself there: %w", path, ErrExposed)
+		}
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := check(path, info, forbidden, "chmod 600 "+path); err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: it is no regular file but %s: %w", path, info.Mode().Type(), ErrExposed)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(data) > maxSize {
+		return nil, fmt.Errorf("read %s: it is larger than %d bytes and so is no key or certificate", path, maxSize)
+	}
+	return data, nil
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
+}
+
+func check(path string, info fs.FileInfo, forbidden fs.FileMode, remedy string) error {
+	if loose := info.Mode().Perm() & forbidden; loose != 0 {
+		return fmt.Errorf("%s has mode %04o, which lets others in: run `%s`, and take what was in it for known to others: %w",
+			path, info.Mode().Perm(), remedy, ErrExposed)
+	}
+	if uid, mine := owned(info); !mine {
+		return fmt.Errorf("%s belongs to user %d and not to the user of this process (%d): change its owner or run as its owner: %w",
+			path, uid, os.Geteuid(), ErrExposed)
+	}
+	return nil
+}
+
+// Dir makes the folder with mode 0700 unless it is there, and fails with
+// ErrExposed where others may look into it or it is a symlink.
+func Dir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is a symbolic link: name the folder itself: %w", path, ErrExposed)
+	}
+	return check(path, info, 0o077, "chmod 700 "+path)
+}
+
+// Write replaces path's content in one step and with mode 0600.
+func Write(path string, data []byte) error { return place(path, data, os.Rename) }
+
+// Create is Write for what must never be replaced: it fails with fs.ErrExist
+// when path is there.
+func Create(path string, data []byte) error { return place(path, data, os.Link) }
+
+func place(path string, data []byte, put func(from, to string) error) error {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // a no-op once renamed
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := put(tmp.Name(), path); err != nil {
+		return err
+	}
+	return Sync(dir)
+}
+
+// Rename puts a file of the same folder in another's place, durably.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return Sync(filepath.Dir(to))
+}
+
+// Sync makes a folder's entries durable.
+func Sync(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
