@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// watchBatch is how many changes a watch reads at once.
+const watchBatch = 256
+
+// Watch implements store.Store. It is a cursor over the table revisions; the
+// bell only says when to look again.
+func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Change, error) {
+	fail := func(err error) (<-chan store.Change, error) {
+		return nil, fmt.Errorf("watch from version %d: %w", from, err)
+	}
+	s.starts.Lock()
+	defer s.starts.Unlock()
+	if s.closed() {
+		return fail(errClosed)
+	}
+	if _, _, err := s.since(ctx, from); err != nil {
+		return fail(err)
+	}
+	out := make(chan store.Change)
+	s.watches.Go(func() {
+		defer close(out)
+		s.follow(ctx, from, out)
+	})
+	return out, nil
+}
+
+// follow sends every change after at until ctx ends, the store closes or the
+// feed no longer reaches back far enough.
+func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Change) {
+	for {
+		ring := s.bell.wait() // before looking: what is written from now on rings it
+		changes, upTo, err := s.since(ctx, at)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, store.ErrCompacted):
+			s.log.Warn("watch fell behind the change feed", "at", at)
+			return
+		case err != nil:
+			s.log.Error("watch could not read the change feed", "at", at, "error", err)
+			return
+		}
+		for _, c := range changes {
+			select {
+			case out <- c:
+			case <-ctx.Done():
+				return
+			case <-s.closing:
+				return
+			}
+		}
+		if upTo > at {
+			at = upTo
+			continue
+		}
+		select {
+		case <-ring:
+		case <-ctx.Done():
+			return
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// since returns the first changes after from, and the version up to which
+// they tell everything.
+func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.Change, at mesh.Version, _ error) {
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, from, err
+	}
+	defer func() { _ = t.Rollback() }() // nothing was written
+	var newest, forgotten mesh.Version
+	if err := t.QueryRowContext(ctx, "SELECT revision, forgotten FROM state").Scan(&newest, &forgotten); err != nil {
+		return nil, from, err
+	}
+	if from < forgotten || from > newest {
+		return nil, from, store.ErrCompacted
+	}
+	found, err := rows(t.QueryContext(ctx, "SELECT "+columns+" FROM revisions r WHERE r.revision > ? ORDER BY r.revision LIMIT ?", from, watchBatch))
+	if err != nil {
+		return nil, from, err
+	}
+	at = from
+	for _, w := range found {
+		at = mesh.Version(w.revision)
+		kind, known := s.kinds[w.kind]
+		if !known { // a newer version has left it here
+			continue
+		}
+		c := store.Change{Key: w.key(), Version: at}
+		if w.spec != nil {
+			r, err := w.resource(kind)
+			if err != nil {
+				return nil, from, err
+			}
+			c.Now = &r
+		}
+		changes = append(changes, c)
+	}
+	return changes, at, nil
+}
