@@ -1,0 +1,93 @@
+package snapshot
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A writer stands for the store: it numbers changes.
+type writer struct{ at mesh.Version }
+
+func (w *writer) put(kind *mesh.Kind, meshName, name string, spec mesh.Spec) store.Change {
+	w.at++
+	r := &mesh.Resource{Kind: kind, Meta: mesh.Meta{Mesh: meshName, Name: name, Version: w.at}, Spec: spec}
+	return store.Change{Key: r.Key(), Version: w.at, Now: r}
+}
+
+func (w *writer) delete(kind *mesh.Kind, meshName, name string) store.Change {
+	w.at++
+	return store.Change{Key: mesh.Key{Kind: kind.Name, Mesh: meshName, Name: name}, Version: w.at}
+}
+
+func (w *writer) mesh(name string) store.Change {
+	return w.put(mesh.MeshKind, "", name, &mesh.MeshSpec{})
+}
+
+func (w *writer) dataplane(name, address string, inbounds ...mesh.Inbound) store.Change {
+	return w.put(mesh.DataplaneKind, "default", name, &mesh.Dataplane{
+		Networking: mesh.DataplaneNetworking{Address: address, Inbound: inbounds},
+	})
+}
+
+func (w *writer) permission(name string) store.Change {
+	return w.put(mesh.TrafficPermissionKind, "default", name, &mesh.TrafficPermission{})
+}
+
+// inbound makes one at port 8080, with tags as in "version=v1".
+func inbound(service string, tags ...string) mesh.Inbound {
+	in := mesh.Inbound{Port: 8080, Tags: mesh.Tags{mesh.ServiceTag: service}}
+	for _, t := range tags {
+		k, v, _ := strings.Cut(t, "=")
+		in.Tags[k] = v
+	}
+	return in
+}
+
+func state(t testing.TB, changes ...store.Change) *State {
+	t.Helper()
+	return Next(Empty(), Input{Changes: changes})
+}
+
+func hosts(t testing.TB, pairs ...string) map[string]netip.Addr {
+	t.Helper()
+	m := map[string]netip.Addr{}
+	for _, p := range pairs {
+		name, addr, _ := strings.Cut(p, "=")
+		m[name] = netip.MustParseAddr(addr)
+	}
+	return m
+}
+
+// dump prints all that can be asked of a state.
+func dump(s *State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version %d\nhosts %v\n", s.Version(), s.HostNames())
+	for _, name := range s.Meshes() {
+		m := s.Mesh(name)
+		fmt.Fprintf(&b, "mesh %s %p\n", m.Name(), m.Spec())
+		for _, r := range m.Dataplanes() {
+			fmt.Fprintf(&b, "  dataplane %s @%d %v\n", r.Meta.Name, r.Meta.Version, m.Dataplane(r.Meta.Name) == r)
+		}
+		for _, k := range mesh.Kinds {
+			for _, r := range m.Policies(k).All() {
+				fmt.Fprintf(&b, "  %s %s @%d\n", k.Name, r.Meta.Name, r.Meta.Version)
+			}
+		}
+		for sv := range m.Services().All() {
+			fmt.Fprintf(&b, "  service %s %s %d\n", sv.Name, sv.Protocol, sv.Slot)
+		}
+		for _, service := range Changed(nil, m) {
+			in := m.Instances(service)
+			fmt.Fprintf(&b, "  instances %s %v\n", in.Service(), in.Subsets())
+			for i := range in.All() {
+				fmt.Fprintf(&b, "    %s %s %s %s\n", i.Dataplane, i.Host, i.Address, i.Tags)
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,121 @@
+package snapshot
+
+import (
+	"net/netip"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A View is a Mesh that remembers what was read from it. It answers the
+// questions that a plan may ask, and no others: so it does not know Instances,
+// and endpoints that come and go outdate no plan.
+//
+// One goroutine at a time may use it.
+type View struct {
+	mesh    *Mesh
+	answers []answer
+}
+
+// A question is asked of a mesh; its answer is comparable: a pointer to
+// something that never changes, or a small value.
+type question struct {
+	about topic
+	kind  *mesh.Kind
+	name  string
+}
+
+type topic int
+
+const (
+	aboutSpec topic = iota
+	aboutDataplane
+	aboutPolicies
+	aboutServices
+	aboutService
+	aboutHost
+)
+
+type answer struct {
+	to question
+	is any
+}
+
+// NewView returns a view of m of which nothing was read yet.
+func NewView(m *Mesh) *View { return &View{mesh: m} }
+
+// Name returns the mesh's name, which is always the same.
+func (v *View) Name() string { return v.mesh.name }
+
+// Spec is Mesh.Spec.
+func (v *View) Spec() *mesh.MeshSpec {
+	return v.ask(question{about: aboutSpec}).(*mesh.MeshSpec)
+}
+
+// Dataplane is Mesh.Dataplane.
+func (v *View) Dataplane(name string) *mesh.Resource {
+	return v.ask(question{about: aboutDataplane, name: name}).(*mesh.Resource)
+}
+
+// Policies is Mesh.Policies.
+func (v *View) Policies(kind *mesh.Kind) *PolicySet {
+	return v.ask(question{about: aboutPolicies, kind: kind}).(*PolicySet)
+}
+
+// Services is Mesh.Services. Who needs only some of them asks for each by
+// Service, and is not bothered with the others.
+func (v *View) Services() *ServiceSet {
+	return v.ask(question{about: aboutServices}).(*ServiceSet)
+}
+
+// Service returns one service; its Name is "" where the mesh has no such one.
+func (v *View) Service(name string) Service {
+	return v.ask(question{about: aboutService, name: name}).(Service)
+}
+
+// Host is Mesh.Host.
+func (v *View) Host(address string) netip.Addr {
+	return v.ask(question{about: aboutHost, name: address}).(netip.Addr)
+}
+
+// Fresh tells whether every answer that the view gave is the same in next, a
+// later moment of the mesh; nil means that the mesh is gone. Then the view
+// stands on next, so that it does not keep older moments in memory.
+func (v *View) Fresh(next *Mesh) bool {
+	if next == nil || next.name != v.mesh.name {
+		return false
+	}
+	if next != v.mesh {
+		for _, a := range v.answers {
+			if next.answer(a.to) != a.is {
+				return false
+			}
+		}
+		v.mesh = next
+	}
+	return true
+}
+
+func (v *View) ask(q question) any {
+	a := answer{q, v.mesh.answer(q)}
+	v.answers = append(v.answers, a)
+	return a.is
+}
+
+func (m *Mesh) answer(q question) any {
+	switch q.about {
+	case aboutSpec:
+		return m.spec
+	case aboutDataplane:
+		return m.Dataplane(q.name)
+	case aboutPolicies:
+		return m.Policies(q.kind)
+	case aboutServices:
+		return m.Services()
+	case aboutService:
+		s, _ := m.Services().Get(q.name)
+		return s
+	case aboutHost:
+		return m.Host(q.name)
+	}
+	return nil
+}
