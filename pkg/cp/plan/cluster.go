@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// connectTimeout is how long a connection to an endpoint may take, as long as
+// no policy says otherwise.
+const connectTimeout = 5 * time.Second
+
+// ownMarks are what the names of a proxy's own clusters hold: "localhost:8080",
+// "outbound:passthrough:ipv4", "weft_sds".
+var ownMarks = []string{":", "weft_"}
+
+// callable tells whether a service may have a cluster of its name. Otherwise a
+// service by the name of an own cluster would take its place: one called
+// "weft_sds" would be answered by the agent, out of the host's private keys.
+func callable(service string) bool {
+	return !slices.ContainsFunc(ownMarks, func(m string) bool { return strings.Contains(service, m) })
+}
+
+// Cluster names the cluster of what carries all of tags: the service, and
+// where more tags than the service's are asked for a hash of all of them, so
+// that equal wishes share endpoints.
+func Cluster(tags mesh.Tags) string {
+	if len(tags) == 1 {
+		return tags.Service()
+	}
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		h.Write([]byte(k + tags[k]))
+	}
+	return tags.Service() + "-" + hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+func (p *planner) cluster(name string, tags mesh.Tags, protocol string) proxy.Cluster {
+	c := proxy.Cluster{
+		Name:           name,
+		ConnectTimeout: connectTimeout,
+		// The far end is a proxy too, and takes HTTP/2 whatever its workload
+		// speaks.
+		HTTP2: protocol == proxy.HTTP || protocol == proxy.HTTP2 || protocol == proxy.GRPC,
+	}
+	// In a PERMISSIVE mesh some endpoints may have no certificate yet, and
+	// nothing tells us which: outbounds stay plain, which every one takes.
+	if p.mode() == proxy.Strict {
+		c.TLS = &proxy.PeerTLS{
+			PeerURI: serviceURI(p.view.Name(), tags.Service()),
+			SNI:     sni(p.view.Name(), tags),
+		}
+	}
+	return c
+}
+
+// sni names a service and what is asked of it: `api{mesh=default,version=v1}`.
+func sni(meshName string, tags mesh.Tags) string {
+	asked := maps.Clone(tags)
+	delete(asked, mesh.ServiceTag)
+	asked["mesh"] = meshName
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(asked)) {
+		parts = append(parts, k+"="+asked[k])
+	}
+	return tags.Service() + "{" + strings.Join(parts, ",") + "}"
+}

@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// outbounds plans what the workload can call: with redirection every service
+// at its virtual addresses, and whatever the dataplane lists itself.
+func (p *planner) outbounds() []proxy.Outbound {
+	o := outbounds{planner: p, byCluster: map[string]*proxy.Outbound{}, tags: map[string]mesh.Tags{}, taken: map[netip.AddrPort]bool{}}
+	if t := p.dp.Networking.TransparentProxying; t != nil && t.RedirectPortOutbound != 0 {
+		o.virtual(t)
+	}
+	for i, out := range p.dp.Networking.Outbound {
+		o.listed(fmt.Sprintf("networking.outbound[%d]", i), out)
+	}
+	var list []proxy.Outbound
+	for _, name := range slices.Sorted(maps.Keys(o.byCluster)) {
+		out := *o.byCluster[name]
+		slices.SortFunc(out.Listen, netip.AddrPort.Compare)
+		list = append(list, out)
+	}
+	return list
+}
+
+type outbounds struct {
+	*planner
+	byCluster map[string]*proxy.Outbound
+	tags      map[string]mesh.Tags // by cluster: what was asked for
+	taken     map[netip.AddrPort]bool
+}
+
+// virtual adds the services of the mesh, or those that the workload says it
+// calls.
+func (o *outbounds) virtual(t *mesh.TransparentProxying) {
+	if len(t.ReachableServices) == 0 {
+		for s := range o.view.Services().All() {
+			v4, v6 := vip(s)
+			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, v4, v6)
+		}
+		return
+	}
+	for i, name := range t.ReachableServices {
+		s := o.view.Service(name)
+		if s.Name == "" {
+			o.warn(fmt.Sprintf("networking.transparentProxying.reachableServices[%d]", i), "no dataplane offers service %s", name)
+			continue
+		}
+		v4, v6 := vip(s)
+		if !o.taken[v4] {
+			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, v4, v6)
+		}
+	}
+}
+
+// listed adds one entry of networking.outbound.
+func (o *outbounds) listed(part string, out mesh.Outbound) {
+	service := out.Tags.Service()
+	if service == "" {
+		o.warn(part, "backendRef has no effect yet: name the service by the tag %s", mesh.ServiceTag)
+		return
+	}
+	address := cmp.Or(out.Address, "127.0.0.1")
+	ip, err := netip.ParseAddr(address)
+	if err != nil || out.Port == 0 || out.Port > math.MaxUint16 {
+		o.warn(part, "%s, port %d is no place to listen: the outbound is left out", address, out.Port)
+		return
+	}
+	listen := netip.AddrPortFrom(ip.Unmap(), uint16(out.Port))
+	if o.taken[listen] {
+		o.warn(part, "another outbound listens on %s already: this one is left out; give it another port", listen)
+		return
+	}
+	s := o.view.Service(service)
+	if s.Name == "" {
+		o.warn(part, "no dataplane offers service %s: calls fail until one does", service)
+	}
+	o.add(out.Tags, cmp.Or(s.Protocol, proxy.TCP), listen)
+}
+
+// add lets the workload call what has these tags at the given addresses.
+func (o *outbounds) add(tags mesh.Tags, protocol string, listen ...netip.AddrPort) {
+	if !callable(tags.Service()) {
+		o.warn(fmt.Sprintf("service %s", tags.Service()), "cannot be called: "+
+			"names with %s in them are kept for the proxy's own parts; give the service another one", strings.Join(ownMarks, " or "))
+		return
+	}
+	name := Cluster(tags)
+	out := o.byCluster[name]
+	if other := o.tags[name]; other != nil && !maps.Equal(other, tags) {
+		o.warn(fmt.Sprintf("outbound %s", words(tags)), "is left out: its cluster %s is that of %s already; rename one of the two services or tags", name, words(other))
+		return
+	}
+	o.tags[name] = tags
+	if out == nil {
+		out = &proxy.Outbound{Service: tags.Service(), Protocol: protocol, Cluster: o.cluster(name, tags, protocol)}
+		o.byCluster[name] = out
+	}
+	for _, l := range listen {
+		o.taken[l] = true
+		out.Listen = append(out.Listen, l)
+	}
+}

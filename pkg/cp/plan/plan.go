@@ -1,0 +1,78 @@
+// Package plan works out what one proxy must do from what the mesh says.
+//
+// For makes the plan of one proxy out of what it reads through a View, so that
+// the View can tell later whether the plan is still right. What all proxies of
+// a mesh share is made apart, once for all: Endpoints and Subsets, Names.
+//
+// Everything here is a function of its arguments, and equal arguments give
+// equal bytes.
+package plan
+
+import (
+	"fmt"
+
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// A Warning is something that a plan could not do as it was asked, in words
+// for the person who asked.
+type Warning struct {
+	Part string `json:"part"` // of which resource and where, `networking.inbound[0]`
+	Text string `json:"text"`
+}
+
+// For plans one proxy. The plan is nil where the mesh has no dataplane of that
+// name.
+func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
+	r := v.Dataplane(name)
+	if r == nil {
+		return nil, nil
+	}
+	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane)}
+	c := &proxy.Config{
+		ID:          proxy.ID{Mesh: v.Name(), Name: name},
+		Identity:    p.identity(),
+		Transparent: p.transparent(),
+		Inbounds:    p.inbounds(),
+		Outbounds:   p.outbounds(),
+	}
+	return c, p.warnings
+}
+
+// A planner holds what the parts of one plan read and write.
+type planner struct {
+	view     *snapshot.View
+	spec     *mesh.MeshSpec
+	dp       *mesh.Dataplane
+	warnings []Warning
+}
+
+func (p *planner) warn(part, text string, args ...any) {
+	p.warnings = append(p.warnings, Warning{part, fmt.Sprintf(text, args...)})
+}
+
+// mode returns how the mesh treats what is not mTLS.
+func (p *planner) mode() string {
+	switch b := p.spec.Backend(); {
+	case b == nil:
+		return proxy.Plain
+	case b.Permissive():
+		return proxy.Permissive
+	default:
+		return proxy.Strict
+	}
+}
+
+func (p *planner) transparent() *proxy.Transparent {
+	t := p.dp.Networking.TransparentProxying
+	if t == nil || t.RedirectPortInbound == 0 && t.RedirectPortOutbound == 0 {
+		return nil
+	}
+	return &proxy.Transparent{
+		InboundPort:  uint16(t.RedirectPortInbound),
+		OutboundPort: uint16(t.RedirectPortOutbound),
+		Passthrough:  p.spec.Passthrough(),
+	}
+}
