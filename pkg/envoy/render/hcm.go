@@ -1,0 +1,96 @@
+package render
+
+import (
+	"net/netip"
+	"time"
+
+	rulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Inbound limits; a request may take as long as it likes.
+const (
+	inboundHTTPIdle   = 2 * time.Hour
+	inboundStreamIdle = time.Hour
+)
+
+// inboundHTTP ends HTTP in front of the workload.
+func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string) *listenerv3.Filter {
+	h := r.newHCM(local)
+	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: inboundRoute(listener, in.Service, local)}
+	h.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
+	h.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
+	h.NormalizePath = wrapperspb.Bool(true)
+	h.MergeSlashes = true
+	h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_KEEP_UNCHANGED
+	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(inboundHTTPIdle)}
+	h.StreamIdleTimeout = durationpb.New(inboundStreamIdle)
+	if in.Protocol == proxy.GRPC {
+		stats := r.httpFilter("envoy.filters.http.grpc_stats", &grpcstatsv3.FilterConfig{EmitFilterState: true})
+		h.HttpFilters = append([]*hcmv3.HttpFilter{stats}, h.HttpFilters...)
+	}
+	return r.filter("envoy.filters.network.http_connection_manager", h)
+}
+
+// outboundHTTP takes HTTP from the workload; its routes come apart.
+func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
+	name := outboundRouteName(out)
+	r.route(name, outboundRoute(name, out))
+	h := r.newHCM(out.Cluster.Name)
+	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
+	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it
+	return r.filter("envoy.filters.network.http_connection_manager", h)
+}
+
+// newHCM is what both directions have.
+func (r *renderer) newHCM(stat string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
+		StatPrefix:                 statName(stat),
+		HttpFilters:                []*hcmv3.HttpFilter{r.httpFilter("envoy.filters.http.router", &routerv3.Router{})},
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		InternalAddressConfig:      &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{prefix(nobody)}},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
+			Name:        "envoy.http.early_header_mutation.header_mutation",
+			TypedConfig: r.any(steering()),
+		}},
+		UpgradeConfigs:       []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true}, // WebSockets in HTTP/2
+	}
+}
+
+// nobody is whom Envoy takes for internal: an address that no connection comes
+// from. No range at all would mean all private ones.
+var nobody = netip.MustParsePrefix("255.255.255.255/32")
+
+// steering takes away the headers by which a caller could steer Envoy, before
+// Envoy reads them: policies say what is retried and how long it may take.
+// Envoy itself takes them from strangers only, and believes whoever writes
+// "x-forwarded-for: 127.0.0.1" that he is none.
+func steering() *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Mutations: []*rulesv3.HeaderMutation{{
+		Action: &rulesv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &rulesv3.HeaderMutation_RemoveOnMatch{
+			KeyMatcher: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+			},
+		}},
+	}}}
+}
+
+func (r *renderer) httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:       name,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: r.any(config)},
+	}
+}

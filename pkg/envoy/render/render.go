@@ -1,0 +1,104 @@
+package render
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Resources renders what is a proxy's own: its listeners, clusters and routes.
+//
+// It fails when the plan contradicts itself (an address taken twice, one name
+// for two clusters) or holds what Envoy cannot be told, with all faults at once.
+func Resources(c *proxy.Config) (*Bundle, error) {
+	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string)}
+	for _, in := range c.Inbounds {
+		r.inbound(in)
+	}
+	for _, out := range c.Outbounds {
+		r.outbound(out)
+	}
+	if c.Transparent != nil {
+		r.captures(*c.Transparent)
+	}
+	r.b.Listeners = r.sorted("listener", r.b.Listeners)
+	r.b.Clusters = r.sorted("cluster", r.b.Clusters)
+	r.b.Routes = r.sorted("route", r.b.Routes)
+	v, err := version(r.b)
+	if err := errors.Join(append(r.errs, err)...); err != nil {
+		return nil, fmt.Errorf("render %s: %w", c.ID, err)
+	}
+	r.b.Version = v
+	return r.b, nil
+}
+
+// A renderer collects the bundle of one proxy, and what is wrong with its plan.
+type renderer struct {
+	cfg   *proxy.Config
+	b     *Bundle
+	local map[workload]string // names of the clusters made for workloads
+	errs  []error
+}
+
+func (r *renderer) fail(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf(format, args...))
+}
+
+func (r *renderer) listener(name string, m proto.Message) {
+	r.b.Listeners = append(r.b.Listeners, Resource{Name: name, Message: m})
+}
+
+func (r *renderer) cluster(name string, m proto.Message) {
+	r.b.Clusters = append(r.b.Clusters, Resource{Name: name, Message: m})
+}
+
+func (r *renderer) route(name string, m proto.Message) {
+	r.b.Routes = append(r.b.Routes, Resource{Name: name, Message: m})
+}
+
+// any packs m. What cannot be packed (text that is not UTF-8) is a fault of
+// the plan.
+func (r *renderer) any(m proto.Message) *anypb.Any {
+	a := new(anypb.Any)
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		r.fail("%s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	}
+	return a
+}
+
+// sorted sorts rs by name. Two of one name must be equal, and become one.
+func (r *renderer) sorted(kind string, rs []Resource) []Resource {
+	slices.SortStableFunc(rs, func(a, b Resource) int { return cmp.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(rs, func(a, b Resource) bool {
+		if a.Name != b.Name {
+			return false
+		}
+		if !proto.Equal(a.Message, b.Message) {
+			r.fail("%s %q is planned twice, in different ways: give one of them another address or name", kind, a.Name)
+		}
+		return true
+	})
+}
+
+// listenerName is "inbound:192.0.2.1:80", an IPv6 address in brackets.
+func listenerName(direction string, at netip.AddrPort) string { return direction + ":" + at.String() }
+
+// statName makes a name that does not part in Envoy's statistics, where dots
+// and colons do.
+func statName(name string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+			return c
+		}
+		return '_'
+	}, name)
+}

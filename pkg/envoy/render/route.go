@@ -1,0 +1,55 @@
+package render
+
+import (
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// notForWorkloads are headers that proxies write for each other: the caller's
+// tags, and whether Envoy believes it to be internal.
+var notForWorkloads = []string{"x-kuma-tags", "x-envoy-internal"}
+
+// inboundRoute leads everything to the workload.
+func inboundRoute(listener, service, cluster string) *routev3.RouteConfiguration {
+	name, host := "inbound:"+service, service
+	if service == "" {
+		name, host = listener, listener
+	}
+	return &routev3.RouteConfiguration{
+		Name:                   name,
+		ValidateClusters:       wrapperspb.Bool(false),
+		RequestHeadersToRemove: notForWorkloads,
+		VirtualHosts:           []*routev3.VirtualHost{everything(host, cluster)},
+	}
+}
+
+// outboundRouteName is "outbound:<service>", and for a part of a service what
+// its cluster is called.
+func outboundRouteName(out proxy.Outbound) string { return "outbound:" + out.Cluster.Name }
+
+// outboundRoute leads everything to the service's cluster.
+func outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name:             name,
+		ValidateClusters: wrapperspb.Bool(false),
+		VirtualHosts:     []*routev3.VirtualHost{everything(out.Service, out.Cluster.Name)},
+	}
+}
+
+// everything sends all requests to one cluster, for as long as they take.
+func everything(host, cluster string) *routev3.VirtualHost {
+	return &routev3.VirtualHost{
+		Name:    host,
+		Domains: []string{"*"},
+		Routes: []*routev3.Route{{
+			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+			Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+				ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+				Timeout:          durationpb.New(0),
+			}},
+		}},
+	}
+}

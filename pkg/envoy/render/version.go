@@ -1,0 +1,32 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// version hashes everything that is in b, in its order. Lengths are hashed
+// too, so that no two bundles run into the same bytes.
+func version(b *Bundle) (string, error) {
+	h := sha256.New()
+	part := func(p []byte) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
+		h.Write(p)
+	}
+	for _, list := range [][]Resource{b.Listeners, b.Clusters, b.Routes} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(list))))
+		for _, r := range list {
+			body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Message)
+			if err != nil {
+				return "", fmt.Errorf("marshal %q: %w", r.Name, err)
+			}
+			part([]byte(r.Name))
+			part(body)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
+}
