@@ -1,0 +1,195 @@
+package host
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/weft-mesh/weft/pkg/cp/ca"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/token"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Reader is what of the store is read here.
+type Reader interface {
+	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
+}
+
+// tokens is what an Auth needs of a token.Issuer.
+type tokens interface {
+	Verify(ctx context.Context, raw, mesh string) (token.Claims, error)
+	Revoked(ctx context.Context, mesh, id string) (bool, error)
+}
+
+// Auth says who is calling on the hosts' port.
+type Auth struct {
+	Store  Reader
+	Tokens tokens
+	Now    func() time.Time // nil: time.Now
+	// Open lets proxies that show no credential be whom they say
+	// (--dp-auth none, for load tests). Join, Register and Leave are not
+	// opened by it.
+	Open bool
+	Log  *slog.Logger // nil: slog.Default
+}
+
+func (a *Auth) log() *slog.Logger {
+	if a.Log == nil {
+		return slog.Default()
+	}
+	return a.Log
+}
+
+func (a *Auth) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
+}
+
+// TLSConfig is for the hosts' port: TLS 1.3, and whoever shows a certificate
+// must have it from the control plane's own authority. Whoever shows none is
+// let through to the interceptors. Sessions are not resumed: a resumed one
+// would stand on an old check of the certificate.
+func TLSConfig(own *ca.Own, now func() time.Time) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		GetCertificate:         own.GetCertificate,
+		ClientAuth:             tls.VerifyClientCertIfGiven,
+		ClientCAs:              own.Pool(),
+		SessionTicketsDisabled: true,
+		NextProtos:             []string{"h2"},
+		Time:                   now,
+	}
+}
+
+const rejoin = "join this host again: `weft-agent join` with a new token of `weftctl join-token`"
+
+// Agent returns what the caller's certificate permits. Its end and the
+// revocation of its token are looked at on every call, since a connection can
+// outlive both.
+func (a *Auth) Agent(ctx context.Context) (Grant, error) {
+	cert := peerCertificate(ctx)
+	if cert == nil {
+		return Grant{}, fmt.Errorf("%w: this call needs the agent's certificate: %s", ErrUnauthenticated, rejoin)
+	}
+	if now := a.now(); now.After(cert.NotAfter) {
+		return Grant{}, fmt.Errorf("%w: the agent's certificate expired on %s: %s",
+			ErrUnauthenticated, cert.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
+	}
+	if len(cert.URIs) != 1 {
+		return Grant{}, fmt.Errorf("%w: it must have one name and has %d", ErrGrant, len(cert.URIs))
+	}
+	g, err := ParseGrant(cert.URIs[0].String())
+	if err != nil {
+		return Grant{}, err
+	}
+	if g.Token == "" {
+		return g, nil
+	}
+	revoked, err := a.Tokens.Revoked(ctx, g.ID.Mesh, g.Token)
+	if err != nil {
+		return Grant{}, err
+	}
+	if revoked {
+		return Grant{}, fmt.Errorf("%w: the token that this host joined with was revoked: %s", ErrUnauthenticated, rejoin)
+	}
+	return g, nil
+}
+
+// Proxy checks that the caller may be the proxy that it says it is: by an
+// agent's certificate of just that id, or, without a certificate, by a dataplane
+// token that allows the Dataplane as it is stored. Either way the Dataplane must
+// be there. Call it when a stream opens and again from time to time: it sees
+// revocations. Its errors are gRPC statuses.
+func (a *Auth) Proxy(ctx context.Context, claimed proxy.ID) error {
+	return Status(a.proxy(ctx, claimed))
+}
+
+func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
+	if peerCertificate(ctx) != nil {
+		g, err := a.Agent(ctx)
+		if err != nil {
+			return err
+		}
+		if g.ID != claimed {
+			return fmt.Errorf("%w: this host joined as %s and not as %s", ErrDenied, quote(g.ID), quote(claimed))
+		}
+		dp, err := a.dataplane(ctx, claimed)
+		if err != nil {
+			return err
+		}
+		return denied(g.Allows(dp))
+	}
+	if a.Open {
+		return nil
+	}
+	raw, err := bareToken(ctx)
+	if err != nil {
+		return err
+	}
+	claims, err := a.Tokens.Verify(ctx, raw, claimed.Mesh)
+	if err != nil {
+		return err
+	}
+	if claims.Name != "" && claims.Name != claimed.Name { // before the store tells what is there
+		return fmt.Errorf("%w: the token is for %s only", ErrDenied, quote(proxy.ID{Mesh: claimed.Mesh, Name: claims.Name}))
+	}
+	dp, err := a.dataplane(ctx, claimed)
+	if err != nil {
+		return err
+	}
+	return denied(claims.Allows(dp))
+}
+
+func (a *Auth) dataplane(ctx context.Context, id proxy.ID) (mesh.Resource, error) {
+	dp, err := a.Store.Get(ctx, dataplaneKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return dp, fmt.Errorf("dataplane %s is not registered: start its agent, or put its Dataplane with `weftctl apply`: %w", quote(id), store.ErrNotFound)
+	}
+	return dp, err
+}
+
+func dataplaneKey(id proxy.ID) mesh.Key {
+	return mesh.Key{Kind: mesh.DataplaneKind.Name, Mesh: id.Mesh, Name: id.Name}
+}
+
+// quote makes an id that a stranger sent fit one log line.
+func quote(id proxy.ID) string { return fmt.Sprintf("%.128q", id.String()) }
+
+// peerCertificate is the certificate that the TLS handshake has verified, or nil.
+func peerCertificate(ctx context.Context) *x509.Certificate {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	return info.State.VerifiedChains[0][0]
+}
+
+// bareToken is the caller's dataplane token: the value of "authorization", as
+// it is, once.
+func bareToken(ctx context.Context) (string, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	switch values := md.Get("authorization"); {
+	case len(values) == 0 || values[0] == "":
+		return "", fmt.Errorf("%w: this call needs a dataplane token as metadata authorization, or an agent's certificate", ErrUnauthenticated)
+	case len(values) > 1:
+		return "", fmt.Errorf("%w: there are %d values of metadata authorization, one is allowed", ErrUnauthenticated, len(values))
+	default:
+		return values[0], nil
+	}
+}
