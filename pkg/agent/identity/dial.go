@@ -1,0 +1,100 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+)
+
+// TLSConfig is for connections to the control plane: its authority is the one
+// that was pinned at joining, its name is verified, and this host shows the
+// certificate that is in force at the handshake. ServerName is left to the
+// dialler.
+func (i *Identity) TLSConfig() *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(i.authority)
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		RootCAs:    pool,
+		Time:       i.now,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			return i.agent.tls(), nil
+		},
+	}
+}
+
+// Dial returns a connection to one of the control planes: the first that
+// answers, beginning with another one at each call. It connects when it is first
+// used and, when lost, again; connections that are to show a renewed certificate
+// must be dialled anew. It fails with ErrExpired once the agent's certificate
+// has. The caller closes it.
+func (i *Identity) Dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	leaf, turn := i.agent.leaf, i.turn
+	i.turn++
+	i.mu.Unlock()
+	if i.now().After(leaf.NotAfter) {
+		return nil, fmt.Errorf("%w on %s: %s", ErrExpired, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
+	}
+	if len(i.Addresses) == 0 {
+		return nil, errors.New("dial the control plane: no address of one is configured")
+	}
+	return dial(i.Addresses, turn, i.TLSConfig(), i.Mark, opts...)
+}
+
+// keepalive notices a half-open connection within 20 s.
+var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
+
+func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	state := resolver.State{}
+	for n := range addresses {
+		a := addresses[(first+n)%len(addresses)]
+		host, _, err := net.SplitHostPort(a)
+		if err != nil {
+			return nil, fmt.Errorf("dial the control plane: address %q is not host:port", a)
+		}
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: a, ServerName: host})
+	}
+	r := manual.NewBuilderWithScheme("weft")
+	r.InitialState(state)
+	d := dialer(mark)
+	return grpc.NewClient("weft:///control-plane", append([]grpc.DialOption{
+		grpc.WithResolvers(r),
+		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", addr)
+		}),
+		grpc.WithNoProxy(),
+		grpc.WithKeepaliveParams(keepaliveParams),
+		grpc.WithDisableServiceConfig(),
+	}, opts...)...)
+}
+
+// dialer marks its sockets and those of its DNS queries, which redirection
+// would otherwise send to the agent itself.
+func dialer(mark uint32) *net.Dialer {
+	d := &net.Dialer{Timeout: 5 * time.Second}
+	if mark == 0 {
+		return d
+	}
+	d.Control = func(_, _ string, c syscall.RawConn) error { return markSocket(c, mark) }
+	resolve := &net.Dialer{Timeout: 5 * time.Second, Control: d.Control}
+	d.Resolver = &net.Resolver{PreferGo: true, Dial: resolve.DialContext}
+	return d
+}

@@ -1,0 +1,67 @@
+package identity
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Status is how a host's identity is, for people.
+type Status struct {
+	ID        proxy.ID    `json:"id"`
+	Agent     Certificate `json:"agent"`
+	Workload  Certificate `json:"workload"` // zero: none, as the mesh has no mTLS or the host never registered
+	Authority string      `json:"authority"`
+	// RidesOut is for how long this host can do without a control plane, when
+	// it goes away at the worst moment: from renewal to expiry.
+	RidesOut time.Duration `json:"ridesOut"`
+	// Registered tells that the control plane took the newest Dataplane.
+	Registered bool      `json:"registered"`
+	LastTry    time.Time `json:"lastTry,omitzero"`
+	LastError  string    `json:"lastError,omitempty"` // of the last try; "" when it went well
+}
+
+// Certificate is one certificate, without its key.
+type Certificate struct {
+	URIs    []string  `json:"uris,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	Renewal time.Time `json:"renewal,omitzero"` // when the next one is asked for
+	Expired bool      `json:"expired,omitempty"`
+	// Issuer is the SHA-256 of its authority's SubjectPublicKeyInfo, in hex.
+	Issuer string `json:"issuer,omitempty"`
+}
+
+// Status tells how the identity is.
+func (i *Identity) Status() Status {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.now()
+	s := Status{
+		ID: i.id, Authority: fingerprint(i.authority), Registered: i.asked > 0 && i.taken == i.asked,
+		LastTry: i.lastTry, LastError: i.lastError,
+		Agent: describe(i.agent.leaf, i.authority, now),
+	}
+	s.RidesOut = s.Agent.Expires.Sub(s.Agent.Renewal)
+	if i.workload.leaf != nil {
+		root, _ := parseCert(i.roots)
+		s.Workload = describe(i.workload.leaf, root, now)
+		s.RidesOut = min(s.RidesOut, s.Workload.Expires.Sub(s.Workload.Renewal))
+	}
+	return s
+}
+
+func describe(c, issuer *x509.Certificate, now time.Time) Certificate {
+	d := Certificate{URIs: uris(c), Expires: c.NotAfter, Renewal: renewal(c), Expired: now.After(c.NotAfter)}
+	if issuer != nil {
+		d.Issuer = fingerprint(issuer)
+	}
+	return d
+}
+
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
