@@ -1,0 +1,195 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/envoy/render"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// A record is what a connected proxy was given, and why.
+type record struct {
+	mu     sync.Mutex
+	view   *snapshot.View // what its plan read; nil: not planned yet
+	bundle *render.Bundle // the last good one
+	failed string         // why there is no newer one; "" where it is current
+}
+
+func (p *Publisher) record(id proxy.ID) *record {
+	r, ok := p.proxies.Load(id)
+	if !ok {
+		r, _ = p.proxies.LoadOrStore(id, new(record))
+	}
+	return r.(*record)
+}
+
+// pushing brings every new state to the proxies. States that come while it is
+// at work are taken together.
+func (p *Publisher) pushing(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case since := <-p.dirty:
+			p.round(ctx)
+			p.metrics.seconds.Observe(time.Since(since).Seconds())
+		}
+	}
+}
+
+// round sees to every connected proxy once.
+func (p *Publisher) round(ctx context.Context) {
+	connected := p.stream.Connected()
+	there := make(map[proxy.ID]bool, len(connected))
+	var g errgroup.Group
+	g.SetLimit(cap(p.planning))
+	for _, id := range connected {
+		there[id] = true
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				p.push(id)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // push reports by itself
+	p.proxies.Range(func(id, _ any) bool {
+		if !there[id.(proxy.ID)] {
+			p.proxies.Delete(id)
+		}
+		return true
+	})
+	p.publishNames(p.State())
+}
+
+// push gives a connected proxy what it lacks, and ends its streams where its
+// dataplane is gone.
+func (p *Publisher) push(id proxy.ID) {
+	r := p.record(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := p.State().Mesh(id.Mesh)
+	if r.view != nil && r.view.Fresh(m) {
+		return
+	}
+	before := r.bundle
+	switch err := p.replan(r, m, id); {
+	case errors.Is(err, xds.ErrUnknown):
+		p.log.Info("proxy lost its dataplane", "proxy", id)
+		p.proxies.Delete(id)
+		p.stream.Drop(id, err)
+	case err == nil && (before == nil || before.Version != r.bundle.Version):
+		if err := p.stream.Publish(id, r.bundle); err != nil {
+			p.failed(r, id, err)
+			r.bundle = before
+		}
+	}
+}
+
+// Connect is called by the stream for every proxy that arrives, and returns
+// when its plan is published. A dataplane that was stored a moment ago is
+// waited for. Errors wrap xds.ErrUnknown and xds.ErrBroken.
+func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
+	if _, err := p.find(ctx, id); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%w; put it, or register its host again", err)
+		}
+		return err
+	}
+	select {
+	case p.planning <- struct{}{}:
+		defer func() { <-p.planning }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	r := p.record(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := p.replan(r, p.State().Mesh(id.Mesh), id); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {
+		return err
+	}
+	return p.stream.Publish(id, r.bundle)
+}
+
+// replan makes the plan of a proxy anew. Where that fails the record keeps its
+// last good bundle, and the failure is logged the first time.
+func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
+	if m == nil || m.Dataplane(id.Name) == nil {
+		return unknown(id)
+	}
+	p.metrics.replans.Inc()
+	view := snapshot.NewView(m)
+	b, err := p.bundle(view, id)
+	r.view = view
+	if err != nil {
+		p.failed(r, id, err)
+		return fmt.Errorf("proxy %s %w: %w", id, xds.ErrBroken, err)
+	}
+	r.bundle, r.failed = b, ""
+	return nil
+}
+
+// bundle plans and renders. A panic is a fault of this one proxy's plan.
+func (p *Publisher) bundle(view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	c, _ := p.plan(view, id.Name)
+	if c == nil {
+		return nil, unknown(id)
+	}
+	return p.render(c)
+}
+
+func (p *Publisher) failed(r *record, id proxy.ID, err error) {
+	if r.failed != err.Error() {
+		p.log.Error("proxy was not brought up to date and keeps what it has", "proxy", id, "error", err)
+		p.metrics.failures.Inc()
+	}
+	r.failed = err.Error()
+}
+
+// find returns the mesh of a dataplane that is there. It waits for the state
+// to hold what the store holds already.
+func (p *Publisher) find(ctx context.Context, id proxy.ID) (*snapshot.Mesh, error) {
+	s, err := p.await(ctx, 0)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the store to be read: %w", err)
+	}
+	if m := s.Mesh(id.Mesh); m != nil && m.Dataplane(id.Name) != nil {
+		return m, nil
+	}
+	stored, err := p.store.Get(ctx, mesh.Key{Kind: mesh.DataplaneKind.Name, Mesh: id.Mesh, Name: id.Name})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, unknown(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for dataplane %s: %w", id, err)
+	}
+	if s, err = p.await(ctx, stored.Meta.Version); err != nil {
+		return nil, fmt.Errorf("wait for dataplane %s: %w", id, err)
+	}
+	if m := s.Mesh(id.Mesh); m != nil && m.Dataplane(id.Name) != nil {
+		return m, nil
+	}
+	return nil, unknown(id)
+}
+
+// unknown wraps what streams and what REST look for.
+func unknown(id proxy.ID) error {
+	return fmt.Errorf("Dataplane %q in mesh %q: %w", id.Name, id.Mesh, errors.Join(store.ErrNotFound, xds.ErrUnknown)) //nolint:staticcheck // a kind's name
+}

@@ -1,0 +1,168 @@
+// Package publish is the loop that joins snapshot, plan, render and stream.
+//
+// It follows the store, keeps the newest state, and sees to it that every
+// connected proxy has what that state means for it. Endpoints go ahead in a
+// lane of their own; a proxy is planned anew only when something that its plan
+// read is different.
+package publish
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/cp/plan"
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/envoy/render"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// A Store is what is followed.
+type Store interface {
+	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
+	List(ctx context.Context, q store.Query) (store.Page, error)
+	Watch(ctx context.Context, from mesh.Version) (<-chan store.Change, error)
+}
+
+// A Stream is where everything goes. *xds.Server is one.
+type Stream interface {
+	Connected() []proxy.ID
+	Publish(id proxy.ID, b *render.Bundle) error
+	PublishEndpoints(mesh string, changed []render.Resource, gone []string) error
+	PublishNames(mesh string, t *hostv1.NameTable) error
+	Drop(id proxy.ID, reason error)
+	Status(id proxy.ID) (xds.Status, bool)
+}
+
+// Config is what a Publisher needs. The functions have defaults: the stages
+// themselves, and the host's resolver.
+type Config struct {
+	Store  Store
+	Stream Stream
+	Plan   func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
+	Render func(c *proxy.Config) (*render.Bundle, error)
+	// Resolver finds one address for a host name. It should give the same one
+	// as long as that is right.
+	Resolver func(ctx context.Context, host string) (netip.Addr, error)
+	Log      *slog.Logger
+}
+
+// coalesce is how long changes are gathered after one that went out at once.
+const coalesce = 100 * time.Millisecond
+
+// A Publisher holds the newest state and brings it to the proxies.
+type Publisher struct {
+	store   Store
+	stream  Stream
+	plan    func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
+	render  func(c *proxy.Config) (*render.Bundle, error)
+	resolve func(ctx context.Context, host string) (netip.Addr, error)
+	log     *slog.Logger
+	metrics metrics
+
+	state atomic.Pointer[snapshot.State]
+	mu    sync.Mutex
+	moved chan struct{} // closed when state is replaced
+
+	versions  map[mesh.Key]mesh.Version       // what state was made of; of follow alone
+	clusters  map[service]map[string]bool     // published assignments; of follow alone
+	names     map[string]*snapshot.ServiceSet // by mesh: of which the names were published
+	resolved  map[string]netip.Addr           // the newest of hosts; of follow alone
+	proxies   sync.Map                        // proxy.ID -> *record
+	planning  chan struct{}                   // as many as may plan at once
+	dirty     chan time.Time                  // since when proxies may be stale
+	hostNames chan []string                   // to resolve
+	hosts     chan map[string]netip.Addr      // resolved
+}
+
+// New returns a Publisher that Run puts to work.
+func New(c Config) *Publisher {
+	p := &Publisher{
+		store: c.Store, stream: c.Stream, plan: c.Plan, render: c.Render, resolve: c.Resolver,
+		log: cmp.Or(c.Log, slog.Default()), metrics: newMetrics(),
+		moved:    make(chan struct{}),
+		versions: map[mesh.Key]mesh.Version{}, clusters: map[service]map[string]bool{},
+		names:     map[string]*snapshot.ServiceSet{},
+		planning:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		dirty:     make(chan time.Time, 1),
+		hostNames: make(chan []string, 1),
+		hosts:     make(chan map[string]netip.Addr, 1),
+	}
+	if p.plan == nil {
+		p.plan = plan.For
+	}
+	if p.render == nil {
+		p.render = render.Resources
+	}
+	if p.resolve == nil {
+		p.resolve = lookup
+	}
+	return p
+}
+
+// Run publishes until ctx ends. Trouble with the store is logged and retried:
+// proxies keep what they have meanwhile.
+func (p *Publisher) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.follow(ctx) })
+	g.Go(func() error { return p.pushing(ctx) })
+	g.Go(func() error { return p.resolving(ctx) })
+	return g.Wait()
+}
+
+// State returns the newest state; nil until the store was read.
+func (p *Publisher) State() *snapshot.State { return p.state.Load() }
+
+// Ready tells whether the store was read.
+func (p *Publisher) Ready() bool { return p.State() != nil }
+
+// Metrics are for a prometheus registry.
+func (p *Publisher) Metrics() []prometheus.Collector { return p.metrics.all() }
+
+// swap makes s the newest state and wakes whoever waits for one.
+func (p *Publisher) swap(s *snapshot.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Store(s)
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// await returns a state that holds everything up to version.
+func (p *Publisher) await(ctx context.Context, version mesh.Version) (*snapshot.State, error) {
+	for {
+		p.mu.Lock()
+		s, moved := p.state.Load(), p.moved
+		p.mu.Unlock()
+		if s != nil && s.Version() >= version {
+			return s, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// offer puts v into ch (capacity 1), replacing what nobody has taken yet. One
+// sender only.
+func offer[T any](ch chan T, v T) {
+	select {
+	case <-ch:
+	default:
+	}
+	ch <- v
+}

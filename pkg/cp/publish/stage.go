@@ -1,0 +1,103 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/plan"
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/envoy/render"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// stages are what can be looked at, in the order of the pipeline.
+var stages = []struct {
+	name string
+	show func(p *Publisher, m *snapshot.Mesh, id proxy.ID) ([]byte, error)
+}{
+	{"resource", (*Publisher).showResource},
+	{"plan", (*Publisher).showPlan},
+	{"render", (*Publisher).showRender},
+	{"stream", (*Publisher).showStream},
+}
+
+// Stages lists what Stage can show.
+func Stages() (names []string) {
+	for _, s := range stages {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Stage shows as YAML what one stage makes of a dataplane, connected or not.
+// It fails with mesh.ErrInvalid for a stage that there is not, and with
+// store.ErrNotFound for a dataplane that there is not.
+func (p *Publisher) Stage(ctx context.Context, meshName, name, stage string) ([]byte, error) {
+	for _, s := range stages {
+		if s.name != stage {
+			continue
+		}
+		id := proxy.ID{Mesh: meshName, Name: name}
+		m, err := p.find(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		b, err := s.show(p, m, id)
+		if err != nil {
+			return nil, fmt.Errorf("show stage %s of dataplane %s: %w", stage, id, err)
+		}
+		return b, nil
+	}
+	return nil, mesh.Violations{{Field: "stage", Reason: fmt.Sprintf("%.32q is none; choose one of %s", stage, strings.Join(Stages(), ", "))}}
+}
+
+func (p *Publisher) showResource(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
+	return api.EncodeYAML(*m.Dataplane(id.Name))
+}
+
+func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
+	c, warnings := p.plan(snapshot.NewView(m), id.Name)
+	return yaml.Marshal(struct {
+		*proxy.Config
+		Warnings []plan.Warning `json:"warnings,omitempty"`
+	}{c, slices.Clone(warnings)})
+}
+
+func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
+	b, err := p.bundle(snapshot.NewView(m), id)
+	if err != nil {
+		return nil, err
+	}
+	return render.YAML(b)
+}
+
+func (p *Publisher) showStream(_ *snapshot.Mesh, id proxy.ID) ([]byte, error) {
+	st, ok := p.stream.Status(id)
+	if !ok {
+		return []byte("connected: false\n"), nil
+	}
+	return yaml.Marshal(struct {
+		Connected bool `json:"connected"`
+		xds.Status
+		Problem string `json:"problem,omitempty"`
+	}{true, st, p.problem(id)})
+}
+
+// problem tells why a connected proxy does not have the newest plan.
+func (p *Publisher) problem(id proxy.ID) string {
+	r, ok := p.proxies.Load(id)
+	if !ok {
+		return ""
+	}
+	rec := r.(*record)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.failed
+}

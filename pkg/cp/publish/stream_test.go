@@ -1,0 +1,88 @@
+package publish
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/envoy/render"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// recorder is a Stream that writes down what it is told.
+type recorder struct {
+	mu        sync.Mutex
+	connected []proxy.ID
+	lines     []string
+	refuse    error // of Publish
+}
+
+func (r *recorder) note(format string, args ...any) {
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Connected() []proxy.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.connected)
+}
+
+func (r *recorder) Publish(id proxy.ID, b *render.Bundle) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note("proxy %s %s", id.Name, b.Version)
+	return r.refuse
+}
+
+func (r *recorder) PublishEndpoints(_ string, changed []render.Resource, gone []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range changed {
+		r.note("endpoints %s", c.Name)
+	}
+	for _, name := range gone {
+		r.note("gone %s", name)
+	}
+	return nil
+}
+
+func (r *recorder) PublishNames(_ string, t *hostv1.NameTable) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for _, n := range t.GetNames() {
+		names = append(names, n.GetName())
+	}
+	r.note("names [%s]", strings.Join(names, " "))
+	return nil
+}
+
+func (r *recorder) Drop(id proxy.ID, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.connected = slices.DeleteFunc(r.connected, func(o proxy.ID) bool { return o == id })
+	r.note("drop %s", id.Name)
+}
+
+func (r *recorder) Status(proxy.ID) (xds.Status, bool) { return xds.Status{}, false }
+
+// take returns what was noted since the last call. Several proxies are
+// published side by side, in any order.
+func (r *recorder) take() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := strings.Join(r.lines, "; ")
+	r.lines = nil
+	return s
+}
+
+func (r *recorder) connect(names ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range names {
+		r.connected = append(r.connected, proxy.ID{Mesh: "default", Name: n})
+	}
+}

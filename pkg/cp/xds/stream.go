@@ -1,0 +1,218 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/config"
+	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// ads is what gRPC sees of a Server: two methods.
+type ads struct{ s *Server }
+
+// A stream is one proxy's connection. The library's protocol code runs on a
+// server of its own for each stream, so that the stream ends when ctx does and
+// reads from nothing but its own entry.
+type stream struct {
+	s     *Server
+	id    proxy.ID // what was authenticated
+	delta bool
+	since time.Time
+	ctx   context.Context
+	end   context.CancelCauseFunc // with a gRPC status
+	acks  tracker
+	warm  rewarmer
+	entry *entry
+	open  func() bool // stops the wait for the first request
+}
+
+func (a ads) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
+	return a.s.run(g.Context(), false, func(st *stream) error {
+		first, err := g.Recv()
+		if err != nil {
+			return err
+		}
+		return st.serve(first.GetNode(), func(opt config.XDSOption) error {
+			return sotw.NewServer(st.ctx, st, st, sotw.WithOrderedADS(), opt).
+				StreamHandler(&worldStream{ServerStream: g, st: st, first: first, asked: map[string]bool{}}, resource.AnyType)
+		})
+	})
+}
+
+func (a ads) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	return a.s.run(g.Context(), true, func(st *stream) error {
+		first, err := g.Recv()
+		if err != nil {
+			return err
+		}
+		return st.serve(first.GetNode(), func(opt config.XDSOption) error {
+			return delta.NewServer(st.ctx, st, st, opt).
+				DeltaStreamHandler(&deltaStream{ServerStream: g, st: st, first: first}, resource.AnyType)
+		})
+	})
+}
+
+// run holds one stream until it ends or is ended. The work is done beside it:
+// so a stream whose reader has stopped reading can be ended, and a panic costs
+// that stream only.
+func (s *Server) run(ctx context.Context, isDelta bool, work func(*stream) error) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	st := &stream{s: s, delta: isDelta, since: time.Now().UTC(), ctx: ctx, end: end}
+	waiting := time.AfterFunc(firstRequest, func() {
+		end(status.Errorf(codes.DeadlineExceeded, "no request within %s of opening the stream", firstRequest))
+	})
+	defer waiting.Stop()
+	st.open = waiting.Stop
+
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { done <- err }()
+		defer st.contain(&err)
+		err = work(st)
+	}()
+	select {
+	case err := <-done:
+		if cause := context.Cause(ctx); cause != nil {
+			return statusOf(cause, codes.Canceled)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return statusOf(err, codes.Unavailable)
+	case <-ctx.Done():
+		return statusOf(context.Cause(ctx), codes.Canceled)
+	}
+}
+
+// contain turns a panic into an error of this stream.
+func (st *stream) contain(err *error) {
+	if r := recover(); r != nil {
+		st.s.metrics.panics.Inc()
+		st.s.log.Error("stream panicked", "proxy", st.id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "the control plane failed on this stream; its log has the details")
+		st.end(*err)
+	}
+}
+
+// serve authenticates a stream by its first request and serves it.
+func (st *stream) serve(node *corev3.Node, protocol func(config.XDSOption) error) error {
+	id, err := ParseNode(node.GetId())
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	st.open()
+	if err := st.s.auth.Proxy(st.ctx, id); err != nil {
+		st.s.log.Warn("proxy was refused", "proxy", id, "error", err)
+		return statusOf(err, unauthenticated)
+	}
+	st.id = id
+	if err := st.s.join(st); err != nil {
+		return err
+	}
+	defer st.s.leave(st)
+	if err := st.s.connect(st.ctx, id); err != nil {
+		st.s.log.Warn("proxy could not be served", "proxy", id, "error", err)
+		return statusOf(err, unprepared)
+	}
+	st.s.log.Info("proxy connected", "proxy", id, "delta", st.delta)
+	err = protocol(config.DeactivateLegacyWildcardForTypes([]string{resource.EndpointType, resource.RouteType}))
+	st.s.log.Info("proxy left", "proxy", id, "after", time.Since(st.since).Round(time.Millisecond), "error", firstOf(context.Cause(st.ctx), err))
+	return err
+}
+
+func firstOf(errs ...error) any {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return ""
+}
+
+// ParseNode reads a node id, <mesh>.<name>. The name of a mesh has no dot, the
+// name of a dataplane may: the first dot divides.
+func ParseNode(node string) (proxy.ID, error) {
+	mesh, name, ok := strings.Cut(node, ".")
+	if !ok || mesh == "" || name == "" || len(node) > 512 {
+		return proxy.ID{}, fmt.Errorf("node id %.64q must be <mesh>.<name of the dataplane>, and stand in the first request of the stream", node)
+	}
+	return proxy.ID{Mesh: mesh, Name: name}, nil
+}
+
+// admit judges a request before the protocol sees it. The node may be left out
+// after the first one, but not change.
+func (st *stream) admit(node *corev3.Node, typeURL string) error {
+	if id := node.GetId(); node != nil && id != st.id.String() {
+		return status.Errorf(codes.PermissionDenied, "node id changed from %q to %.64q in the stream; open another one", st.id, id)
+	}
+	if _, ok := words[typeURL]; !ok {
+		return status.Errorf(codes.InvalidArgument, "type URL %.128q is not served here; clusters, endpoints, listeners, routes and the mesh's names are", typeURL)
+	}
+	return nil
+}
+
+// send writes one response, and gives up on a reader that has stopped reading.
+func (st *stream) send(write func() error) error {
+	slow := time.AfterFunc(sendTimeout, func() {
+		st.end(status.Errorf(codes.DeadlineExceeded, "a response was not read within %s", sendTimeout))
+	})
+	defer slow.Stop()
+	return write()
+}
+
+// Both protocols of the library report through these. They need nothing but
+// the responses: requests are seen before the library sees them.
+
+func (st *stream) OnStreamOpen(context.Context, int64, string) error                    { return nil }
+func (st *stream) OnStreamClosed(int64, *corev3.Node)                                   {}
+func (st *stream) OnStreamRequest(int64, *discoveryv3.DiscoveryRequest) error           { return nil }
+func (st *stream) OnDeltaStreamOpen(context.Context, int64, string) error               { return nil }
+func (st *stream) OnDeltaStreamClosed(int64, *corev3.Node)                              {}
+func (st *stream) OnStreamDeltaRequest(int64, *discoveryv3.DeltaDiscoveryRequest) error { return nil }
+func (st *stream) OnStreamResponse(_ context.Context, _ int64, _ *discoveryv3.DiscoveryRequest, r *discoveryv3.DiscoveryResponse) {
+	st.sent(st.warm.sawWorld(r), response{typeURL: r.GetTypeUrl(), nonce: r.GetNonce(), version: r.GetVersionInfo(), names: worldNames(r)})
+}
+
+func (st *stream) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryRequest, r *discoveryv3.DeltaDiscoveryResponse) {
+	st.sent(st.warm.sawDelta(r), response{typeURL: r.GetTypeUrl(), nonce: r.GetNonce(), version: r.GetSystemVersionInfo(), names: deltaNames(r)})
+}
+
+func (st *stream) sent(err error, r response) {
+	if err != nil {
+		st.end(statusOf(err, codes.Internal))
+	}
+	st.acks.sent(r)
+	st.s.metrics.responses.WithLabelValues(words[r.typeURL]).Inc()
+}
+
+// answered notes what a request says of an earlier response.
+func (st *stream) answered(typeURL, nonce string, refused string) {
+	if nonce == "" {
+		return
+	}
+	refusal, news := st.acks.answered(typeURL, nonce, refused)
+	if refusal == nil {
+		return
+	}
+	st.s.metrics.refusals.WithLabelValues(words[typeURL]).Inc()
+	if news {
+		st.s.log.Warn("proxy refused resources and kept what it had", "proxy", st.id,
+			"type", words[typeURL], "resources", refusal.Resources, "reason", refusal.Reason)
+	}
+}

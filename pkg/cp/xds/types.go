@@ -1,0 +1,26 @@
+package xds
+
+import "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+
+// NamesType is the type URL of a mesh's name table, hostv1.NameTable. There is
+// one resource of it, NamesResource. The agent asks for it; Envoy never does.
+const (
+	NamesType     = "type.googleapis.com/weft.host.v1.NameTable"
+	NamesResource = "names"
+)
+
+// words are the types that a stream may ask for, as people read them. Whoever
+// asks for another, a secret above all, ends its stream with InvalidArgument:
+// what is not on the list is denied.
+var words = map[string]string{
+	resource.ClusterType:  "clusters",
+	resource.EndpointType: "endpoints",
+	resource.ListenerType: "listeners",
+	resource.RouteType:    "routes",
+	NamesType:             "names",
+}
+
+// order is how statuses list them.
+var order = []string{
+	resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType, NamesType,
+}
