@@ -61,7 +61,18 @@ type Transparent struct {
 	OutboundPort uint16 `json:"outboundPort"`
 	// Passthrough lets connections to unknown destinations out.
 	Passthrough bool `json:"passthrough"`
+	// Family is the only address family of the host, IPv4 or IPv6; "" is both.
+	Family string `json:"family,omitempty"`
 }
+
+// The families of addresses.
+const (
+	IPv4 = "ipv4"
+	IPv6 = "ipv6"
+)
+
+// Has tells whether the host has addresses of the family.
+func (t Transparent) Has(family string) bool { return t.Family == "" || t.Family == family }
 
 // An Inbound is one port of the workload.
 type Inbound struct {
@@ -110,11 +121,17 @@ type Outbound struct {
 // A Cluster is a set of endpoints that are called alike. Its endpoints travel
 // in a lane of their own, under its name.
 type Cluster struct {
-	Name           string        `json:"name"`
-	ConnectTimeout time.Duration `json:"connectTimeout"`
-	HTTP2          bool          `json:"http2,omitempty"`
-	TLS            *PeerTLS      `json:"tls,omitempty"` // nil: plain
+	Name           string   `json:"name"`
+	ConnectTimeout Duration `json:"connectTimeout"`
+	HTTP2          bool     `json:"http2,omitempty"`
+	TLS            *PeerTLS `json:"tls,omitempty"` // nil: plain
 }
+
+// A Duration prints as people write it, "5s".
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // PeerTLS is how a proxy knows the peer that it calls.
 type PeerTLS struct {

@@ -28,7 +28,8 @@ const EnvPrefix = "WEFT_"
 // fault with its source.
 func Load(flags *pflag.FlagSet, file string, optional bool, getenv func(string) string) error {
 	given := map[string]bool{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	// Not Visit: the flags may have been parsed as part of a larger set.
+	flags.VisitAll(func(f *pflag.Flag) { given[f.Name] = f.Changed })
 	var errs []error
 	if file != "" {
 		errs = append(errs, fromFile(flags, given, file, optional))

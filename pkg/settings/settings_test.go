@@ -39,7 +39,9 @@ func TestLaterSourceWins(t *testing.T) {
 	env := map[string]string{"WEFT_PORT": "3", "WEFT_DRAIN_TIME": "3s"}
 	var c config
 	fs := bind(&c)
-	if err := fs.Parse([]string{"--drain-time=4s"}); err != nil {
+	whole := pflag.NewFlagSet("command", pflag.ContinueOnError) // as a command adds the settings to flags of its own
+	whole.AddFlagSet(fs)
+	if err := whole.Parse([]string{"--drain-time=4s"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Load(fs, file, false, func(k string) string { return env[k] }); err != nil {

@@ -114,7 +114,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		raw, err := key.key.Bytes()
 		must(t, err)
 		for _, form := range []string{
-			strings.Split(string(key.keyPEM), "\n")[1], string(raw), fmt.Sprintf("%x", raw), fmt.Sprint(raw)[1:40],
+			strings.Split(string(key.keyPEM), "\n")[1], string(raw), fmt.Sprintf("%x", raw), fmt.Sprintf("%d", raw)[1:40],
 			base64.StdEncoding.EncodeToString(raw), fmt.Sprint(key.keyPEM)[1:80], key.key.D.String(), //nolint:staticcheck // what a careless %v prints
 		} {
 			if strings.Contains(log, form) {

@@ -23,7 +23,7 @@ func TestRenewalIsAtHalfWithJitter(t *testing.T) {
 		if at < 45*time.Hour || at > 55*time.Hour {
 			t.Fatalf("serial %d: renewed after %s of %s", n, at, life)
 		}
-		if renewal(c) != renewal(c) {
+		if again := renewal(c); !again.Equal(renewal(c)) {
 			t.Error("two readings differ")
 		}
 		seen[at] = true
@@ -188,7 +188,7 @@ func TestRunTellsWhatIsWrong(t *testing.T) {
 	go func() { done <- i.Run(ctx) }()
 	wait(t, logged)
 	cancel()
-	<-done
+	must(t, <-done)
 	if !strings.Contains(w.log.String(), "certificates not renewed") || !strings.Contains(i.Status().LastError, "weft-agent join") {
 		t.Errorf("log %s\nstatus %+v", w.log, i.Status())
 	}

@@ -26,11 +26,6 @@ var (
 	ErrIdentity = errors.New("identity cannot be certified")
 )
 
-// WorkloadLife is how long a workload's certificate lives where the mesh does
-// not say (dpCert.rotation.expiration). Renewed at half, it rides out three and
-// a half days without a control plane.
-const WorkloadLife = 7 * 24 * time.Hour
-
 // Store is what a Builtin needs of the control plane's store.
 type Store interface {
 	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
@@ -76,15 +71,6 @@ func backend(meshName string, spec *mesh.MeshSpec) (mesh.MTLSBackend, error) {
 		return be, nil
 	}
 	return mesh.MTLSBackend{}, fmt.Errorf("mesh %q: mtls.enabledBackend names %q, which is not among its backends", meshName, spec.MTLS.EnabledBackend)
-}
-
-// Lifetime is how long workload certificates of the mesh live.
-func Lifetime(spec *mesh.MeshSpec) (time.Duration, error) {
-	be, err := backend("", spec)
-	if err != nil || be.DpCert == nil || be.DpCert.Rotation == nil || be.DpCert.Rotation.Expiration == "" {
-		return WorkloadLife, nil
-	}
-	return parseSpan(be.DpCert.Rotation.Expiration)
 }
 
 // Sign certifies a workload's public key for the URIs, which must be of the

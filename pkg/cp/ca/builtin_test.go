@@ -29,10 +29,6 @@ func caConf(bits uint32, expiration string) func(*mesh.MTLSBackend) {
 	}
 }
 
-func rotation(text string) func(*mesh.MTLSBackend) {
-	return func(be *mesh.MTLSBackend) { be.DpCert = &mesh.DpCert{Rotation: &mesh.CertRotation{Expiration: text}} }
-}
-
 func builtin(now *time.Time) *Builtin {
 	return &Builtin{Store: memory.New(), Now: func() time.Time { return *now }}
 }
@@ -58,7 +54,7 @@ func TestBuiltinSigns(t *testing.T) {
 	now := start
 	b := builtin(&now)
 	must(t, b.Ensure(t.Context(), "default", spec(nil)))
-	leaf, root, issued := sign(t, b, "default", spec(nil), WorkloadLife)
+	leaf, root, issued := sign(t, b, "default", spec(nil), mesh.DefaultCertLifetime)
 
 	if _, ok := root.PublicKey.(*ecdsa.PublicKey); !ok || root.NotAfter.Sub(start) != ownLife || root.URIs[0].String() != "spiffe://default" {
 		t.Errorf("authority: %T, until %s, %v", root.PublicKey, root.NotAfter, root.URIs)
@@ -79,10 +75,10 @@ func TestBuiltinSigns(t *testing.T) {
 	if leaf.KeyUsage != x509.KeyUsageDigitalSignature|x509.KeyUsageKeyAgreement {
 		t.Errorf("key usage %b", leaf.KeyUsage)
 	}
-	if leaf.NotBefore != start.Add(-5*time.Minute) || leaf.NotAfter != start.Add(WorkloadLife) || issued.Expires != leaf.NotAfter {
+	if leaf.NotBefore != start.Add(-5*time.Minute) || leaf.NotAfter != start.Add(mesh.DefaultCertLifetime) || issued.Expires != leaf.NotAfter {
 		t.Errorf("from %s to %s", leaf.NotBefore, leaf.NotAfter)
 	}
-	again, _, _ := sign(t, b, "default", spec(nil), WorkloadLife)
+	again, _, _ := sign(t, b, "default", spec(nil), mesh.DefaultCertLifetime)
 	if again.SerialNumber.Cmp(leaf.SerialNumber) == 0 || leaf.SerialNumber.BitLen() < 64 || leaf.SerialNumber.BitLen() > 128 {
 		t.Errorf("serials %x and %x", leaf.SerialNumber, again.SerialNumber)
 	}
@@ -103,7 +99,7 @@ func TestLeafNeverOutlivesItsAuthority(t *testing.T) {
 	b := builtin(&now)
 	s := spec(caConf(0, "2d"))
 	must(t, b.Ensure(t.Context(), "default", s))
-	leaf, root, issued := sign(t, b, "default", s, WorkloadLife)
+	leaf, root, issued := sign(t, b, "default", s, mesh.DefaultCertLifetime)
 	if !leaf.NotAfter.Equal(root.NotAfter) || !issued.Expires.Equal(root.NotAfter) || !root.NotAfter.Equal(start.Add(48*time.Hour)) {
 		t.Errorf("leaf until %s, authority until %s", leaf.NotAfter, root.NotAfter)
 	}
@@ -219,23 +215,5 @@ func TestSignRefuses(t *testing.T) {
 	provided := spec(func(be *mesh.MTLSBackend) { be.Type = "provided" })
 	if _, err := b.Sign(t.Context(), "default", provided, []string{"spiffe://default/web"}, p256(t).Public(), time.Hour); err == nil || errors.Is(err, ErrOff) {
 		t.Errorf("backend of another type: %v", err)
-	}
-}
-
-func TestLifetime(t *testing.T) {
-	tests := []struct {
-		spec *mesh.MeshSpec
-		want time.Duration // 0: an error
-	}{
-		{spec(nil), 168 * time.Hour}, {new(mesh.MeshSpec), 168 * time.Hour},
-		{spec(rotation("24h")), 24 * time.Hour}, {spec(rotation("1y")), 365 * 24 * time.Hour}, {spec(rotation("2w")), 14 * 24 * time.Hour},
-		{spec(rotation("3d")), 72 * time.Hour}, {spec(rotation("90m")), 90 * time.Minute}, {spec(rotation("60s")), time.Minute}, {spec(rotation("500ms")), 500 * time.Millisecond},
-		{spec(rotation("0h")), 0}, {spec(rotation("1h30m")), 0}, {spec(rotation("-1h")), 0}, {spec(rotation("101y")), 0}, {spec(rotation("99999999999y")), 0},
-	}
-	for _, tt := range tests {
-		got, err := Lifetime(tt.spec)
-		if got != tt.want || (err == nil) != (tt.want != 0) {
-			t.Errorf("%+v: %s, %v; want %s", tt.spec.MTLS, got, err, tt.want)
-		}
 	}
 }

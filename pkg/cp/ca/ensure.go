@@ -13,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -118,7 +116,7 @@ func caShape(be mesh.MTLSBackend) (rsaBits int, life time.Duration, err error) {
 		return 0, 0, fmt.Errorf("mtls backend %q: conf.caCert.RSAbits is %d, must be 2048 to 4096", be.Name, bits)
 	}
 	if e := be.Conf.CACert.Expiration; e != "" {
-		if life, err = parseSpan(e); err != nil {
+		if life, err = mesh.ParseExpiration(e); err != nil {
 			return 0, 0, fmt.Errorf("mtls backend %q: conf.caCert.expiration: %w", be.Name, err)
 		}
 	}
@@ -161,28 +159,4 @@ func newCACert(meshName string, key crypto.Signer, now time.Time, life time.Dura
 		return nil, err
 	}
 	return certPEM(der), nil
-}
-
-var span = regexp.MustCompile(`^(\d{1,6})(y|w|d|h|m|s|ms)$`)
-
-// parseSpan reads the reference's form of a lifetime: a number and one unit,
-// where a year has 365 days.
-func parseSpan(text string) (time.Duration, error) {
-	m := span.FindStringSubmatch(text)
-	if m == nil {
-		return 0, fmt.Errorf("%q must be a number and one of y, w, d, h, m, s, ms, such as 24h", text)
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		return 0, err
-	}
-	const day = 24 * time.Hour
-	unit := map[string]time.Duration{
-		"y": 365 * day, "w": 7 * day, "d": day, "h": time.Hour, "m": time.Minute, "s": time.Second, "ms": time.Millisecond,
-	}[m[2]]
-	const most = 100 * 365 * day
-	if n == 0 || time.Duration(n) > most/unit {
-		return 0, fmt.Errorf("%q must be more than 0 and at most 100y", text)
-	}
-	return time.Duration(n) * unit, nil
 }

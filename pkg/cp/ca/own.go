@@ -133,13 +133,13 @@ func (o *Own) makeKey(path string) ([]byte, error) {
 
 func (o *Own) makeCert(path string) ([]byte, error) {
 	now := o.opts.Now()
-	print, err := fingerprint(o.key.Public())
+	spki, err := fingerprint(o.key.Public())
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
-		Subject:               pkix.Name{CommonName: "weft control plane " + print[:8]},
+		Subject:               pkix.Name{CommonName: "weft control plane " + spki[:8]},
 		NotBefore:             notBefore(now, ownLife),
 		NotAfter:              now.Add(ownLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

@@ -8,7 +8,6 @@
 package host
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -115,41 +114,11 @@ func (g Grant) Allows(dp mesh.Resource) (v mesh.Violations) {
 	return append(v, token.AllowsTags(g.Tags, g.Workload, dp)...)
 }
 
-// Identities are the URIs of a Dataplane's workload certificate, in a fixed order:
-// spiffe://<mesh>/<service> for each service, kuma://<tag>/<value> for each
-// value of each tag, on its inbounds and its gateway.
-func Identities(dp mesh.Resource) []string {
+// identities are the URIs of a Dataplane's workload certificate.
+func identities(dp mesh.Resource) []string {
 	spec, ok := dp.Spec.(*mesh.Dataplane)
 	if !ok {
 		return nil
 	}
-	var uris []string
-	add := func(tags mesh.Tags) {
-		for tag, value := range tags {
-			if tag == mesh.ServiceTag && value != "" {
-				uris = append(uris, "spiffe://"+dp.Meta.Mesh+"/"+value)
-			}
-			if value != "" {
-				uris = append(uris, "kuma://"+tag+"/"+value)
-			}
-		}
-	}
-	if spec.Networking.Gateway != nil {
-		add(spec.Networking.Gateway.Tags)
-	}
-	for _, in := range spec.Networking.Inbound {
-		add(in.Tags)
-	}
-	// spiffe first: it is the name that peers are asked for and that logs show.
-	slices.SortFunc(uris, func(a, b string) int {
-		as, bs := strings.HasPrefix(a, "spiffe:"), strings.HasPrefix(b, "spiffe:")
-		if as != bs {
-			if as {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a, b)
-	})
-	return slices.Compact(uris)
+	return spec.Identities(dp.Meta.Mesh)
 }

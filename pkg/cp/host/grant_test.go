@@ -3,10 +3,8 @@ package host
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"testing"
 
-	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -42,20 +40,6 @@ func TestParseGrantRefuses(t *testing.T) {
 		if g, err := ParseGrant(text); !errors.Is(err, ErrGrant) {
 			t.Errorf("%q: %+v, %v; want ErrGrant", text, g, err)
 		}
-	}
-}
-
-func TestIdentities(t *testing.T) {
-	dp := mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "m"}, Spec: &mesh.Dataplane{Networking: mesh.DataplaneNetworking{
-		Gateway: &mesh.Gateway{Tags: mesh.Tags{"kuma.io/service": "edge"}},
-		Inbound: []mesh.Inbound{
-			{Tags: mesh.Tags{"kuma.io/service": "web", "v": "1"}},
-			{Tags: mesh.Tags{"kuma.io/service": "web", "v": "2", "empty": ""}},
-		},
-	}}}
-	want := []string{"spiffe://m/edge", "spiffe://m/web", "kuma://kuma.io/service/edge", "kuma://kuma.io/service/web", "kuma://v/1", "kuma://v/2"}
-	if got := Identities(dp); !slices.Equal(got, want) {
-		t.Errorf("identities %q, want %q", got, want)
 	}
 }
 

@@ -136,7 +136,7 @@ func (s *Service) register(ctx context.Context, req *hostv1.RegisterRequest) (*h
 			return nil, fmt.Errorf("agent_csr: %w", err)
 		}
 	}
-	if err := ca.Check(g.ID.Mesh, spec, Identities(dp)); err != nil {
+	if err := ca.Check(g.ID.Mesh, spec, identities(dp)); err != nil {
 		return nil, err
 	}
 	stored, err := s.put(ctx, g, dp)
@@ -187,14 +187,11 @@ func (s *Service) put(ctx context.Context, g Grant, dp mesh.Resource) (mesh.Reso
 
 // certify signs for the Dataplane as it was stored: tags may have been added.
 func (s *Service) certify(ctx context.Context, resp *hostv1.RegisterResponse, spec *mesh.MeshSpec, dp mesh.Resource, pub crypto.PublicKey) error {
-	life, err := ca.Lifetime(spec)
-	if err != nil {
-		return fmt.Errorf("mesh %q: dpCert.rotation.expiration: %w", dp.Meta.Mesh, err)
+	backend := spec.Backend()
+	if backend == nil {
+		return nil // no mTLS, no certificate
 	}
-	issued, err := s.Meshes.Sign(ctx, dp.Meta.Mesh, spec, Identities(dp), pub, life)
-	if errors.Is(err, ca.ErrOff) {
-		return nil
-	}
+	issued, err := s.Meshes.Sign(ctx, dp.Meta.Mesh, spec, identities(dp), pub, backend.CertLifetime())
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // connectTimeout is how long a connection to an endpoint may take, as long as
 // no policy says otherwise.
-const connectTimeout = 5 * time.Second
+const connectTimeout = proxy.Duration(5 * time.Second)
 
 // ownMarks are what the names of a proxy's own clusters hold: "localhost:8080",
 // "outbound:passthrough:ipv4", "weft_sds".
@@ -53,7 +53,7 @@ func (p *planner) cluster(name string, tags mesh.Tags, protocol string) proxy.Cl
 	// nothing tells us which: outbounds stay plain, which every one takes.
 	if p.mode() == proxy.Strict {
 		c.TLS = &proxy.PeerTLS{
-			PeerURI: serviceURI(p.view.Name(), tags.Service()),
+			PeerURI: mesh.ServiceURI(p.view.Name(), tags.Service()),
 			SNI:     sni(p.view.Name(), tags),
 		}
 	}

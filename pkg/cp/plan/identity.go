@@ -15,28 +15,8 @@ func (p *planner) identity() *proxy.Identity {
 	if p.mode() == proxy.Plain {
 		return nil
 	}
-	var uris []string
-	add := func(tags mesh.Tags) {
-		if s := tags.Service(); s != "" {
-			uris = append(uris, serviceURI(p.view.Name(), s))
-		}
-		for k, v := range tags {
-			uris = append(uris, tagURI(k, v))
-		}
-	}
-	for _, in := range p.dp.Networking.Inbound {
-		add(in.Tags)
-	}
-	if g := p.dp.Networking.Gateway; g != nil {
-		add(g.Tags)
-	}
-	slices.Sort(uris)
-	return &proxy.Identity{TrustDomain: p.view.Name(), URIs: slices.Compact(uris)}
+	return &proxy.Identity{TrustDomain: p.view.Name(), URIs: p.dp.Identities(p.view.Name())}
 }
-
-func serviceURI(mesh, service string) string { return "spiffe://" + mesh + "/" + service }
-
-func tagURI(key, value string) string { return "kuma://" + key + "/" + value }
 
 // principal returns whose certificates carry what a source asks for. It is ok
 // unless nobody's can.
@@ -56,9 +36,9 @@ func principal(meshName string, source mesh.Selector) (pr proxy.Principal, ok bo
 			// named a/b shows.
 			return proxy.Principal{}, false
 		case k == mesh.ServiceTag:
-			pr.URIs = append(pr.URIs, serviceURI(meshName, v))
+			pr.URIs = append(pr.URIs, mesh.ServiceURI(meshName, v))
 		default:
-			pr.URIs = append(pr.URIs, tagURI(k, v))
+			pr.URIs = append(pr.URIs, mesh.TagURI(k, v))
 		}
 	}
 	slices.Sort(pr.URIs)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -44,8 +45,7 @@ type outbounds struct {
 func (o *outbounds) virtual(t *mesh.TransparentProxying) {
 	if len(t.ReachableServices) == 0 {
 		for s := range o.view.Services().All() {
-			v4, v6 := vip(s)
-			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, v4, v6)
+			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, vips(s, t)...)
 		}
 		return
 	}
@@ -55,10 +55,22 @@ func (o *outbounds) virtual(t *mesh.TransparentProxying) {
 			o.warn(fmt.Sprintf("networking.transparentProxying.reachableServices[%d]", i), "no dataplane offers service %s", name)
 			continue
 		}
-		v4, v6 := vip(s)
-		if !o.taken[v4] {
-			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, v4, v6)
+		if at := vips(s, t); !o.taken[at[0]] {
+			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, at...)
 		}
+	}
+}
+
+// vips are the addresses of a service that the host can call.
+func vips(s snapshot.Service, t *mesh.TransparentProxying) []netip.AddrPort {
+	v4, v6 := vip(s)
+	switch family(t) {
+	case proxy.IPv4:
+		return []netip.AddrPort{v4}
+	case proxy.IPv6:
+		return []netip.AddrPort{v6}
+	default:
+		return []netip.AddrPort{v4, v6}
 	}
 }
 

@@ -74,5 +74,18 @@ func (p *planner) transparent() *proxy.Transparent {
 		InboundPort:  uint16(t.RedirectPortInbound),
 		OutboundPort: uint16(t.RedirectPortOutbound),
 		Passthrough:  p.spec.Passthrough(),
+		Family:       family(t),
+	}
+}
+
+// family is the only one that the host says it has, or "".
+func family(t *mesh.TransparentProxying) string {
+	switch t.IPFamilyMode {
+	case "IPv4":
+		return proxy.IPv4
+	case "IPv6":
+		return proxy.IPv6
+	default:
+		return ""
 	}
 }

@@ -23,9 +23,9 @@ var families = []struct {
 	// itself and would be led in a circle, and services that are not there.
 	closed []netip.Prefix
 }{
-	{"ipv4", netip.IPv4Unspecified(), netip.MustParseAddr("127.0.0.1"),
+	{proxy.IPv4, netip.IPv4Unspecified(), netip.MustParseAddr("127.0.0.1"),
 		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), proxy.VIP4}},
-	{"ipv6", netip.IPv6Unspecified(), netip.IPv6Loopback(),
+	{proxy.IPv6, netip.IPv6Unspecified(), netip.IPv6Loopback(),
 		[]netip.Prefix{netip.MustParsePrefix("::1/128"), proxy.VIP6}},
 }
 
@@ -34,27 +34,42 @@ var families = []struct {
 // has none they treat themselves.
 func (r *renderer) captures(t proxy.Transparent) {
 	for _, f := range families {
-		// Inbound keeps its destination (TPROXY). A port that no inbound
-		// declares leads nowhere.
-		name := "inbound:passthrough:" + f.name
-		in := newCapture(name, netip.AddrPortFrom(f.any, t.InboundPort), corev3.TrafficDirection_INBOUND)
-		in.Transparent = wrapperspb.Bool(true)
-		in.FilterChains = []*listenerv3.FilterChain{closed()}
-		r.listener(name, in)
-
-		// Outbound is redirected to loopback, so nobody else can call it.
-		name = "outbound:passthrough:" + f.name
-		out := newCapture(name, netip.AddrPortFrom(f.loopback, t.OutboundPort), corev3.TrafficDirection_OUTBOUND)
-		out.FilterChains = []*listenerv3.FilterChain{closed()}
-		if t.Passthrough {
-			out.FilterChains = []*listenerv3.FilterChain{closed(f.closed...), {
-				Name:    "passthrough",
-				Filters: []*listenerv3.Filter{r.tcpProxy(name, name, 0)},
-			}}
-			r.cluster(name, r.originalDestination(name))
+		if !t.Has(f.name) {
+			continue
 		}
-		r.listener(name, out)
+		if t.InboundPort != 0 {
+			r.captureInbound(f.name, netip.AddrPortFrom(f.any, t.InboundPort))
+		}
+		if t.OutboundPort != 0 {
+			r.captureOutbound(f.name, netip.AddrPortFrom(f.loopback, t.OutboundPort), f.closed, t.Passthrough)
+		}
 	}
+}
+
+// captureInbound takes connections that keep their destination (TPROXY). A
+// port that no inbound declares leads nowhere.
+func (r *renderer) captureInbound(family string, at netip.AddrPort) {
+	name := "inbound:passthrough:" + family
+	in := newCapture(name, at, corev3.TrafficDirection_INBOUND)
+	in.Transparent = wrapperspb.Bool(true)
+	in.FilterChains = []*listenerv3.FilterChain{closed()}
+	r.listener(name, in)
+}
+
+// captureOutbound takes connections that are redirected to loopback, so that
+// nobody else can call it.
+func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, passthrough bool) {
+	name := "outbound:passthrough:" + family
+	out := newCapture(name, at, corev3.TrafficDirection_OUTBOUND)
+	out.FilterChains = []*listenerv3.FilterChain{closed()}
+	if passthrough {
+		out.FilterChains = []*listenerv3.FilterChain{closed(unreachable...), {
+			Name:    "passthrough",
+			Filters: []*listenerv3.Filter{r.tcpProxy(name, name, 0)},
+		}}
+		r.cluster(name, r.originalDestination(name))
+	}
+	r.listener(name, out)
 }
 
 func newCapture(name string, at netip.AddrPort, direction corev3.TrafficDirection) *listenerv3.Listener {

@@ -72,7 +72,7 @@ func (r *renderer) outboundCluster(p proxy.Cluster) error {
 	if p.TLS != nil && r.cfg.Identity == nil {
 		return errNoIdentity
 	}
-	timeout := p.ConnectTimeout
+	timeout := time.Duration(p.ConnectTimeout)
 	if timeout <= 0 {
 		timeout = outboundConnectTimeout
 	}

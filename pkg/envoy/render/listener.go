@@ -22,7 +22,7 @@ func (r *renderer) inbound(in proxy.Inbound) {
 	name := listenerName("inbound", in.Listen)
 	l := newListener(name, in.Listen, corev3.TrafficDirection_INBOUND)
 	l.Metadata = tagMetadata(in.Tags)
-	l.BindToPort = wrapperspb.Bool(r.cfg.Transparent == nil)
+	l.BindToPort = wrapperspb.Bool(r.cfg.Transparent == nil || r.cfg.Transparent.InboundPort == 0)
 	if err := r.inboundChains(l, in, r.localCluster(in)); err != nil {
 		r.fail("inbound %q: %w", in.Name, err)
 		return

@@ -65,7 +65,7 @@ func plan() *proxy.Config {
 			},
 			Protocol: protocol,
 			Cluster: proxy.Cluster{
-				Name: service, ConnectTimeout: 5 * time.Second, HTTP2: i%2 == 0,
+				Name: service, ConnectTimeout: proxy.Duration(5 * time.Second), HTTP2: i%2 == 0,
 				TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/" + service, SNI: service + "{mesh=default}"},
 			},
 		})
@@ -236,7 +236,7 @@ func TestVersionTellsPlansApart(t *testing.T) {
 		"peer":            func(c *proxy.Config) { c.Outbounds[0].Cluster.TLS.PeerURI = "spiffe://default/other" },
 		"passthrough":     func(c *proxy.Config) { c.Transparent.Passthrough = false },
 		"one inbound":     func(c *proxy.Config) { c.Inbounds = c.Inbounds[:1] },
-		"connect timeout": func(c *proxy.Config) { c.Outbounds[0].Cluster.ConnectTimeout = time.Second },
+		"connect timeout": func(c *proxy.Config) { c.Outbounds[0].Cluster.ConnectTimeout = proxy.Duration(time.Second) },
 	} {
 		c := plan()
 		change(c)

@@ -1,0 +1,156 @@
+// Package admission decides what may be written, completes it, and writes it.
+//
+// It is the one way into the store for what people and hosts send: REST and
+// the Host service both use it.
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// What errors wrap, beside mesh.ErrInvalid and those of package store.
+var (
+	// ErrNoMesh: the mesh that a resource says it belongs to does not exist.
+	ErrNoMesh = errors.New("there is no such mesh")
+	// ErrRefused: the write is sound in itself, but not in the state that the
+	// mesh is in. Such errors are mesh.Violations too.
+	ErrRefused = errors.New("refused")
+)
+
+// authority makes the certificate authority of a mesh, unless it is there or
+// the mesh has no mTLS.
+type authority interface {
+	Ensure(ctx context.Context, mesh string, spec *mesh.MeshSpec) error
+}
+
+// keys makes the key that signs a mesh's tokens, unless it is there.
+type keys interface {
+	Ensure(ctx context.Context, mesh string) error
+}
+
+// An Admission writes into one store. All of its methods may be called at once
+// from many goroutines. There must be one only per control plane: it keeps
+// meshes from being deleted while something is put into them.
+type Admission struct {
+	Store     store.Store
+	Authority authority
+	Keys      keys
+
+	// meshes is held for writing while a mesh changes, for reading while
+	// something is put into one.
+	meshes sync.RWMutex
+}
+
+// A Result is what became of a write.
+type Result struct {
+	Resource  mesh.Resource // as it is stored now
+	Created   bool
+	Unchanged bool     // what was there was equal, and so nothing was written
+	Warnings  []string // for the author: what was changed about his resource, and why
+}
+
+// attempts bounds how often a write is tried again that was overtaken. Each
+// time somebody else succeeded, so reaching it takes a storm of writers.
+const attempts = 20
+
+// Put writes r, whatever is there. Where r carries a version, that must be
+// what is stored: see PutAt. The resource that is passed is left as it is.
+//
+// It fails with mesh.ErrInvalid (all violations at once), ErrNoMesh,
+// ErrRefused or store.ErrConflict.
+func (a *Admission) Put(ctx context.Context, r mesh.Resource) (Result, error) {
+	if r.Meta.Version != 0 {
+		return a.PutAt(ctx, r)
+	}
+	return a.put(ctx, r, func(stored mesh.Version, try int) (mesh.Version, bool) {
+		return stored, try < attempts
+	})
+}
+
+// PutAt writes r if its version is the stored one; 0 means that there must be
+// none yet. Else it fails with store.ErrConflict. Who decides by what Current
+// returned writes with PutAt, so that he decided about what he replaces.
+func (a *Admission) PutAt(ctx context.Context, r mesh.Resource) (Result, error) {
+	return a.put(ctx, r, func(mesh.Version, int) (mesh.Version, bool) {
+		return r.Meta.Version, false
+	})
+}
+
+// put asks at which version to write and whether to try again after a
+// conflict.
+func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mesh.Version, try int) (mesh.Version, bool)) (Result, error) {
+	if r.Kind == nil || r.Spec == nil {
+		return Result{}, errors.New("put: a resource needs a kind and a spec")
+	}
+	k := r.Key()
+	if err := r.Validate().Err(); err != nil {
+		return Result{}, fmt.Errorf("put %s: %w", k, err)
+	}
+	if r.Kind == mesh.MeshKind {
+		a.meshes.Lock()
+		defer a.meshes.Unlock()
+	} else {
+		a.meshes.RLock()
+		defer a.meshes.RUnlock()
+	}
+	wanted, warnings, err := a.complete(ctx, r)
+	if err != nil {
+		return Result{}, fmt.Errorf("put %s: %w", k, err)
+	}
+	for try := 1; ; try++ {
+		current, exists, err := a.Current(ctx, k)
+		if err != nil {
+			return Result{}, fmt.Errorf("put %s: %w", k, err)
+		}
+		version, again := at(current.Meta.Version, try)
+		if version != current.Meta.Version {
+			return Result{}, fmt.Errorf("put %s at version %d: %w", k, version, store.ErrConflict)
+		}
+		result := Result{Resource: current, Warnings: warnings}
+		if exists {
+			result.Unchanged, err = equal(current, wanted)
+		}
+		if err == nil && r.Kind == mesh.MeshKind {
+			err = a.prepareMesh(ctx, wanted, current.Spec)
+		}
+		if err == nil && !result.Unchanged {
+			wanted.Meta.Version = version
+			result.Resource, err = a.Store.Put(ctx, wanted)
+			result.Created = !exists
+		}
+		if err == nil {
+			return result, nil
+		}
+		if !errors.Is(err, store.ErrConflict) || !again {
+			return Result{}, fmt.Errorf("put %s: %w", k, err)
+		}
+	}
+}
+
+// Current returns what is stored under k, and whether there is anything.
+func (a *Admission) Current(ctx context.Context, k mesh.Key) (r mesh.Resource, found bool, err error) {
+	r, err = a.Store.Get(ctx, k)
+	if errors.Is(err, store.ErrNotFound) {
+		return mesh.Resource{}, false, nil
+	}
+	return r, err == nil, err
+}
+
+// Delete deletes what is stored under k: see DeleteAt.
+func (a *Admission) Delete(ctx context.Context, k mesh.Key) error { return a.DeleteAt(ctx, k, 0) }
+
+// DeleteAt deletes what is stored under k if it has the version at; 0 means
+// whatever there is. It fails with store.ErrNotFound and store.ErrConflict. A
+// mesh goes with everything in it; one that has dataplanes is kept, ErrRefused.
+func (a *Admission) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error {
+	if k.Kind == mesh.MeshKind.Name {
+		return a.deleteMesh(ctx, k, at)
+	}
+	return a.Store.Delete(ctx, k, at)
+}

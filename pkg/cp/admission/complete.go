@@ -1,0 +1,110 @@
+package admission
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// zone is the one zone there is, until there are several.
+const zone = "default"
+
+// complete returns a copy of r as it is to be stored: with the tags and labels
+// that the control plane adds (kuma-api 2.9 and 3.2).
+func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.Resource, warnings []string, err error) {
+	var in *mesh.MeshSpec
+	if r.Kind.Scope == mesh.InMesh {
+		if in, err = a.mesh(ctx, r.Meta.Mesh); err != nil {
+			return wanted, nil, err
+		}
+	}
+	wanted = r
+	if wanted.Spec, err = copySpec(r); err != nil {
+		return wanted, nil, err
+	}
+	if dp, ok := wanted.Spec.(*mesh.Dataplane); ok {
+		warnings = addZone(dp)
+		if err := in.Constraints.Admits(dp).Err(); err != nil {
+			return wanted, nil, err
+		}
+	}
+	computed := labels(wanted)
+	wanted.Meta.Labels = maps.Clone(r.Meta.Labels)
+	if wanted.Meta.Labels == nil {
+		wanted.Meta.Labels = map[string]string{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(computed)) {
+		if was, given := wanted.Meta.Labels[key]; given && was != computed[key] {
+			warnings = append(warnings, fmt.Sprintf("label %s is set by the control plane: %q was replaced by %q", key, was, computed[key]))
+		}
+		wanted.Meta.Labels[key] = computed[key]
+	}
+	return wanted, warnings, nil
+}
+
+// labels are those that the control plane sets. What is not bound to a zone
+// has only its mesh.
+func labels(r mesh.Resource) map[string]string {
+	set := map[string]string{}
+	if r.Kind.Scope == mesh.InMesh {
+		set["kuma.io/mesh"] = r.Meta.Mesh
+	}
+	if dp, ok := r.Spec.(*mesh.Dataplane); ok {
+		set["kuma.io/env"] = "universal"
+		set[mesh.OriginLabel] = "zone"
+		set[mesh.ZoneLabel] = zone
+		set["kuma.io/proxy-type"] = "sidecar"
+		if dp.Networking.Gateway != nil {
+			set["kuma.io/proxy-type"] = "gateway"
+		}
+	}
+	return set
+}
+
+// addZone sets the zone tag on everything that has tags. What has none gets
+// none: with this tag alone it would be a service without a name.
+func addZone(dp *mesh.Dataplane) (warnings []string) {
+	add := func(path string, t mesh.Tags) {
+		if len(t) == 0 {
+			return
+		}
+		if was, given := t[mesh.ZoneTag]; given && was != zone {
+			warnings = append(warnings, fmt.Sprintf("%s[%q] is set by the control plane: %q was replaced by %q", path, mesh.ZoneTag, was, zone))
+		}
+		t[mesh.ZoneTag] = zone
+	}
+	for i := range dp.Networking.Inbound {
+		add(fmt.Sprintf("networking.inbound[%d].tags", i), dp.Networking.Inbound[i].Tags)
+	}
+	if g := dp.Networking.Gateway; g != nil {
+		add("networking.gateway.tags", g.Tags)
+	}
+	return warnings
+}
+
+func copySpec(r mesh.Resource) (mesh.Spec, error) {
+	data, err := json.Marshal(r.Spec)
+	if err != nil {
+		return nil, err
+	}
+	s := r.Kind.New()
+	return s, json.Unmarshal(data, s)
+}
+
+// equal tells whether two resources of one key say the same.
+func equal(a, b mesh.Resource) (bool, error) {
+	if !maps.Equal(a.Meta.Labels, b.Meta.Labels) {
+		return false, nil
+	}
+	one, err := json.Marshal(a.Spec)
+	if err != nil {
+		return false, err
+	}
+	other, err := json.Marshal(b.Spec)
+	return bytes.Equal(one, other), err
+}

@@ -1,0 +1,94 @@
+// Package cp composes the control plane: it makes the stages, joins them and
+// serves them on its ports.
+package cp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/pflag"
+)
+
+// Config is everything that can be set about a control plane.
+type Config struct {
+	DataDir string
+
+	HostsAddress       string
+	APIAddress         string
+	APITLSAddress      string
+	APISocket          string
+	DiagnosticsAddress string
+	Advertise          []string
+
+	DPAuth           string
+	LocalhostIsAdmin bool
+
+	LogLevel  string
+	LogFormat string
+}
+
+// How dataplanes that bring no certificate are known.
+const (
+	DPAuthToken = "token"
+	DPAuthNone  = "none"
+)
+
+// Bind makes a flag of every field, with its default. The flags' names are the
+// file's keys too, see package settings.
+func (c *Config) Bind(fs *pflag.FlagSet) {
+	fs.StringVar(&c.DataDir, "data-dir", "/var/lib/weft-cp", "folder of the database, the control plane's keys and the admin token, 0700")
+	fs.StringVar(&c.HostsAddress, "hosts-address", ":5678", "where agents and proxies connect (gRPC over TLS)")
+	fs.StringVar(&c.APIAddress, "api-address", "127.0.0.1:5681", `where the REST API answers over HTTP; "" turns it off`)
+	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
+	fs.StringVar(&c.APISocket, "api-socket", "/run/weft-cp/api.sock", "unix socket of the REST API, for root on this machine, who needs no token there")
+	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
+	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
+	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
+	fs.BoolVar(&c.LocalhostIsAdmin, "localhost-is-admin", false, "let anybody on this machine administrate over plain HTTP on loopback, as Kuma does")
+	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// Validate tells everything that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if !filepath.IsAbs(c.DataDir) {
+		bad("dataDir", "%q must be an absolute path", c.DataDir)
+	}
+	if !filepath.IsAbs(c.APISocket) {
+		bad("apiSocket", "%q must be an absolute path", c.APISocket)
+	}
+	// A unix socket's path has room for 107 bytes and a NUL.
+	if len(c.APISocket) > 107 {
+		bad("apiSocket", "is %d bytes long, 107 is the most", len(c.APISocket))
+	}
+	for _, a := range []struct {
+		key, value string
+		needed     bool
+	}{
+		{"hostsAddress", c.HostsAddress, true},
+		{"apiAddress", c.APIAddress, false},
+		{"apiTlsAddress", c.APITLSAddress, false},
+		{"diagnosticsAddress", c.DiagnosticsAddress, false},
+	} {
+		if a.value == "" && !a.needed {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(a.value); err != nil {
+			bad(a.key, "%q must be host:port, such as 0.0.0.0:5678", a.value)
+		}
+	}
+	if !slices.Contains([]string{DPAuthToken, DPAuthNone}, c.DPAuth) {
+		bad("dpAuth", "%q must be %q or %q", c.DPAuth, DPAuthToken, DPAuthNone)
+	}
+	if c.LocalhostIsAdmin && c.APIAddress == "" {
+		bad("localhostIsAdmin", "needs apiAddress")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,169 @@
+package cp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/ca"
+	"github.com/weft-mesh/weft/pkg/cp/host"
+	"github.com/weft-mesh/weft/pkg/cp/publish"
+	"github.com/weft-mesh/weft/pkg/cp/store/sqlite"
+	"github.com/weft-mesh/weft/pkg/cp/token"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// A ControlPlane is one replica, with its doors open but nobody answering yet.
+type ControlPlane struct {
+	cfg     Config
+	version string
+	log     *slog.Logger
+
+	doors     listeners
+	store     *sqlite.Store
+	own       *ca.Own
+	builtin   *ca.Builtin
+	tokens    *token.Issuer
+	admission *admission.Admission
+	auth      *host.Auth
+	xds       *xds.Server
+	publisher *publish.Publisher
+	metrics   *prometheus.Registry
+	admin     string // the administrator's token
+	instance  string // another one at every start
+}
+
+// New opens the control plane's doors and its store, and makes what a first
+// start needs: authority, admin token, mesh "default". Run does the rest and
+// must follow.
+func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *ControlPlane, err error) {
+	c := &ControlPlane{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), instance: uuid.NewString()}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if c.doors, err = listen(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := keyfile.Dir(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("data-dir: %w", err)
+	}
+	if c.store, err = sqlite.Open(ctx, cfg.DataDir, log.With("part", "store")); err != nil {
+		return nil, err
+	}
+	if c.own, err = ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Advertise: cfg.Advertise, Log: log.With("part", "ca")}); err != nil {
+		return nil, err
+	}
+	if c.admin, err = adminToken(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	c.builtin = &ca.Builtin{Store: c.store}
+	c.tokens = &token.Issuer{Store: c.store}
+	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens}
+	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
+		return nil, err
+	}
+	c.auth = &host.Auth{Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone, Log: log.With("part", "host")}
+	c.xds = xds.New(xds.Config{
+		Auth: c.auth,
+		// The publisher is made of the stream, and the stream asks it back.
+		Connect: func(ctx context.Context, id proxy.ID) error { return c.publisher.Connect(ctx, id) },
+		Log:     log.With("part", "xds"),
+	})
+	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, Log: log.With("part", "publish")})
+	for _, m := range append(append(c.xds.Metrics(), c.publisher.Metrics()...),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
+		if err := c.metrics.Register(m); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// Run serves until ctx ends, then returns nil. It fails when one of its parts
+// does; the others are stopped then.
+func (c *ControlPlane) Run(ctx context.Context) error {
+	defer c.close()
+	hosts, err := c.hostsServer()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.publisher.Run(ctx) })
+	g.Go(func() error { return c.serveHosts(ctx, hosts) })
+	for _, s := range c.httpServers() {
+		if s.door != nil {
+			g.Go(func() error { return s.run(ctx) })
+		}
+	}
+	c.log.Info("control plane started", "version", c.version, "hosts", c.cfg.HostsAddress, "api", c.cfg.APIAddress,
+		"api_tls", c.cfg.APITLSAddress, "api_socket", c.cfg.APISocket, "data_dir", c.cfg.DataDir)
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil
+	}
+	c.log.Info("control plane stopped", "error", err)
+	return err
+}
+
+func (c *ControlPlane) close() {
+	c.doors.close()
+	if c.store != nil {
+		if err := c.store.Close(); err != nil {
+			c.log.Error("store was not closed well", "error", err)
+		}
+	}
+}
+
+// hostsServer is the gRPC server of the hosts' port.
+func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
+	s := grpc.NewServer(c.auth.ServerOptions(credentials.NewTLS(host.TLSConfig(c.own, time.Now)))...)
+	hostv1.RegisterHostServer(s, &host.Service{
+		Auth:   c.auth,
+		Decode: api.DecodeAs,
+		Put: func(ctx context.Context, r mesh.Resource) (mesh.Resource, error) {
+			done, err := c.admission.PutAt(ctx, r)
+			return done.Resource, err
+		},
+		Delete: c.admission.DeleteAt,
+		Own:    c.own,
+		Meshes: c.builtin,
+		Log:    c.log.With("part", "host"),
+	})
+	c.xds.Register(s)
+	return s, host.Covered(s.GetServiceInfo())
+}
+
+// drainTime is how long calls may take to end when the control plane stops.
+// Streams do not end by themselves: they are told.
+const drainTime = 3 * time.Second
+
+func (c *ControlPlane) serveHosts(ctx context.Context, s *grpc.Server) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.xds.Shutdown()
+		hard := time.AfterFunc(drainTime, s.Stop)
+		s.GracefulStop()
+		hard.Stop()
+	})
+	defer stop()
+	if err := s.Serve(c.doors.hosts); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve hosts: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/weft-mesh/weft/pkg/api"
+)
+
+// kumaVersion is the release whose interface this is. Clients compare it with
+// their own.
+const kumaVersion = "2.14.3"
+
+func (s *Server) about(call) (answer, error) {
+	info := s.Info
+	info.Product, info.Tagline, info.BasedOnKuma = "Kuma", "Kuma", kumaVersion
+	return asJSON(http.StatusOK, info)
+}
+
+func (s *Server) whoAmI(c call) (answer, error) {
+	return asJSON(http.StatusOK, struct {
+		Name   string   `json:"name"`
+		Groups []string `json:"groups"`
+	}{c.user.Name, c.user.Groups})
+}
+
+func (s *Server) config(call) (answer, error) { return asJSON(http.StatusOK, s.Config()) }
+
+func (s *Server) hosts(call) (answer, error) {
+	h, err := s.Hosts()
+	if err != nil {
+		return answer{}, err
+	}
+	if h.Addresses == nil {
+		h.Addresses = []string{}
+	}
+	return asJSON(http.StatusOK, h)
+}
+
+func (s *Server) dataplaneToken(c call) (answer, error) {
+	data, err := body(c)
+	if err != nil {
+		return answer{}, err
+	}
+	var req api.DataplaneTokenRequest
+	if err := json.Unmarshal(data, &req); err != nil {
+		return answer{}, &api.SyntaxError{Text: err.Error()}
+	}
+	token, err := s.IssueDataplane(c.Context(), req)
+	if err != nil {
+		return answer{}, err
+	}
+	s.Log.Info("dataplane token was issued", "user", c.user.Name, "mesh", req.Mesh, "name", req.Name, "tags", req.Tags, "valid_for", req.ValidFor)
+	return asText("text/plain; charset=utf-8", []byte(token)), nil
+}
+
+func (s *Server) stage(c call) (answer, error) {
+	text, err := s.Stage(c.Context(), c.PathValue("mesh"), c.PathValue("name"), c.PathValue("stage"))
+	if err != nil {
+		return answer{}, err
+	}
+	return asText("text/yaml; charset=utf-8", text), nil
+}
+
+// body reads what was sent, JSON or YAML. A form, which any web page can make
+// a browser send, is refused.
+func body(c call) ([]byte, error) {
+	if sent := c.Header.Get("Content-Type"); sent != "" {
+		switch t, _, err := mime.ParseMediaType(sent); {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", errMediaType, err)
+		case t != "application/json" && t != "application/yaml" && t != "application/x-yaml" && t != "text/yaml":
+			return nil, errMediaType
+		}
+	}
+	data, err := io.ReadAll(c.Body)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, fmt.Errorf("%w: %d bytes are allowed", api.ErrTooLarge, api.MaxDocument)
+	}
+	if err != nil {
+		return nil, &api.SyntaxError{Text: "the body ended too early"}
+	}
+	return data, nil
+}

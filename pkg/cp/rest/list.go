@@ -1,0 +1,185 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// How many items a page has (kuma-api 2.4).
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// maxOffset keeps sums of offset and size far from any overflow.
+const maxOffset = 1 << 30
+
+func (s *Server) list(k *mesh.Kind) func(call) (answer, error) {
+	return func(c call) (answer, error) {
+		in := c.PathValue("mesh")
+		if err := s.checkMesh(c.Context(), in); err != nil {
+			return answer{}, err
+		}
+		values := c.URL.Query()
+		q, err := query(values)
+		if err != nil {
+			return answer{}, err
+		}
+		q.Kind, q.Mesh = k, in
+		var wanted func(mesh.Resource) bool
+		if k == mesh.DataplaneKind {
+			if wanted, err = dataplaneFilter(values); err != nil {
+				return answer{}, err
+			}
+		}
+		page, err := s.page(c.Context(), q, wanted)
+		if err != nil {
+			return answer{}, err
+		}
+		docs := make([]json.RawMessage, len(page.Items))
+		for i, r := range page.Items {
+			if docs[i], err = api.Encode(r); err != nil {
+				return answer{}, err
+			}
+		}
+		next := ""
+		if end := q.Offset + len(docs); len(docs) > 0 && end < page.Total {
+			next = nextURL(c.Request, values, end)
+		}
+		return asJSON(http.StatusOK, api.NewPage(page.Total, docs, next))
+	}
+}
+
+// page lists what q asks for. What the store cannot look for is picked here.
+func (s *Server) page(ctx context.Context, q store.Query, wanted func(mesh.Resource) bool) (store.Page, error) {
+	if wanted == nil {
+		return s.Store.List(ctx, q)
+	}
+	offset, size := q.Offset, q.Size
+	q.Offset, q.Size = 0, 0
+	page, err := s.Store.List(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	page.Items = slices.DeleteFunc(page.Items, func(r mesh.Resource) bool { return !wanted(r) })
+	page.Total = len(page.Items)
+	page.Items = page.Items[min(offset, page.Total):min(offset+size, page.Total)]
+	return page, nil
+}
+
+// query reads the parameters that all lists take.
+func query(values url.Values) (store.Query, error) {
+	q := store.Query{Name: values.Get("name"), Size: defaultPage}
+	var err error
+	if text := values.Get("size"); values.Has("size") {
+		if q.Size, err = strconv.Atoi(text); err != nil || q.Size < 1 {
+			return q, wrong(errPageSize, "size", "must be a number from 1 to %d, is %.32q", maxPage, text)
+		}
+		if q.Size > maxPage {
+			return q, wrong(errPageSize, "size", "invalid page size of %d. Maximum page size is %d", q.Size, maxPage)
+		}
+	}
+	if text := values.Get("offset"); text != "" {
+		if q.Offset, err = strconv.Atoi(text); err != nil || q.Offset < 0 || q.Offset > maxOffset {
+			return q, wrong(errQuery, "offset", "must be a number from 0 on, is %.32q: take it from next of the page before", text)
+		}
+	}
+	for key, all := range values {
+		name, ok := strings.CutPrefix(key, "filter[")
+		if !ok {
+			continue
+		}
+		label, ok := strings.CutPrefix(strings.TrimSuffix(name, "]"), "labels.")
+		if !ok || !strings.HasSuffix(name, "]") || label == "" {
+			return q, wrong(errQuery, key, "lists can be filtered by labels only, as in filter[labels.team]=a")
+		}
+		if len(slices.Compact(all)) > 1 {
+			return q, wrong(errQuery, key, "a label has one value only")
+		}
+		if q.Labels == nil {
+			q.Labels = map[string]string{}
+		}
+		q.Labels[label] = all[0]
+	}
+	return q, nil
+}
+
+// dataplaneFilter reads the parameters tag and gateway; nil when there is
+// none. A tag is key:value: the value is part of a tag's value, the key "*"
+// any. All tags have to be on one inbound, or on the gateway.
+func dataplaneFilter(values url.Values) (func(mesh.Resource) bool, error) {
+	tags, gateway := values["tag"], values.Get("gateway")
+	if !slices.Contains([]string{"", "true", "false", "builtin", "delegated"}, gateway) {
+		return nil, wrong(errQuery, "gateway", "must be true, false, builtin or delegated, is %.32q", gateway)
+	}
+	if len(tags) == 0 && gateway == "" {
+		return nil, nil
+	}
+	return func(r mesh.Resource) bool {
+		dp, ok := r.Spec.(*mesh.Dataplane)
+		return ok && isGateway(dp, gateway) && carries(dp, tags)
+	}, nil
+}
+
+func isGateway(dp *mesh.Dataplane, what string) bool {
+	g := dp.Networking.Gateway
+	switch what {
+	case "true":
+		return g != nil
+	case "false":
+		return g == nil
+	case "builtin":
+		return g != nil && g.Type == mesh.Builtin
+	case "delegated":
+		return g != nil && g.Type != mesh.Builtin
+	default:
+		return true
+	}
+}
+
+func carries(dp *mesh.Dataplane, tags []string) bool {
+	all := func(has mesh.Tags) bool {
+		return !slices.ContainsFunc(tags, func(tag string) bool { return !hasTag(has, tag) })
+	}
+	if g := dp.Networking.Gateway; g != nil && all(g.Tags) {
+		return true
+	}
+	return len(tags) == 0 || slices.ContainsFunc(dp.Networking.Inbound, func(in mesh.Inbound) bool { return all(in.Tags) })
+}
+
+func hasTag(has mesh.Tags, tag string) bool {
+	key, value, _ := strings.Cut(tag, ":")
+	for k, v := range has {
+		if (key == mesh.Any || key == k) && strings.Contains(v, value) {
+			return true
+		}
+	}
+	return false
+}
+
+// nextURL is the request's own URL with another offset.
+func nextURL(r *http.Request, values url.Values, offset int) string {
+	values.Set("offset", strconv.Itoa(offset))
+	u := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawQuery: values.Encode()}
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	return u.String()
+}
+
+// wrong is an error of kind is about one query parameter.
+func wrong(is error, field, reason string, args ...any) error {
+	var v mesh.Violations
+	v.Add(field, reason, args...)
+	return fmt.Errorf("%w: %w", is, v)
+}

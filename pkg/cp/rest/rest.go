@@ -1,0 +1,67 @@
+// Package rest serves the control plane's HTTP interface: resources by the
+// table of kinds, and what people and tools ask beside them.
+//
+// Paths, documents and status codes are those of kuma-api section 2. Unlike
+// there nothing is open: whoever shows no credential gets nothing, and each
+// route says which permission it needs.
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// reader is what is read of the store.
+type reader interface {
+	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
+	List(ctx context.Context, q store.Query) (store.Page, error)
+}
+
+// writer is the one way to write.
+type writer interface {
+	Put(ctx context.Context, r mesh.Resource) (admission.Result, error)
+	Delete(ctx context.Context, k mesh.Key) error
+}
+
+// A Server is the HTTP interface. All fields are needed.
+type Server struct {
+	Store     reader
+	Admission writer
+
+	// Authenticate says who sends a request. FirstOf joins several.
+	Authenticate Authenticator
+
+	// Info is what GET / tells. Product, Tagline and BasedOnKuma are filled in
+	// here: clients look at them.
+	Info api.Info
+	// Config returns the effective configuration, secrets masked, as
+	// something that encoding/json can write.
+	Config func() any
+	// Hosts tells how agents reach the control plane.
+	Hosts func() (api.Hosts, error)
+	// IssueDataplane makes a dataplane token. What is wrong with the request
+	// comes back as mesh.Violations.
+	IssueDataplane func(ctx context.Context, req api.DataplaneTokenRequest) (string, error)
+	// Stage shows as YAML what a stage of the pipeline makes of a dataplane. It
+	// fails with mesh.ErrInvalid for a stage that there is not.
+	Stage func(ctx context.Context, mesh, name, stage string) ([]byte, error)
+
+	Log *slog.Logger
+}
+
+// Handler returns the interface, ready to be served. Header, read and write
+// timeouts are up to the http.Server around it, whose ConnContext should be
+// ours, see LocalSocket.
+func (s *Server) Handler() http.Handler {
+	h, err := s.mount(s.routes())
+	if err != nil {
+		panic(err) // the tables in this package contradict each other
+	}
+	return h
+}

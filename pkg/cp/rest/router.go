@@ -1,0 +1,127 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+
+	"github.com/weft-mesh/weft/pkg/api"
+)
+
+// A router finds the route of a request, once it is known who sends it.
+type router struct {
+	*Server
+	mux *http.ServeMux // only finds: see finder
+}
+
+// mount makes one handler of routes. A route that lacks a permission, or has
+// one that nobody grants, is not mounted: none of them is.
+func (s *Server) mount(routes []route) (http.Handler, error) {
+	h := &router{Server: s, mux: http.NewServeMux()}
+	seen := map[string]bool{}
+	for _, r := range routes {
+		switch {
+		case !slices.Contains(permissions, r.needs):
+			return nil, fmt.Errorf("route %q needs permission %q, which is none", r.pattern, r.needs)
+		case r.action == "" || r.failed == "" || r.serve == nil:
+			return nil, fmt.Errorf("route %q is not whole", r.pattern)
+		case seen[r.pattern]:
+			return nil, fmt.Errorf("route %q is there twice", r.pattern)
+		}
+		seen[r.pattern] = true
+		h.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, _ *http.Request) {
+			if f, ok := w.(*finder); ok {
+				f.found = &r
+			}
+		})
+	}
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store")
+	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
+	answer := h.answer(w, r)
+	header.Set("Content-Type", answer.contentType)
+	w.WriteHeader(answer.status)
+	if _, err := w.Write(answer.body); err != nil {
+		h.Log.Debug("client went away", "path", r.URL.Path, "error", err)
+	}
+}
+
+// answer never fails: what goes wrong is an answer, too.
+func (h *router) answer(w http.ResponseWriter, r *http.Request) (a answer) {
+	failed := "Could not answer the request"
+	defer func() {
+		if p := recover(); p != nil {
+			h.Log.Error("handler panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			a = h.failure(r, failed, errPanic)
+		}
+	}()
+	user, err := h.Authenticate(r)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="weft-cp"`)
+		return h.failure(r, "Invalid authentication data", err)
+	}
+	route, err := h.find(w, r)
+	if err != nil {
+		return h.failure(r, failed, err)
+	}
+	failed = route.failed
+	if !user.may(route.needs) {
+		return h.failure(r, failed, fmt.Errorf("%w: user %q cannot %s", errDenied, user, route.action))
+	}
+	a, err = route.serve(call{r, user})
+	if err != nil {
+		return h.failure(r, failed, err)
+	}
+	return a
+}
+
+// find returns the route of a request, and gives the request its path values.
+func (h *router) find(w http.ResponseWriter, r *http.Request) (route, error) {
+	f := finder{header: http.Header{}}
+	h.mux.ServeHTTP(&f, r)
+	switch {
+	case f.found != nil:
+		return *f.found, nil
+	case f.status == http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", f.header.Get("Allow"))
+		return route{}, fmt.Errorf("%w: %s", errMethod, r.Method)
+	default: // not found, or found at a tidier path, to which nobody is sent
+		return route{}, errNoRoute
+	}
+}
+
+// A finder is what the mux writes to: the route that fits, or a status.
+type finder struct {
+	found  *route
+	header http.Header
+	status int
+}
+
+func (f *finder) Header() http.Header         { return f.header }
+func (f *finder) Write(b []byte) (int, error) { return len(b), nil }
+func (f *finder) WriteHeader(status int)      { f.status = status }
+
+// failure is the error document of err. What is our own fault is logged here.
+func (h *router) failure(r *http.Request, title string, err error) answer {
+	doc := document(title, err)
+	if doc.Status >= http.StatusInternalServerError && !errors.Is(err, errPanic) {
+		h.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if doc.Status == http.StatusUnauthorized || doc.Status == http.StatusForbidden {
+		h.Log.Warn("request refused", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr, "status", doc.Status, "reason", doc.Detail)
+	}
+	a, err := asJSON(doc.Status, doc)
+	if err != nil {
+		panic(err) // strings and numbers always marshal
+	}
+	return a
+}

@@ -1,0 +1,72 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A route is one method of one path.
+type route struct {
+	pattern string // of http.ServeMux
+	needs   Permission
+	action  string // what one may not do without it: `user "joe" cannot …`
+	failed  string // title of the error document
+	serve   func(call) (answer, error)
+}
+
+// A call is a request whose sender is known and allowed to make it.
+type call struct {
+	*http.Request
+	user User
+}
+
+// Titles of error documents. Clients show them, and some compare them.
+const (
+	cannotGet    = "Could not retrieve a resource"
+	cannotList   = "Could not retrieve resources"
+	cannotPut    = "Could not process a resource"
+	cannotDelete = "Could not delete a resource"
+	badRequest   = "Invalid request"
+)
+
+// routes is everything that is served.
+func (s *Server) routes() []route {
+	all := []route{
+		{"GET /{$}", ViewAbout, "see the version", "Could not tell the version", s.about},
+		{"GET /who-am-i", ViewAbout, "see who it is", "Could not tell who you are", s.whoAmI},
+		{"GET /_resources", ViewAbout, "list the types of resources", "Could not list the types of resources", s.resourceTypes},
+		{"GET /policies", ViewAbout, "list the types of policies", "Could not list the types of policies", s.policyTypes},
+		{"GET /config", ViewConfig, "see the configuration", "Could not show the configuration", s.config},
+		{"GET /_weft/hosts", ViewHosts, "see how hosts reach the control plane", "Could not tell how hosts reach the control plane", s.hosts},
+		{"POST /tokens/dataplane", IssueTokens, "generate dataplane tokens", badRequest, s.dataplaneToken},
+		{"GET /meshes/{mesh}/dataplanes/{name}/_stages/{stage}", Inspect, "inspect dataplanes", "Could not inspect a dataplane", s.stage},
+	}
+	for _, k := range mesh.Kinds {
+		for _, path := range append([]string{k.Path}, k.Aliases...) {
+			all = append(all, s.kindRoutes(k, path)...)
+		}
+	}
+	return all
+}
+
+func (s *Server) kindRoutes(k *mesh.Kind, path string) []route {
+	action := fmt.Sprintf("access the resource of type %q", k.Name)
+	read, write := ReadResources, WriteResources
+	if k.Admin {
+		read, write = AdminResources, AdminResources
+	}
+	items := "/" + path
+	var everywhere []route
+	if k.Scope == mesh.InMesh {
+		everywhere = []route{{"GET " + items, read, action, cannotList, s.list(k)}}
+		items = "/meshes/{mesh}/" + path
+	}
+	return append(everywhere,
+		route{"GET " + items, read, action, cannotList, s.list(k)},
+		route{"GET " + items + "/{name}", read, action, cannotGet, s.get(k)},
+		route{"PUT " + items + "/{name}", write, action, cannotPut, s.put(k)},
+		route{"DELETE " + items + "/{name}", write, action, cannotDelete, s.delete(k)},
+	)
+}

@@ -1,0 +1,194 @@
+package cp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/rest"
+	"github.com/weft-mesh/weft/pkg/cp/token"
+	"github.com/weft-mesh/weft/pkg/keyfile"
+)
+
+// adminToken returns the administrator's token, made at first start: 256
+// random bits, in a file that nobody else can read.
+func adminToken(dir string) (string, error) {
+	path := filepath.Join(dir, "admin-token")
+	text, err := keyfile.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret := make([]byte, 32)
+		if _, err := rand.Read(secret); err != nil {
+			return "", fmt.Errorf("make the admin token: %w", err)
+		}
+		text = []byte(base64.RawURLEncoding.EncodeToString(secret) + "\n")
+		err = keyfile.Create(path, text)
+	}
+	if err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < 32 {
+		return "", fmt.Errorf("admin token: %s holds %d characters, too few to be safe: delete it, and the next start makes one", path, len(secret))
+	}
+	return secret, nil
+}
+
+// An httpServer is one door of REST or diagnostics.
+type httpServer struct {
+	name string
+	door net.Listener // nil: turned off
+	*http.Server
+	tls bool
+}
+
+// Limits of a connection, so that a slow client costs itself only. Bodies are
+// bounded by the handlers.
+func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Logger) httpServer {
+	return httpServer{name: name, door: door, Server: &http.Server{
+		Handler:           h,
+		ConnContext:       rest.ConnContext,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+}
+
+func (s httpServer) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close()
+		}
+	})
+	defer stop()
+	serve := s.Serve
+	if s.tls {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	if err := serve(s.door); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// httpServers are the doors of people and of monitoring. What opens each is
+// said here: the socket by who is at its other end, the ports by the admin
+// token, and plain HTTP by coming from this machine only where its owner wants
+// that.
+func (c *ControlPlane) httpServers() []httpServer {
+	log := c.log.With("part", "rest")
+	byToken := rest.AdminToken(sha256.Sum256([]byte(c.admin)))
+	plain := byToken
+	if c.cfg.LocalhostIsAdmin {
+		plain = rest.FirstOf(byToken, rest.LocalhostIsAdmin)
+	}
+	secure := newHTTPServer("api-tls-address", c.doors.apiTLS, c.rest(byToken), log)
+	secure.tls = true
+	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.own.GetCertificate}
+	return []httpServer{
+		newHTTPServer("api-socket", c.doors.socket, c.rest(rest.FirstOf(byToken, rest.LocalSocket)), log),
+		newHTTPServer("api-address", c.doors.api, c.rest(plain), log),
+		secure,
+		newHTTPServer("diagnostics-address", c.doors.diagnostics, c.diagnostics(), log),
+	}
+}
+
+func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
+	hostname, _ := os.Hostname()
+	s := rest.Server{
+		Store:        c.store,
+		Admission:    c.admission,
+		Authenticate: authenticate,
+		Info: api.Info{
+			Version: c.version, WeftVersion: c.version, Hostname: hostname, InstanceID: c.instance,
+			// The authority is what makes a control plane itself.
+			ClusterID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(c.own.Fingerprint())).String(),
+		},
+		Config: func() any { return c.cfg },
+		Hosts: func() (api.Hosts, error) {
+			addresses, err := c.hostAddresses()
+			return api.Hosts{Addresses: addresses, Authority: c.own.Fingerprint()}, err
+		},
+		IssueDataplane: func(ctx context.Context, r api.DataplaneTokenRequest) (string, error) {
+			return c.tokens.IssueDataplane(ctx, token.Request(r))
+		},
+		Stage: c.publisher.Stage,
+		Log:   c.log.With("part", "rest"),
+	}
+	return s.Handler()
+}
+
+// hostAddresses is where hosts reach this control plane: as advertised, or at
+// every address of this machine that others can reach.
+func (c *ControlPlane) hostAddresses() (out []string, err error) {
+	_, port, err := net.SplitHostPort(c.doors.hosts.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range c.cfg.Advertise {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			a = net.JoinHostPort(strings.Trim(a, "[]"), port)
+		}
+		out = append(out, a)
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	if host, _, err := net.SplitHostPort(c.cfg.HostsAddress); err == nil && host != "" {
+		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+			return []string{net.JoinHostPort(host, port)}, nil
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		if ipnet, ok := a.(*net.IPNet); ok && ipnet.IP.IsGlobalUnicast() {
+			out = append(out, net.JoinHostPort(ipnet.IP.String(), port))
+		}
+	}
+	return out, nil
+}
+
+// diagnostics answers probes and Prometheus.
+func (c *ControlPlane) diagnostics() http.Handler {
+	mux := http.NewServeMux()
+	say := func(w http.ResponseWriter, code int, text string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(code)
+		if _, err := fmt.Fprintln(w, text); err != nil {
+			c.log.Debug("probe did not read its answer", "error", err)
+		}
+	}
+	mux.HandleFunc("GET /healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "healthy") })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !c.publisher.Ready() {
+			say(w, http.StatusServiceUnavailable, "the store has not been read yet")
+			return
+		}
+		say(w, http.StatusOK, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	return mux
+}
