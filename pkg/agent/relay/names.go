@@ -1,0 +1,91 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// takeNames reads the table of names that was just received: the agent is its
+// receiver, so it accepts or refuses in Envoy's stead.
+func (r *Relay) takeNames(h *holding) {
+	res := h.desired[namesResource]
+	switch {
+	case res == nil:
+		delete(h.accepted, namesResource)
+		r.names.put(nil)
+	case h.accepted[namesResource].GetVersion() == res.Version:
+		h.accept(res)
+	default:
+		list, err := readNames(res.GetResource())
+		if err != nil {
+			h.refuse(res, err.Error(), time.Now())
+			r.log.Warn("table of names refused", "version", res.Version, "error", err)
+			break
+		}
+		h.accept(res)
+		r.names.put(list)
+	}
+	h.answer(h.pending)
+}
+
+func readNames(body *anypb.Any) ([]proxy.Name, error) {
+	var t hostv1.NameTable
+	if err := body.UnmarshalTo(&t); err != nil {
+		return nil, fmt.Errorf("read table of names: %w", err)
+	}
+	list := make([]proxy.Name, 0, len(t.GetNames()))
+	for _, n := range t.GetNames() {
+		name := proxy.Name{Name: n.GetName()}
+		for _, b := range n.GetAddresses() {
+			a, ok := netip.AddrFromSlice(b)
+			if !ok {
+				return nil, fmt.Errorf("read table of names: %q has an address of %d bytes, not 4 or 16", n.GetName(), len(b))
+			}
+			name.Addresses = append(name.Addresses, a)
+		}
+		list = append(list, name)
+	}
+	return list, nil
+}
+
+// namesDelivery hands the newest table on, outside of the relay's lock. A slow
+// receiver skips to the present.
+type namesDelivery struct {
+	mu   sync.Mutex
+	next []proxy.Name
+	wake chan struct{}
+}
+
+func (d *namesDelivery) put(list []proxy.Name) {
+	d.mu.Lock()
+	d.next = list
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (d *namesDelivery) run(ctx context.Context, to func([]proxy.Name)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+		}
+		d.mu.Lock()
+		list := d.next
+		d.mu.Unlock()
+		if to != nil {
+			to(list)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// peerCredentials let in only the users that may have this host's secrets.
+// The socket itself is plain: nobody listens on a unix socket.
+type peerCredentials struct {
+	allow []uint32
+	log   *slog.Logger
+}
+
+// A peerInfo is who is on the other end.
+type peerInfo struct {
+	credentials.CommonAuthInfo
+	uid uint32
+}
+
+func (peerInfo) AuthType() string { return "peercred" }
+
+func (p peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	uid, err := peerUID(conn)
+	if err == nil && !slices.Contains(p.allow, uid) {
+		err = fmt.Errorf("user %d may not use this socket", uid)
+	}
+	if err != nil {
+		p.log.Warn("connection to the relay refused", "error", err)
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	info := peerInfo{uid: uid}
+	info.SecurityLevel = credentials.PrivacyAndIntegrity
+	return conn, info, nil
+}
+
+func (peerCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("for servers only")
+}
+
+func (peerCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "peercred"}
+}
+
+func (p peerCredentials) Clone() credentials.TransportCredentials { return p }
+
+func (peerCredentials) OverrideServerName(string) error { return nil }

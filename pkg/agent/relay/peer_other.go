@@ -1,0 +1,16 @@
+//go:build !linux
+
+package relay
+
+import (
+	"errors"
+	"net"
+)
+
+// peerUID fails: who is on the other end cannot be told here, so nobody is
+// let in.
+func peerUID(net.Conn) (uint32, error) {
+	return 0, errors.New("peer of a unix socket: not known on this system")
+}
+
+func checkFolder(string, []uint32) error { return nil }

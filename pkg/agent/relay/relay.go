@@ -1,0 +1,167 @@
+// Package relay carries xDS between the control plane and Envoy, and gives
+// Envoy its certificates.
+//
+// Both sides end here: Envoy dials a unix socket and keeps its stream whatever
+// becomes of the control plane; the relay dials the control plane, asks ahead
+// of Envoy for what every Envoy asks for, and holds what it was given. What is
+// held is a table, a value that knows no stream and no clock; the goroutines
+// around it only carry its messages. Resources are opaque: the relay compares
+// names and versions and never reads what Envoy is told.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// ErrInUse is wrapped by Run's error when somebody listens on the socket.
+var ErrInUse = errors.New("already in use")
+
+// Config says what a Relay joins. Log, UIDs, Metadata and OnNames may be left
+// out.
+type Config struct {
+	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
+	// Its folder is made with mode 0700; one that is there already must not be
+	// open to anybody but its owner.
+	Socket string
+	// ID is the proxy: its String is the node id that the control plane sees.
+	ID proxy.ID
+	// Metadata is sent with the node id.
+	Metadata *structpb.Struct
+	// Dial returns a connection to the control plane; the relay closes it. It
+	// is called for every attempt, so that it can choose another address and
+	// present a renewed certificate. opts must be passed on: they carry the
+	// keepalive by which a dead connection is noticed.
+	Dial func(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error)
+	// Secrets are what Envoy gets by SDS.
+	Secrets Secrets
+	// UIDs may use the socket beside root and the agent's own user.
+	UIDs []uint32
+	// OnNames is called with every new table of names, one call at a time.
+	OnNames func([]proxy.Name)
+	Log     *slog.Logger
+}
+
+// Secrets is where the host's certificates come from.
+type Secrets interface {
+	// Current returns what is in force, and a channel that is closed once that
+	// has changed.
+	Current() (SecretSet, <-chan struct{})
+}
+
+// A SecretSet is what Envoy proves itself and knows its peers with, as PEM.
+type SecretSet struct {
+	// Version differs whenever the rest differs; "" means nothing yet, and
+	// Envoy waits.
+	Version     string
+	Certificate []byte // leaf, then chain
+	Key         []byte
+	Roots       []byte
+}
+
+// A Relay is one proxy's way to the control plane.
+type Relay struct {
+	cfg    Config
+	log    *slog.Logger
+	synced chan struct{}
+
+	mu      sync.Mutex
+	table   table
+	up      link     // to the control plane
+	down    link     // to Envoy
+	session *session // the one that is Envoy; nil: none
+	grace   *time.Timer
+	isSync  bool
+	sds     sdsState
+
+	names namesDelivery
+}
+
+// A link is the state of one side for its writer and for Status.
+type link struct {
+	id    uint64        // counts streams; 0: none yet
+	open  bool          // a stream is up
+	wake  chan struct{} // capacity 1: there may be something to send
+	since time.Time     // when open changed
+	err   string
+}
+
+// poke wakes the link's writer, if there is one. It never blocks.
+func (l *link) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// New returns a Relay that does nothing until Run.
+func New(cfg Config) *Relay {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Relay{
+		cfg:    cfg,
+		log:    cfg.Log,
+		synced: make(chan struct{}),
+		table:  newTable(),
+	}
+	r.names.wake = make(chan struct{}, 1)
+	return r
+}
+
+// Run serves Envoy and follows the control plane until ctx ends, then returns
+// nil. It fails when the socket cannot be had, with ErrInUse when another
+// agent has it; a control plane that does not answer is no error.
+func (r *Relay) Run(ctx context.Context) error {
+	if err := r.cfg.validate(); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	l, err := listen(ctx, r.cfg.Socket, r.cfg.UIDs)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.serve(ctx, l) })
+	g.Go(func() error { r.follow(ctx); return nil })
+	g.Go(func() error { r.names.run(ctx, r.cfg.OnNames); return nil })
+	err = g.Wait()
+	r.mu.Lock()
+	if r.grace != nil {
+		r.grace.Stop()
+	}
+	r.mu.Unlock()
+	return err
+}
+
+// Synced is closed once Envoy has accepted its clusters and its first listener
+// and all that it had asked for by then: endpoints, routes and secrets. Its
+// listeners are in force within milliseconds of that: the relay cannot see a
+// secret that Envoy is yet to ask for, nor when its workers take notice.
+func (r *Relay) Synced() <-chan struct{} { return r.synced }
+
+func (c *Config) validate() error {
+	var errs []error
+	if c.Socket == "" {
+		errs = append(errs, errors.New("no socket: give the path on which Envoy finds the relay"))
+	}
+	if c.ID.Mesh == "" || c.ID.Name == "" {
+		errs = append(errs, fmt.Errorf("proxy id %q lacks its mesh or its name", c.ID))
+	}
+	if c.Dial == nil {
+		errs = append(errs, errors.New("no way to dial the control plane"))
+	}
+	if c.Secrets == nil {
+		errs = append(errs, errors.New("no source of secrets"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,189 @@
+package relay
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/keepalive"
+)
+
+// A dead connection is noticed after pingAfter of silence and pingWait without
+// an answer: 15 s. gRPC takes no pingAfter below 10 s; the control plane must
+// allow as much (keepalive.EnforcementPolicy.MinTime).
+const (
+	pingAfter = 10 * time.Second
+	pingWait  = 5 * time.Second
+)
+
+// maxResponse bounds, in bytes, one response of the control plane.
+const maxResponse = 64 << 20
+
+// Waits between attempts: none, then firstWait, doubled up to lastWait.
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 5 * time.Second
+)
+
+// removalGrace is how long the removal of a cluster waits for the change of
+// listeners or routes that goes with it, which comes in a message of its own.
+const removalGrace = 50 * time.Millisecond
+
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: lastWait}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+	}
+}
+
+// follow keeps a stream to the control plane until ctx ends.
+func (r *Relay) follow(ctx context.Context) {
+	var tries int
+	for {
+		useful, err := r.talk(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if useful {
+			tries = 0
+		}
+		wait := retryAfter(tries)
+		tries++
+		r.mu.Lock()
+		r.up.end(err)
+		r.mu.Unlock()
+		if tries <= 2 { // further ones say the same
+			r.log.Warn("control plane lost", "error", err, "retry", wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// retryAfter returns how long to wait before another attempt after so many in
+// vain: half of it fixed, half by chance, so that hosts do not come in step.
+func retryAfter(tries int) time.Duration {
+	if tries == 0 {
+		return 0
+	}
+	d := min(firstWait<<min(tries-1, 10), lastWait)
+	return d/2 + rand.N(d/2)
+}
+
+// talk holds one stream until it breaks. It is useful if the control plane
+// said anything.
+func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := r.cfg.Dial(ctx, dialOptions()...)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		return false, err
+	}
+	wake := make(chan struct{}, 1)
+	r.mu.Lock()
+	r.table.connected()
+	r.up.begin(wake)
+	r.mu.Unlock()
+
+	asking := make(chan struct{})
+	go func() {
+		r.askAll(ctx, stream, wake)
+		close(asking)
+	}()
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			cancel()
+			<-asking // the table is the next stream's from here on
+			return useful, err
+		}
+		if !useful {
+			useful = true
+			r.log.Info("control plane answered")
+		}
+		r.heard(resp)
+	}
+}
+
+// askAll sends what there is to ask, whenever there is something, until the
+// stream ends; why it ended is Recv's to tell.
+func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, wake <-chan struct{}) {
+	node := &corev3.Node{Id: r.cfg.ID.String(), Metadata: r.cfg.Metadata, UserAgentName: "weft-agent"}
+	for {
+		r.mu.Lock()
+		req := r.table.ask()
+		r.mu.Unlock()
+		if req == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-wake:
+			}
+			continue
+		}
+		req.Node, node = node, nil // once a stream
+		if stream.Send(req) != nil {
+			return
+		}
+	}
+}
+
+// heard takes one response of the control plane.
+func (r *Relay) heard(resp *discoveryv3.DeltaDiscoveryResponse) {
+	i := kindOf(resp.GetTypeUrl())
+	if i < 0 {
+		r.log.Warn("control plane sent what nobody asked for", "type", clip(resp.GetTypeUrl(), 200))
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := &r.table[i]
+	h.update(resp)
+	if i == names {
+		r.takeNames(h)
+	}
+	if i == clusters && len(resp.GetRemovedResources()) > 0 && !h.view.keep {
+		r.keepClusters()
+	}
+	h.settle()
+	r.up.poke()
+	r.down.poke()
+}
+
+// keepClusters withholds removals of clusters for removalGrace.
+func (r *Relay) keepClusters() {
+	r.table[clusters].view.keep = true
+	r.grace = time.AfterFunc(removalGrace, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.table[clusters].view.keep = false
+		r.down.poke()
+	})
+}
+
+func (l *link) begin(wake chan struct{}) {
+	l.id++
+	l.open, l.wake, l.since = true, wake, time.Now()
+}
+
+func (l *link) end(err error) {
+	if l.open {
+		l.open, l.since = false, time.Now()
+	}
+	if err != nil {
+		l.err = err.Error()
+	}
+}
