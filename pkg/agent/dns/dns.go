@@ -1,0 +1,138 @@
+// Package dns answers the mesh's names and passes everything else on.
+//
+// Names under the mesh's domain, and the addresses that belong to them, are
+// answered from a table in memory and never leave the host. Any other query
+// goes, byte for byte, to the host's own resolvers.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// What Run's errors wrap.
+var (
+	// ErrNoAddress: none of the listen addresses exists on this host.
+	ErrNoAddress = errors.New("no address to listen on")
+	// ErrNotPermitted: the kernel does not let us mark our queries.
+	ErrNotPermitted = errors.New("not permitted")
+)
+
+// defaultListen is where redirection sends the host's queries.
+var defaultListen = []string{"127.0.0.1:15053", "[::1]:15053"}
+
+// Config says where a Server listens and whom it asks. The zero value means
+// the ordinary host.
+type Config struct {
+	// Listen are the addresses served, each by UDP and TCP; default
+	// 127.0.0.1:15053 and [::1]:15053. One whose family this host lacks is
+	// left out. Port 0 takes a free port, the same for UDP and TCP.
+	Listen []string
+	// Mark is the socket mark of our own queries to the host's resolvers, by
+	// which redirection knows them; 0 marks nothing. It takes CAP_NET_ADMIN.
+	Mark uint32
+	// ResolvConf names the host's resolvers; default /etc/resolv.conf. It is
+	// read again when it has changed.
+	ResolvConf string
+	// Domain ends the mesh's names; default proxy.Domain.
+	Domain string
+	Log    *slog.Logger
+}
+
+// A Server answers the queries of one host.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	table atomic.Pointer[table] // nil: no table yet
+	fwd   *forwarder
+	slots chan struct{} // one for each query that is being forwarded
+	conns chan struct{} // one for each TCP connection
+	ready chan struct{}
+	addrs []netip.AddrPort // set before ready is closed
+}
+
+// Bounds on what clients can make us hold: beyond them queries are answered
+// SERVFAIL and connections closed.
+const (
+	maxForwards = 512
+	maxConns    = 256
+)
+
+// New returns a Server that does nothing until Run.
+func New(cfg Config) *Server {
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = defaultListen
+	}
+	if cfg.ResolvConf == "" {
+		cfg.ResolvConf = "/etc/resolv.conf"
+	}
+	if cfg.Domain == "" {
+		cfg.Domain = proxy.Domain
+	}
+	cfg.Domain = strings.ToLower(strings.Trim(cfg.Domain, "."))
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		cfg:   cfg,
+		log:   cfg.Log,
+		fwd:   newForwarder(cfg),
+		slots: make(chan struct{}, maxForwards),
+		conns: make(chan struct{}, maxConns),
+		ready: make(chan struct{}),
+	}
+}
+
+// SetNames replaces the table of names in one step; queries under way see the
+// old one or the new one whole. Before the first call, names of the mesh are
+// answered SERVFAIL.
+func (s *Server) SetNames(names []proxy.Name) {
+	s.table.Store(newTable(s.cfg.Domain, names))
+}
+
+// Ready is closed once the server listens.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addrs returns the addresses that are served. It is empty until Ready.
+func (s *Server) Addrs() []netip.AddrPort {
+	select {
+	case <-s.ready:
+		return s.addrs
+	default:
+		return nil
+	}
+}
+
+// Run answers until ctx ends, then returns nil. It fails at once when an
+// address is taken, when none exists on this host (ErrNoAddress), or when Mark
+// may not be set (ErrNotPermitted).
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.fwd.permitted(); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	listeners, err := s.listen(ctx)
+	if err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	for _, l := range listeners {
+		s.addrs = append(s.addrs, l.addr)
+	}
+	s.fwd.own = s.addrs
+	close(s.ready)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		g.Go(func() error { return s.serveUDP(ctx, l.udp) })
+		g.Go(func() error { return s.serveTCP(ctx, l.tcp) })
+		context.AfterFunc(ctx, func() { l.close() })
+	}
+	return g.Wait()
+}

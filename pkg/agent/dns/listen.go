@@ -1,0 +1,82 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// A listener is one address, by both transports.
+type listener struct {
+	addr netip.AddrPort
+	udp  *net.UDPConn
+	tcp  *net.TCPListener
+}
+
+func (l *listener) close() {
+	_ = l.udp.Close()
+	_ = l.tcp.Close()
+}
+
+// listen takes all addresses that this host has. It takes none if one is in
+// use.
+func (s *Server) listen(ctx context.Context) (ls []*listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range ls {
+				l.close()
+			}
+			ls = nil
+		}
+	}()
+	var missing []string
+	for _, text := range s.cfg.Listen {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return ls, fmt.Errorf("listen address %q: must be an IP address and a port, such as 127.0.0.1:15053", text)
+		}
+		l, err := listenBoth(ctx, addr)
+		switch {
+		case err == nil:
+			ls = append(ls, l)
+		case errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT):
+			s.log.Warn("listen address left out: this host does not have it", "address", addr.String(), "error", err)
+			missing = append(missing, text)
+		case errors.Is(err, syscall.EADDRINUSE):
+			return ls, fmt.Errorf("listen on %s: %w: stop what listens there (ss -lnp shows it) or set another port", addr, err)
+		default:
+			return ls, fmt.Errorf("listen on %s: %w", addr, err)
+		}
+	}
+	if len(ls) == 0 {
+		return ls, fmt.Errorf("%w: this host has none of %s: bring its loopback device up (ip link set lo up)", ErrNoAddress, strings.Join(missing, ", "))
+	}
+	return ls, nil
+}
+
+// listenBoth takes addr by UDP and TCP. For port 0 it tries a few ports: one
+// that is free for TCP need not be for UDP.
+func listenBoth(ctx context.Context, addr netip.AddrPort) (*listener, error) {
+	var lc net.ListenConfig
+	for try := 0; ; try++ {
+		tl, err := lc.Listen(ctx, "tcp", addr.String())
+		if err != nil {
+			return nil, err
+		}
+		tcp := tl.(*net.TCPListener)
+		got := tcp.Addr().(*net.TCPAddr).AddrPort()
+		got = netip.AddrPortFrom(got.Addr().Unmap(), got.Port())
+		uc, err := lc.ListenPacket(ctx, "udp", got.String())
+		if err == nil {
+			return &listener{addr: got, udp: uc.(*net.UDPConn), tcp: tcp}, nil
+		}
+		_ = tcp.Close()
+		if addr.Port() != 0 || try == 10 {
+			return nil, err
+		}
+	}
+}

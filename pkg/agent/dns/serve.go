@@ -1,0 +1,136 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// A TCP client is dropped when it sends nothing for tcpIdle, or takes nothing
+// for tcpWrite.
+const (
+	tcpIdle  = 10 * time.Second
+	tcpWrite = 5 * time.Second
+)
+
+// acceptPause is how long we leave others time to close files when there are
+// none free.
+const acceptPause = 100 * time.Millisecond
+
+// handle replies to one message, at once if it can, else from a goroutine of
+// done's. raw is reply's to keep. A nil answer is none.
+func (s *Server) handle(ctx context.Context, network string, raw []byte, done *sync.WaitGroup, reply func([]byte)) {
+	q, code, ok := parse(raw, network == "tcp")
+	if !ok {
+		return
+	}
+	if code != dnsmessage.RCodeSuccess {
+		reply(begin(&q, code).bytes())
+		return
+	}
+	if b := answer(s.table.Load(), s.cfg.Domain, &q); b != nil {
+		reply(b)
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		reply(begin(&q, dnsmessage.RCodeServerFailure).bytes())
+		return
+	}
+	done.Go(func() {
+		defer func() { <-s.slots }()
+		b, err := s.fwd.exchange(ctx, network, &q)
+		if err != nil {
+			s.log.Debug("query not answered", "type", q.typ.String(), "error", err)
+			b = begin(&q, dnsmessage.RCodeServerFailure).bytes()
+		}
+		reply(b)
+	})
+}
+
+func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+	var done sync.WaitGroup
+	defer done.Wait()
+	buf := make([]byte, 0xffff)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return fmt.Errorf("dns: read from %s: %w", conn.LocalAddr(), err)
+		}
+		raw := append(make([]byte, 0, n), buf[:n]...)
+		s.handle(ctx, "udp", raw, &done, func(b []byte) {
+			if _, err := conn.WriteToUDPAddrPort(b, from); err != nil && ctx.Err() == nil {
+				s.log.Debug("answer not sent", "to", from.String(), "error", err)
+			}
+		})
+	}
+}
+
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
+	var done sync.WaitGroup
+	defer done.Wait()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+			s.log.Warn("connection not accepted: no file descriptor free", "address", l.Addr().String())
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("dns: accept on %s: %w", l.Addr(), err)
+		}
+		select {
+		case s.conns <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		done.Go(func() {
+			defer func() { <-s.conns }()
+			s.serveConn(ctx, conn)
+		})
+	}
+}
+
+// serveConn answers one client. Answers go out as they come, so that a slow
+// one holds up no other (RFC 7766, 6.2.1.1).
+func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	var done sync.WaitGroup
+	defer done.Wait()
+	var mu sync.Mutex
+	reply := func(b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = conn.SetWriteDeadline(time.Now().Add(tcpWrite))
+		msg := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(b)), uint16(len(b)))
+		if _, err := conn.Write(append(msg, b...)); err != nil {
+			_ = conn.Close()
+		}
+	}
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(tcpIdle))
+		raw, err := readTCP(conn)
+		if err != nil {
+			return
+		}
+		s.handle(ctx, "tcp", raw, &done, reply)
+	}
+}
