@@ -50,7 +50,7 @@ func (th *thief) saw(text string) bool {
 	return strings.Contains(strings.Join(th.shown, "\n"), text)
 }
 
-// quality.md F22: an impostor is refused before the token is sent.
+// An impostor is refused before the token is sent.
 func TestImpostorNeverSeesTheToken(t *testing.T) {
 	w := newWorld(t)
 	past := func() time.Time { return time.Now().AddDate(-1, 0, 0) }

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/weft-mesh/weft/pkg/agent/dns"
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/relay"
+	"github.com/weft-mesh/weft/pkg/envoy"
+	"github.com/weft-mesh/weft/pkg/envoy/bootstrap"
+	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/proxy"
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/nftables"
+)
+
+// An Agent is one host's, with all of its parts.
+type Agent struct {
+	cfg     Config
+	version string
+	log     *slog.Logger
+
+	identity *identity.Identity
+	relay    *relay.Relay
+	dns      *dns.Server
+	envoy    *envoy.Process
+	engine   redirect.Redirector
+
+	dataplane []byte
+	rules     redirect.Rules
+	// registered is closed after the first try to register: the control plane
+	// knows nobody's stream whose Dataplane is not there.
+	registered chan struct{}
+
+	mu           sync.Mutex
+	envoyVersion string
+	redirected   error // why the redirection could not be put in force
+}
+
+// Redirector is the engine that changes this host's network.
+func Redirector() redirect.Redirector { return nftables.New() }
+
+// New makes an agent of a joined host's configuration. It starts nothing, and
+// fails where the host has not joined.
+func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
+	address, err := cfg.address()
+	if err != nil {
+		return nil, err
+	}
+	rules, err := cfg.Rules()
+	if err != nil {
+		return nil, err
+	}
+	id, err := identity.Open(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if want := (proxy.ID{Mesh: cfg.Mesh, Name: cfg.Name}); id.ID() != want {
+		return nil, fmt.Errorf("the identity in %s is of dataplane %q in mesh %q, but the configuration names %q in mesh %q: join again, or give this agent its own --state-dir",
+			cfg.StateDir, id.ID().Name, id.ID().Mesh, want.Name, want.Mesh)
+	}
+	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
+	a := &Agent{
+		cfg: cfg, version: version, log: log,
+		identity: id, engine: Redirector(), rules: rules,
+		dataplane:  cfg.Dataplane(address),
+		registered: make(chan struct{}),
+	}
+	a.dns = dns.New(dns.Config{
+		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
+		Mark:       proxy.MarkAgent,
+		ResolvConf: cfg.ResolvConf,
+		Log:        log.With("part", "dns"),
+	})
+	a.relay = relay.New(relay.Config{
+		Socket:  cfg.xdsSocket(),
+		ID:      id.ID(),
+		Dial:    a.dial,
+		Secrets: secrets{id},
+		OnNames: a.dns.SetNames,
+		Log:     log.With("part", "relay"),
+	})
+	a.envoy = envoy.New(envoy.Config{
+		Binary:      cfg.envoyBinary(),
+		Bootstrap:   cfg.bootstrapFile(),
+		Dir:         cfg.RunDir,
+		AdminSocket: cfg.adminSocket(),
+		Concurrency: cfg.concurrency(),
+		LogLevel:    cfg.EnvoyLogLevel,
+		DrainTime:   cfg.DrainTime,
+		Log:         log.With("part", "envoy"),
+	})
+	return a, nil
+}
+
+func loopback(ip net.IP, port uint16) string {
+	return net.JoinHostPort(ip.String(), strconv.Itoa(int(port)))
+}
+
+// Run keeps the host in the mesh until ctx ends, then returns nil. It fails
+// when another agent has the same files, when Envoy cannot be run, or when this
+// host's network may not be changed. The redirection stays in force when it
+// returns.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := keyfile.Dir(a.cfg.RunDir); err != nil {
+		return err
+	}
+	held, err := takeLock(a.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer held.release()
+	if err := a.prepare(ctx); err != nil {
+		return err
+	}
+	a.log.Info("agent started", "version", a.version, "mesh", a.cfg.Mesh, "dataplane", a.cfg.Name, "service", a.cfg.Service)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, part := range []func(context.Context) error{
+		a.register, a.relay.Run, a.envoy.Run, a.dns.Run, a.redirect, a.serveStatus,
+	} {
+		g.Go(func() error { return part(ctx) })
+	}
+	err = g.Wait()
+	a.log.Info("agent stopped", "error", err)
+	return err
+}
+
+// prepare finds what would fail later, before anything runs.
+func (a *Agent) prepare(ctx context.Context) error {
+	version, err := envoy.Check(ctx, a.cfg.envoyBinary())
+	if err != nil {
+		return err
+	}
+	a.envoyVersion = version
+	if a.cfg.Redirect {
+		if _, err := a.engine.Check(ctx, a.rules); err != nil {
+			return fmt.Errorf("look at this host's redirection: %w", err)
+		}
+	}
+	doc, err := bootstrap.JSON(bootstrap.Config{
+		ID:          a.identity.ID(),
+		Service:     a.cfg.Service,
+		XDSSocket:   a.cfg.xdsSocket(),
+		SDSSocket:   a.cfg.xdsSocket(),
+		AdminSocket: a.cfg.adminSocket(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(a.cfg.adminSocket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return keyfile.Write(a.cfg.bootstrapFile(), doc)
+}
+
+// register has the control plane take the Dataplane, then keeps the
+// certificates young.
+func (a *Agent) register(ctx context.Context) error {
+	conn, err := a.identity.Dial(ctx)
+	if err == nil {
+		err = a.identity.Register(ctx, conn, a.dataplane)
+		_ = conn.Close() // it has served
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("dataplane was not registered, trying on", "error", err)
+	}
+	close(a.registered)
+	return a.identity.Run(ctx)
+}
+
+func (a *Agent) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	select {
+	case <-a.registered:
+		return a.identity.Dial(ctx, opts...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// redirect points the host's traffic at Envoy as soon as Envoy can serve it.
+// Until then the host stays as it was: open on the first start, closed where
+// the rules of an earlier one are in force.
+func (a *Agent) redirect(ctx context.Context) error {
+	if !a.cfg.Redirect {
+		return nil
+	}
+	for _, ready := range []<-chan struct{}{a.relay.Synced(), a.dns.Ready()} {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	err := a.engine.Apply(ctx, a.rules)
+	a.mu.Lock()
+	a.redirected = err
+	a.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("redirect this host's traffic: %w", err)
+	}
+	a.log.Info("traffic redirected", "table", a.rules.Table, "inbound_port", a.cfg.Port)
+	return nil
+}
+
+// secrets gives the relay what the identity holds.
+type secrets struct{ *identity.Identity }
+
+func (s secrets) Current() (relay.SecretSet, <-chan struct{}) {
+	now, changed := s.Identity.Current()
+	return relay.SecretSet{Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots}, changed
+}

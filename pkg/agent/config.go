@@ -1,0 +1,209 @@
+// Package agent is one host's agent: it joins the host to a mesh, points its
+// traffic at a local Envoy and keeps that Envoy supplied.
+//
+// The parts live in the folders beneath and never import each other; this
+// package is where they meet.
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Config is everything that can be set about an agent. The file that holds it
+// is written by join; every path is a setting, so that several agents can live
+// on one machine.
+type Config struct {
+	Mesh           string
+	Name           string
+	Service        string
+	Port           uint16
+	Protocol       string
+	Tags           map[string]string
+	Address        string // "": the address from which the control plane is reached
+	ServiceAddress string
+	ControlPlanes  []string
+
+	StateDir string
+	RunDir   string
+
+	Envoy            string
+	EnvoyConcurrency int
+	EnvoyLogLevel    string
+	DrainTime        time.Duration
+
+	Redirect          bool
+	RedirectTable     string
+	InboundPort       uint16
+	OutboundPort      uint16
+	DNSPort           uint16
+	ResolvConf        string
+	ExcludeOutPorts   string
+	ExcludeOutTargets []string
+	ExcludeInSources  []string
+	ExcludeUsers      []string
+	ResolverUsers     []string
+
+	LogLevel  string
+	LogFormat string
+}
+
+// DefaultConfigFile is where join writes the configuration.
+const DefaultConfigFile = "/etc/weft/agent.yaml"
+
+// Bind makes a flag of every field, with its default. The flags' names are the
+// file's keys too, see package settings.
+func (c *Config) Bind(fs *pflag.FlagSet) {
+	fs.StringVar(&c.Mesh, "mesh", "", "mesh that this host is in; join has it from the token")
+	fs.StringVar(&c.Name, "name", "", "name of the Dataplane; join makes it of service and host name")
+	fs.StringVar(&c.Service, "service", "", "service that this host offers (kuma.io/service)")
+	fs.Uint16Var(&c.Port, "port", 0, "port at which the service listens and is called")
+	fs.StringVar(&c.Protocol, "protocol", proxy.TCP, "protocol of the service: tcp, http, http2, grpc, tls or kafka")
+	fs.StringToStringVar(&c.Tags, "tag", nil, "further tags of the service, key=value")
+	fs.StringVar(&c.Address, "address", "", "address at which others reach this host; default: the one that the control plane is reached from")
+	fs.StringVar(&c.ServiceAddress, "service-address", "", "address at which the service itself listens; default: loopback")
+	fs.StringSliceVar(&c.ControlPlanes, "control-plane", nil, "addresses of the control plane, host:port; join has them from the token")
+
+	fs.StringVar(&c.StateDir, "state-dir", "/var/lib/weft-agent", "folder of the host's keys and certificates, 0700")
+	fs.StringVar(&c.RunDir, "run-dir", "/run/weft-agent", "folder of sockets and of Envoy's bootstrap, 0700")
+
+	fs.StringVar(&c.Envoy, "envoy", "", "Envoy's binary; default: /usr/lib/weft/envoy, then the PATH")
+	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
+	fs.StringVar(&c.EnvoyLogLevel, "envoy-log-level", "warning", "Envoy's log level: trace, debug, info, warning, error or off")
+	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
+
+	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
+	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
+	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
+	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
+	fs.Uint16Var(&c.DNSPort, "dns-port", 15053, "port of the agent's DNS server, on loopback")
+	fs.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "where the host's own DNS servers are read")
+	fs.StringVar(&c.ExcludeOutPorts, "exclude-outbound-ports", "", "ports called directly, such as 25,9000-9100")
+	fs.StringSliceVar(&c.ExcludeOutTargets, "exclude-outbound-cidrs", nil, "networks called directly")
+	fs.StringSliceVar(&c.ExcludeInSources, "exclude-inbound-cidrs", nil, "networks that reach the service directly")
+	fs.StringSliceVar(&c.ExcludeUsers, "exclude-users", nil, "users, by name or id, whose calls go out directly")
+	fs.StringSliceVar(&c.ResolverUsers, "resolver-users", []string{"systemd-resolve", "unbound", "bind", "named", "dnsmasq", "knot-resolver", "pdns"}, "users of the host's own resolver, whose queries are left alone; unknown ones are passed over")
+
+	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+
+// Validate tells everything that is wrong with a joined host's configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if c.Mesh == "" {
+		bad("mesh", "is not set; join the host first: weft-agent join TOKEN --service NAME --port PORT")
+	}
+	if !namePattern.MatchString(c.Name) || len(c.Name) > 253 {
+		bad("name", "%q must be lower-case letters, digits, dashes and dots", c.Name)
+	}
+	if c.Service == "" {
+		bad("service", "is not set; it is what others call this host by, such as --service web")
+	}
+	if c.Port == 0 {
+		bad("port", "is not set; it is where the service listens, such as --port 8080")
+	}
+	if !slices.Contains([]string{proxy.TCP, proxy.TLS, proxy.HTTP, proxy.HTTP2, proxy.GRPC, proxy.Kafka}, c.Protocol) {
+		bad("protocol", "%q is none of tcp, tls, http, http2, grpc, kafka", c.Protocol)
+	}
+	if c.Address != "" {
+		if a, err := netip.ParseAddr(c.Address); err != nil || a.IsUnspecified() || a.IsMulticast() {
+			bad("address", "%q must be one IP address of this host", c.Address)
+		}
+	}
+	if c.ServiceAddress != "" {
+		if _, err := netip.ParseAddr(c.ServiceAddress); err != nil {
+			bad("serviceAddress", "%q must be an IP address", c.ServiceAddress)
+		}
+	}
+	if len(c.ControlPlanes) == 0 {
+		bad("controlPlane", "is empty; join writes it")
+	}
+	for _, a := range c.ControlPlanes {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			bad("controlPlane", "%q must be host:port", a)
+		}
+	}
+	for key, dir := range map[string]string{"stateDir": c.StateDir, "runDir": c.RunDir} {
+		if !filepath.IsAbs(dir) {
+			bad(key, "%q must be an absolute path", dir)
+		}
+	}
+	// A unix socket's path has 108 bytes; the longest name beneath is 16.
+	if len(c.RunDir) > 90 {
+		bad("runDir", "is %d bytes long, and sockets beneath it may have 107: choose a shorter path", len(c.RunDir))
+	}
+	if !slices.Contains([]string{"trace", "debug", "info", "warning", "error", "off"}, c.EnvoyLogLevel) {
+		bad("envoyLogLevel", "%q is none of trace, debug, info, warning, error, off", c.EnvoyLogLevel)
+	}
+	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
+		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)
+	}
+	ports := map[uint16]string{}
+	for _, p := range []struct {
+		key  string
+		port uint16
+	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}} {
+		if p.port == 0 {
+			continue
+		}
+		if other, taken := ports[p.port]; taken {
+			bad(p.key, "%d is %s too; each needs a port of its own", p.port, other)
+		}
+		ports[p.port] = p.key
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// Files of an agent.
+func (c *Config) xdsSocket() string     { return filepath.Join(c.RunDir, "xds.sock") }
+func (c *Config) adminSocket() string   { return filepath.Join(c.RunDir, "admin.sock") }
+func (c *Config) statusSocket() string  { return filepath.Join(c.RunDir, "status.sock") }
+func (c *Config) bootstrapFile() string { return filepath.Join(c.RunDir, "bootstrap.json") }
+
+// concurrency is how many workers Envoy gets: a sidecar seldom needs more than
+// four, and each costs memory.
+func (c *Config) concurrency() int {
+	if c.EnvoyConcurrency > 0 {
+		return c.EnvoyConcurrency
+	}
+	return min(runtime.NumCPU(), 4)
+}
+
+// envoyBinary is the configured one, the packaged one, or what the PATH has.
+func (c *Config) envoyBinary() string {
+	const packaged = "/usr/lib/weft/envoy"
+	if c.Envoy != "" {
+		return c.Envoy
+	}
+	if _, err := os.Stat(packaged); err == nil {
+		return packaged
+	}
+	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
+		if p := filepath.Join(dir, "envoy"); filepath.IsAbs(p) {
+			if _, err := os.Stat(p); err == nil {
+				return p
+			}
+		}
+	}
+	return packaged // its absence is told with a remedy when it is checked
+}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// Join makes this host a member of the token's mesh and returns cfg with what
+// the token adds. The identity lies in cfg.StateDir then; nothing else of the
+// host has changed. It fails where an agent runs on the same files.
+func Join(ctx context.Context, cfg Config, token string, log *slog.Logger) (Config, error) {
+	t, err := api.ParseJoinToken(token)
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.Mesh != "" && cfg.Mesh != t.Mesh {
+		return cfg, fmt.Errorf("the token is of mesh %q, not of %q: leave --mesh out, or make a token of that mesh", t.Mesh, cfg.Mesh)
+	}
+	cfg.Mesh, cfg.ControlPlanes = t.Mesh, t.Addresses
+	if cfg.Service != "" {
+		cfg.Name = cmp.Or(cfg.Name, t.Name, defaultName(cfg.Service))
+	}
+	if err := cfg.Validate(); err != nil {
+		return cfg, fmt.Errorf("join: %w", err)
+	}
+	if _, err := cfg.Rules(); err != nil {
+		return cfg, fmt.Errorf("join: %w", err)
+	}
+	address, err := cfg.address()
+	if err != nil {
+		return cfg, err
+	}
+	if err := keyfile.Dir(cfg.StateDir); err != nil {
+		return cfg, err
+	}
+	held, err := takeLock(cfg.StateDir)
+	if err != nil {
+		return cfg, err
+	}
+	defer held.release()
+	err = identity.Join(ctx, identity.JoinOptions{
+		Addresses: t.Addresses,
+		Authority: t.Authority,
+		Token:     t.Token,
+		Dataplane: cfg.Dataplane(address),
+		Dir:       cfg.StateDir,
+		Mark:      proxy.MarkAgent,
+		Log:       log,
+	})
+	return cfg, err
+}
+
+// WriteConfig keeps a configuration in file, in one step.
+func WriteConfig(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	if err := keyfile.Write(file, text); err != nil {
+		return fmt.Errorf("write the configuration: %w", errors.Unwrap(err))
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/relay"
+	"github.com/weft-mesh/weft/pkg/envoy"
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+// A Status tells how a host is.
+type Status struct {
+	Well   bool    `json:"well"` // every check is
+	Checks []Check `json:"checks"`
+
+	PID         int                   `json:"pid,omitempty"` // of the agent; 0: it does not run
+	Version     string                `json:"version,omitempty"`
+	Redirection []redirect.Difference `json:"redirection,omitempty"`
+	Identity    identity.Status       `json:"identity,omitzero"`
+	Relay       relay.Status          `json:"relay,omitzero"`
+	Envoy       envoy.Status          `json:"envoy,omitzero"`
+}
+
+// A Check is one line of it.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"` // what to do when it is not OK
+}
+
+// status asks every part of a running agent.
+func (a *Agent) status(ctx context.Context) Status {
+	now := time.Now()
+	s := Status{
+		PID: os.Getpid(), Version: a.version,
+		Identity: a.identity.Status(), Relay: a.relay.Status(), Envoy: a.envoy.Status(),
+	}
+	a.mu.Lock()
+	envoyVersion, redirected := a.envoyVersion, a.redirected
+	a.mu.Unlock()
+	s.Checks = append(s.Checks, hostCheck(a.cfg, fmt.Sprintf("agent %s runs (pid %d)", a.version, s.PID)))
+	differences, err := a.differences(ctx)
+	s.Redirection = differences
+	s.Checks = append(s.Checks,
+		redirectionCheck(a.cfg, differences, errors.Join(redirected, err)),
+		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
+		certificateCheck(s.Identity, now),
+		controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now),
+	)
+	return s.judged()
+}
+
+func (a *Agent) differences(ctx context.Context) ([]redirect.Difference, error) {
+	if !a.cfg.Redirect {
+		return nil, nil
+	}
+	return a.engine.Check(ctx, a.rules)
+}
+
+func (s Status) judged() Status {
+	s.Well = true
+	for _, c := range s.Checks {
+		s.Well = s.Well && c.OK
+	}
+	return s
+}
+
+func hostCheck(cfg Config, agent string) Check {
+	return Check{Name: "host", OK: true, Text: fmt.Sprintf("dataplane %s of mesh %s, service %s on port %d; %s", cfg.Name, cfg.Mesh, cfg.Service, cfg.Port, agent)}
+}
+
+func redirectionCheck(cfg Config, differences []redirect.Difference, err error) Check {
+	c := Check{Name: "redirection", Remedy: "weft-agent redirect check lists all; weft-agent redirect apply mends them"}
+	switch {
+	case !cfg.Redirect:
+		c.OK, c.Text = true, "off, as configured"
+	case err != nil:
+		c.Text = err.Error()
+	case len(differences) == 0:
+		c.OK, c.Text = true, fmt.Sprintf("in force in table inet %s: inbound %d, outbound TCP, DNS", cfg.RedirectTable, cfg.Port)
+	default:
+		c.Text = fmt.Sprintf("%d differences, first: %s is %s", len(differences), differences[0].What, differences[0].Is)
+	}
+	return c
+}
+
+func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) Check {
+	c := Check{Name: "envoy", Remedy: "the agent's log has Envoy's own words"}
+	switch refused := refusals(r); {
+	case e.PID == 0:
+		c.Text = "does not run"
+		if e.LastExit != "" {
+			c.Text += ", ended with " + e.LastExit
+		}
+	case len(refused) > 0:
+		c.Text = "refuses " + strings.Join(refused, ", ") + " and goes on with what it had"
+	case !r.Envoy.Connected:
+		c.Text = fmt.Sprintf("runs (pid %d) but has not asked for its configuration", e.PID)
+	case !r.Synced:
+		c.Text = fmt.Sprintf("runs (pid %d) and waits for its configuration", e.PID)
+		c.Remedy = "look at control plane and certificate below"
+	default:
+		c.OK, c.Text = true, fmt.Sprintf("%s serves (pid %d) for %s, restarted %d times", version, e.PID, ago(now, e.Since), e.Restarts)
+	}
+	return c
+}
+
+func refusals(r relay.Status) (out []string) {
+	for _, k := range r.Kinds {
+		for _, ref := range k.Refused {
+			out = append(out, fmt.Sprintf("%s %s (%s)", k.Kind, ref.Name, ref.Words))
+		}
+	}
+	return out
+}
+
+func certificateCheck(i identity.Status, now time.Time) Check {
+	c := Check{Name: "certificate", Remedy: "the control plane renews it as soon as it answers; see below"}
+	w := i.Workload
+	switch {
+	case i.Agent.Expired:
+		c.Text = "the agent's own has expired on " + i.Agent.Expires.UTC().Format(time.DateTime)
+		c.Remedy = "join again: weft-agent join TOKEN with a new token of weftctl join-token"
+	case w.Expires.IsZero() && i.Registered:
+		c.OK, c.Text = true, "none: the mesh has no mTLS"
+	case w.Expires.IsZero():
+		c.Text = "none yet"
+	case w.Expired:
+		c.Text = "expired on " + w.Expires.UTC().Format(time.DateTime)
+	default:
+		c.OK, c.Text = true, fmt.Sprintf("%s, renewed in %s, good for %s; without a control plane at worst %s", w.URIs[0], until(now, w.Renewal), until(now, w.Expires), span(i.RidesOut))
+	}
+	return c
+}
+
+func controlPlaneCheck(s relay.SideStatus, i identity.Status, now time.Time) Check {
+	c := Check{Name: "control plane", Remedy: "is weft-cp up, and does a firewall let its port through? The host goes on with what it has"}
+	switch {
+	case !s.Connected:
+		c.Text = "not connected"
+		if !s.Since.IsZero() {
+			c.Text += " for " + ago(now, s.Since)
+		}
+		if s.LastError != "" {
+			c.Text += ": " + s.LastError
+		}
+	case i.LastError != "":
+		c.Text = "connected, but it did not take this host: " + i.LastError
+		c.Remedy = "mend what it says, in the agent's configuration or on the control plane"
+	default:
+		c.OK, c.Text = true, "connected for "+ago(now, s.Since)
+	}
+	return c
+}
+
+func ago(now, t time.Time) string   { return span(now.Sub(t)) }
+func until(now, t time.Time) string { return span(t.Sub(now)) }
+
+// span prints a duration as people say it: two units at the most.
+func span(d time.Duration) string {
+	d = max(d, 0)
+	day := 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
+
+// serveStatus answers weft-agent status on a unix socket in the agent's own
+// folder, which is nobody else's to enter.
+func (a *Agent) serveStatus(ctx context.Context) error {
+	path := a.cfg.statusSocket()
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(a.status(r.Context())); err != nil {
+			a.log.Debug("status was not read", "error", err)
+		}
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	return nil
+}
+
+// FetchStatus asks the agent that runs on cfg's files. Where none does, it
+// looks itself at what can be seen without one.
+func FetchStatus(ctx context.Context, cfg Config) Status {
+	s, err := askRunning(ctx, cfg.statusSocket())
+	if err == nil {
+		return s
+	}
+	s = Status{Checks: []Check{{
+		Name: "host", Text: fmt.Sprintf("dataplane %s of mesh %s: the agent does not run", cfg.Name, cfg.Mesh),
+		Remedy: "weft-agent run",
+	}}}
+	if rules, err := cfg.Rules(); err != nil {
+		s.Checks = append(s.Checks, redirectionCheck(cfg, nil, err))
+	} else if cfg.Redirect {
+		s.Redirection, err = Redirector().Check(ctx, rules)
+		s.Checks = append(s.Checks, redirectionCheck(cfg, s.Redirection, err))
+	}
+	id, err := identity.Open(cfg.StateDir)
+	if err != nil {
+		s.Checks = append(s.Checks, Check{Name: "certificate", Text: err.Error(), Remedy: "join this host again"})
+		return s
+	}
+	s.Identity = id.Status()
+	s.Checks = append(s.Checks, certificateCheck(s.Identity, time.Now()))
+	return s
+}
+
+// maxStatus bounds what is read of a status, in bytes.
+const maxStatus = 1 << 20
+
+func askRunning(ctx context.Context, socket string) (s Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	return s, json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&s)
+}
