@@ -133,7 +133,7 @@ func (c *ControlPlane) close() {
 
 // hostsServer is the gRPC server of the hosts' port.
 func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
-	s := grpc.NewServer(c.auth.ServerOptions(credentials.NewTLS(host.TLSConfig(c.own, time.Now)))...)
+	s := grpc.NewServer(append(xds.ServerOptions(), c.auth.ServerOptions(credentials.NewTLS(host.TLSConfig(c.own, time.Now)))...)...)
 	hostv1.RegisterHostServer(s, &host.Service{
 		Auth:   c.auth,
 		Decode: api.DecodeAs,

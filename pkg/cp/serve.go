@@ -22,6 +22,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
+	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/keyfile"
 )
@@ -130,7 +131,11 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			return api.Hosts{Addresses: addresses, Authority: c.own.Fingerprint()}, err
 		},
 		IssueDataplane: func(ctx context.Context, r api.DataplaneTokenRequest) (string, error) {
-			return c.tokens.IssueDataplane(ctx, token.Request(r))
+			t, err := c.tokens.IssueDataplane(ctx, token.Request(r))
+			if errors.Is(err, token.ErrNoSigningKey) {
+				err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
+			}
+			return t, err
 		},
 		Stage: c.publisher.Stage,
 		Log:   c.log.With("part", "rest"),

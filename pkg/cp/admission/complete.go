@@ -15,7 +15,7 @@ import (
 const zone = "default"
 
 // complete returns a copy of r as it is to be stored: with the tags and labels
-// that the control plane adds (kuma-api 2.9 and 3.2).
+// that the control plane adds, those of Kuma.
 func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.Resource, warnings []string, err error) {
 	var in *mesh.MeshSpec
 	if r.Kind.Scope == mesh.InMesh {

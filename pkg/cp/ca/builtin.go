@@ -114,7 +114,7 @@ func (b *Builtin) Sign(ctx context.Context, meshName string, spec *mesh.MeshSpec
 	return Issued{Certificate: certPEM(der), Roots: slices.Clone(a.roots), Expires: template.NotAfter}, nil
 }
 
-// leafUsage is what kuma-api 7.9 gives to RSA keys, less what other keys
+// leafUsage is what Kuma gives to RSA keys, less what other keys
 // cannot do.
 func leafUsage(pub crypto.PublicKey) x509.KeyUsage {
 	switch pub.(type) {

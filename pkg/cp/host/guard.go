@@ -6,12 +6,10 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
@@ -99,41 +97,17 @@ func (a *Auth) contain(method string, err *error) {
 	}
 }
 
-// Limits of a connection on the hosts' port.
-const (
-	// maxMessage holds the first request of a proxy that reconnects and names
-	// every resource that it has: ten thousand of them take 1 MB.
-	maxMessage = 4 << 20
-	// maxHeaders holds a token of 16 kB and what gRPC adds.
-	maxHeaders = 32 << 10
-	maxStreams = 64
-	// handshakeTime is what a connection has until it is one.
-	handshakeTime = 10 * time.Second
-	// idleProbe and probeTimeout find a half-open connection within 20 s.
-	idleProbe    = 10 * time.Second
-	probeTimeout = 10 * time.Second
-	// connectionAge is how long a certificate shown once is believed on one
-	// connection; agents renew theirs at 15 of 30 days and show the new one
-	// when they connect anew. gRPC spreads it by a tenth.
-	connectionAge   = 24 * time.Hour
-	connectionGrace = time.Minute
-)
+// maxHeaders holds a token of 16 kB and what gRPC adds.
+const maxHeaders = 32 << 10
 
-// ServerOptions are all that a grpc.Server on the hosts' port needs: TLS, the
-// two interceptors, limits and keepalive.
+// ServerOptions are what a grpc.Server on the hosts' port needs to know its
+// callers: TLS and the two interceptors. How much a caller may send, and how
+// often, is the streams' to say (xds.ServerOptions).
 func (a *Auth) ServerOptions(creds credentials.TransportCredentials) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(creds),
 		grpc.UnaryInterceptor(a.Unary),
 		grpc.StreamInterceptor(a.Stream),
-		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(handshakeTime),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: idleProbe, Timeout: probeTimeout,
-			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
-		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: idleProbe / 2, PermitWithoutStream: true}),
 	}
 }

@@ -154,7 +154,7 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
-// quality.md F24: nobody gets what is another's, and nothing changes.
+// Nobody gets what is another's, and nothing changes.
 func TestRegisterRefuses(t *testing.T) {
 	w := newWorld(t)
 	agent := w.agent(t, w.token(t, token.Claims{Name: "web-1", Tags: service("web")}), doc("default", "web-1", "web"))
@@ -207,7 +207,7 @@ func TestRegisterRefuses(t *testing.T) {
 	})
 }
 
-// What the reference does wrong (kuma-api 4.8): the dataplane that is there has
+// A known fault of others: the dataplane that is there has
 // to be allowed as well.
 func TestRegisterDoesNotTakeOverAnothers(t *testing.T) {
 	w := newWorld(t)

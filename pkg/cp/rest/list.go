@@ -15,7 +15,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// How many items a page has (kuma-api 2.4).
+// How many items a page has.
 const (
 	defaultPage = 100
 	maxPage     = 1000

@@ -14,8 +14,7 @@ var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-
 // LocalhostIsAdmin makes every program on the control plane's machine an
 // administrator, for those who come from Kuma. It is not for machines with
 // other users. A web page in a browser on the machine, or a proxy on it, must
-// not come through, so the request has to look like one of the machine's own
-// (kuma-api 2.1).
+// not come through, so the request has to look like one of the machine's own.
 func LocalhostIsAdmin(r *http.Request) (User, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() || !isLoopback(r.Host) {

@@ -1,7 +1,7 @@
 // Package rest serves the control plane's HTTP interface: resources by the
 // table of kinds, and what people and tools ask beside them.
 //
-// Paths, documents and status codes are those of kuma-api section 2. Unlike
+// Paths, documents and status codes are those of Kuma's interface. Unlike
 // there nothing is open: whoever shows no credential gets nothing, and each
 // route says which permission it needs.
 package rest

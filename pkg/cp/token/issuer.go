@@ -31,7 +31,7 @@ type Issuer struct {
 }
 
 // skew is how far a token is dated back, so that a verifier whose clock is a
-// little behind accepts it at once (kuma-api 6.9).
+// little behind accepts it at once.
 const skew = 5 * time.Second
 
 // maxToken bounds what is parsed: a token with a hundred tags has 8 kB.

@@ -13,7 +13,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// DefaultValidity is how long a token lives whose maker did not say (kuma-api 2.7).
+// DefaultValidity is how long a token lives whose maker did not say, as in Kuma.
 const DefaultValidity = 10 * 365 * 24 * time.Hour
 
 // A Request is the body of POST /tokens/dataplane.

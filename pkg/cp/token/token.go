@@ -1,7 +1,7 @@
 // Package token issues and verifies dataplane tokens: what an operator gives to
 // a host so that it may become certain dataplanes of a mesh.
 //
-// A token is an RS256 JWT with the claims of the reference (kuma-api 6.9). It
+// A token is an RS256 JWT with the claims of Kuma's. It
 // is signed by the mesh's own key, so a token is never good for another mesh.
 package token
 

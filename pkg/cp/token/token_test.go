@@ -147,7 +147,7 @@ func TestIssuedTokenSaysWhatTheReferenceSays(t *testing.T) {
 	}
 }
 
-// The matrix of quality.md F23: exactly the first passes.
+// Every way to hold a wrong token: exactly the first passes.
 func TestVerifyMatrix(t *testing.T) {
 	w := newWorld(t)
 	stranger, err := rsa.GenerateKey(rand.Reader, 2048)

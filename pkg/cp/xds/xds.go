@@ -48,6 +48,11 @@ const (
 	sendTimeout    = 30 * time.Second // until a reader that does not read is left
 	keepaliveTime  = 15 * time.Second // quiet before the server asks whether a peer is there
 	keepaliveReply = 5 * time.Second  // so that a dead peer is known after 20 s
+	// connectionAge is how long a certificate shown once is believed on one
+	// connection: agents show a renewed one when they connect anew. gRPC
+	// spreads it by a tenth.
+	connectionAge   = 24 * time.Hour
+	connectionGrace = time.Minute
 )
 
 // An Authenticator decides whether a stream is who it says. It reads the
@@ -108,7 +113,10 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(100),
 		grpc.ConnectionTimeout(firstRequest),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveReply}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: keepaliveTime, Timeout: keepaliveReply,
+			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveReply, PermitWithoutStream: true}),
 	}
 }
