@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A fakePlane is a control plane as far as its clients can tell. It knows one
+// API token, "good", and needs none when open.
+type fakePlane struct {
+	open bool
+
+	mu     sync.Mutex
+	stored map[mesh.Key]mesh.Resource
+	writes []string // every request that could change something
+}
+
+func newFakePlane(open bool) *fakePlane {
+	p := &fakePlane{open: open, stored: map[mesh.Key]mesh.Resource{}}
+	p.store(mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "default"}, Spec: &mesh.MeshSpec{}})
+	return p
+}
+
+// String prints what is stored and what was asked to change.
+func (p *fakePlane) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var lines []string
+	for key := range p.stored {
+		lines = append(lines, key.String())
+	}
+	slices.Sort(lines)
+	return strings.Join(append(lines, p.writes...), "\n") + "\n"
+}
+
+func (p *fakePlane) store(r mesh.Resource) bool {
+	old, there := p.stored[r.Key()]
+	r.Meta.Created = time.Now().Add(-3 * time.Hour)
+	if there {
+		r.Meta.Created = old.Meta.Created
+	}
+	r.Meta.Modified = time.Now()
+	if r.Kind.Scope == mesh.InMesh {
+		labels := map[string]string{"kuma.io/mesh": r.Meta.Mesh}
+		for k, v := range r.Meta.Labels {
+			labels[k] = v
+		}
+		r.Meta.Labels = labels
+	}
+	p.stored[r.Key()] = r
+	return !there
+}
+
+func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Method != http.MethodGet {
+		p.writes = append(p.writes, r.Method+" "+r.URL.Path)
+	}
+	if !p.open && r.Header.Get("Authorization") != "Bearer good" {
+		fail(w, 401, "Invalid authentication data", "no token, or one that is not known", nil)
+		return
+	}
+	path := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case r.URL.Path == "/":
+		answer(w, 200, api.Info{Product: "Kuma", Version: "2.14.3", WeftVersion: "1.2.3"})
+	case r.URL.Path == "/_weft/hosts":
+		answer(w, 200, api.Hosts{Addresses: []string{"192.0.2.1:5678"}, Authority: strings.Repeat("ab", 32)})
+	case r.URL.Path == "/tokens/dataplane":
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "jwt of %s", body)
+	case path[0] == "meshes" && len(path) == 6 && path[4] == "_stages":
+		p.stage(w, mesh.Key{Kind: "Dataplane", Mesh: path[1], Name: path[3]}, path[5])
+	case path[0] == "meshes" && len(path) > 2:
+		p.inMesh(w, r, path[1], path[2:])
+	default:
+		p.resources(w, r, "", path)
+	}
+}
+
+func (p *fakePlane) inMesh(w http.ResponseWriter, r *http.Request, name string, path []string) {
+	if _, ok := p.stored[mesh.Key{Kind: "Mesh", Name: name}]; !ok {
+		fail(w, 404, "Failed to retrieve Mesh", "Not found", nil)
+		return
+	}
+	p.resources(w, r, name, path)
+}
+
+func (p *fakePlane) resources(w http.ResponseWriter, r *http.Request, meshName string, path []string) {
+	k, ok := mesh.KindByPath(path[0])
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if len(path) == 1 {
+		p.list(w, k, meshName)
+		return
+	}
+	key := mesh.Key{Kind: k.Name, Mesh: meshName, Name: path[1]}
+	old, there := p.stored[key]
+	switch {
+	case r.Method == http.MethodPut:
+		p.put(w, r, k)
+	case !there:
+		fail(w, 404, "Could not retrieve a resource", "Not found", nil)
+	case r.Method == http.MethodDelete:
+		delete(p.stored, key)
+		answer(w, 200, struct{}{})
+	default:
+		b, _ := api.Encode(old)
+		answer(w, 200, json.RawMessage(b))
+	}
+}
+
+func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string) {
+	items := map[string]json.RawMessage{}
+	var names []string
+	for key, r := range p.stored {
+		if key.Kind == k.Name && key.Mesh == meshName {
+			items[key.Name], _ = api.Encode(r)
+			names = append(names, key.Name)
+		}
+	}
+	slices.Sort(names)
+	var sorted []json.RawMessage
+	for _, n := range names {
+		sorted = append(sorted, items[n])
+	}
+	answer(w, 200, api.NewPage(len(sorted), sorted, ""))
+}
+
+func (p *fakePlane) put(w http.ResponseWriter, r *http.Request, k *mesh.Kind) {
+	body, _ := io.ReadAll(r.Body)
+	res, err := api.DecodeAs(k, body)
+	if err != nil {
+		fail(w, 400, "Bad Request", err.Error(), nil)
+		return
+	}
+	var result api.PutResult
+	switch res.Meta.Name {
+	case "denied":
+		fail(w, 403, "Access Denied", "joe may not", nil)
+		return
+	case "refused":
+		fail(w, 400, "Could not process a resource", "Resource is not valid", mesh.Violations{{Field: "sources", Reason: "is not to the server's taste"}})
+		return
+	case "old":
+		result.Warnings = []string{"the name is old-fashioned"}
+	}
+	status := 200
+	if p.store(res) {
+		status = 201
+	}
+	answer(w, status, result)
+}
+
+func (p *fakePlane) stage(w http.ResponseWriter, key mesh.Key, stage string) {
+	if _, ok := p.stored[key]; !ok {
+		fail(w, 404, "Could not retrieve a resource", "Not found", nil)
+		return
+	}
+	w.Header().Set("Content-Type", "text/yaml")
+	fmt.Fprintf(w, "stage: %s\nname: %s\n", stage, key.Name)
+}
+
+func answer(w http.ResponseWriter, status int, doc any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(doc)
+}
+
+func fail(w http.ResponseWriter, status int, title, detail string, v mesh.Violations) {
+	answer(w, status, api.NewError(status, title, detail, v))
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// stages are those of the control plane's pipeline that know one dataplane.
+var stages = []string{"resource", "plan", "render", "stream"}
+
+func inspectCommand(g *global) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Show what the control plane made of a resource",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(inspectDataplaneCommand(g))
+	return cmd
+}
+
+func inspectDataplaneCommand(g *global) *cobra.Command {
+	var stage string
+	cmd := &cobra.Command{
+		Use:   "dataplane NAME",
+		Short: "Show a dataplane at one stage of the pipeline",
+		Long: `Shows a dataplane at one stage of the pipeline, as YAML:
+
+  resource   as it is stored
+  plan       what its proxy must do: who may call it and why, whom it calls
+  render     the plan in Envoy's words
+  stream     what was sent to the proxy, and whether the proxy accepted it`,
+		Example: "  weftctl inspect dataplane web-1 --stage plan",
+		Args:    cobra.ExactArgs(1),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return g.names(cmd, mesh.DataplaneKind), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(stages, stage) {
+				return fmt.Errorf("--stage: %q is not one of %s", stage, strings.Join(stages, ", "))
+			}
+			if err := nameTyped(args[0]); err != nil {
+				return err
+			}
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			b, err := c.Stage(cmd.Context(), g.mesh, args[0], stage)
+			if err != nil {
+				return fault{about(mesh.Key{Kind: mesh.DataplaneKind.Name, Mesh: g.mesh, Name: args[0]}, err)}
+			}
+			_, err = g.out.Write(b)
+			return faultOrNil(err)
+		},
+	}
+	cmd.Flags().StringVar(&stage, "stage", "plan", strings.Join(stages, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions(stages, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}

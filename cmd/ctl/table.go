@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A column is a heading and what stands under it.
+type column struct {
+	head string
+	cell func(*global, mesh.Resource) string
+}
+
+var (
+	meshColumn = column{"MESH", func(_ *global, r mesh.Resource) string { return r.Meta.Mesh }}
+	nameColumn = column{"NAME", func(_ *global, r mesh.Resource) string { return r.Meta.Name }}
+	ageColumn  = column{"AGE", func(g *global, r mesh.Resource) string { return age(r.Meta.Created, g.now()) }}
+)
+
+// columns are those of kumactl, whose users' scripts cut them.
+func columns(k *mesh.Kind) []column {
+	switch {
+	case k == mesh.MeshKind:
+		return []column{nameColumn, {"mTLS", mtls}, {"LOCALITY", locality}, {"ZONEEGRESS", egress}, ageColumn}
+	case k == mesh.DataplaneKind:
+		return []column{meshColumn, nameColumn, {"TAGS", tags}, {"ADDRESS", address}, ageColumn}
+	case k.Scope == mesh.InMesh:
+		return []column{meshColumn, nameColumn, ageColumn}
+	default:
+		return []column{nameColumn, ageColumn}
+	}
+}
+
+func (g *global) table(k *mesh.Kind, rs []mesh.Resource) error {
+	w := tabwriter.NewWriter(g.out, 0, 0, 3, ' ', 0)
+	cs := columns(k)
+	row := func(text func(column) string) {
+		var cells []string
+		for _, c := range cs {
+			cells = append(cells, text(c))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	row(func(c column) string { return c.head })
+	for _, r := range rs {
+		row(func(c column) string { return c.cell(g, r) })
+	}
+	return w.Flush()
+}
+
+func mtls(_ *global, r mesh.Resource) string {
+	if b := r.Spec.(*mesh.MeshSpec).Backend(); b != nil {
+		return b.Type + "/" + b.Name
+	}
+	return "off"
+}
+
+func locality(_ *global, r mesh.Resource) string {
+	routing := r.Spec.(*mesh.MeshSpec).Routing
+	return onOff(routing != nil && routing.LocalityAwareLoadBalancing)
+}
+
+func egress(_ *global, r mesh.Resource) string {
+	routing := r.Spec.(*mesh.MeshSpec).Routing
+	return onOff(routing != nil && routing.ZoneEgress)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// tags joins those of all inbounds: "version=v1,v2 kuma.io/service=web".
+func tags(_ *global, r mesh.Resource) string {
+	n := &r.Spec.(*mesh.Dataplane).Networking
+	values := map[string][]string{}
+	add := func(t mesh.Tags) {
+		for k, v := range t {
+			values[k] = append(values[k], v)
+		}
+	}
+	for _, in := range n.Inbound {
+		add(in.Tags)
+	}
+	if n.Gateway != nil {
+		add(n.Gateway.Tags)
+	}
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		slices.Sort(values[k])
+		parts = append(parts, k+"="+strings.Join(slices.Compact(values[k]), ","))
+	}
+	return strings.Join(parts, " ")
+}
+
+func address(_ *global, r mesh.Resource) string { return r.Spec.(*mesh.Dataplane).Networking.Address }
+
+// age is a time span in its largest sensible unit.
+func age(since, now time.Time) string {
+	d := max(0, now.Sub(since))
+	switch {
+	case since.IsZero():
+		return "unknown"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+}

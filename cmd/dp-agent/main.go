@@ -1,0 +1,118 @@
+// Command weft-agent joins a host to a mesh: it keeps the host's identity,
+// redirects the host's traffic and runs Envoy.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/pkg/agent"
+	"github.com/weft-mesh/weft/pkg/settings"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes.
+const (
+	exitFault = 1 // something went wrong, or is not well
+	exitUsage = 2 // what was asked for makes no sense
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// usageError is a fault of the command line or the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errSaid ends a command with exitFault whose output has told everything.
+var errSaid = errors.New("not well")
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:           "weft-agent",
+		Short:         "The host agent of Weft",
+		Long:          "The host agent of Weft.\n\nExit codes: 0 well, 1 a fault or not well, 2 wrong usage or configuration.",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	for _, command := range []func(func(string) string) *cobra.Command{
+		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand,
+	} {
+		root.AddCommand(command(getenv))
+	}
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errSaid):
+		return exitFault
+	}
+	fmt.Fprintln(stderr, "weft-agent:", err)
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+		return exitUsage
+	}
+	return exitFault
+}
+
+// bound is a configuration with the flags that it is read from.
+type bound struct {
+	*agent.Config
+	flags  *pflag.FlagSet // the settings alone
+	file   *string
+	getenv func(string) string
+}
+
+// bind gives cmd the flags of a configuration.
+func bind(cmd *cobra.Command, getenv func(string) string) bound {
+	b := bound{Config: new(agent.Config), flags: pflag.NewFlagSet("settings", pflag.ContinueOnError), getenv: getenv}
+	b.Bind(b.flags)
+	cmd.Flags().AddFlagSet(b.flags)
+	b.file = cmd.Flags().StringP("config", "c", agent.DefaultConfigFile, "the agent's configuration; join writes it")
+	return b
+}
+
+// load reads file and environment beneath the flags. Where optional, the file
+// need not be there.
+func (b bound) load(optional bool) error {
+	if err := settings.Load(b.flags, *b.file, optional, b.getenv); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w; join this host first: weft-agent join TOKEN --service NAME --port PORT", err)
+		}
+		return usageError{err}
+	}
+	return nil
+}
+
+// joined reads the configuration of a host that has joined.
+func (b bound) joined() error {
+	if err := b.load(false); err != nil {
+		return err
+	}
+	if err := b.Validate(); err != nil {
+		return usageError{fmt.Errorf("%s: %w", *b.file, err)}
+	}
+	return nil
+}
