@@ -1,0 +1,61 @@
+//go:build linux
+
+package testmesh
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// programs are built once per test process, from the tree that is tested.
+var programs struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// Binary is the path of weft-cp, weft-agent or weftctl, built from this tree.
+func Binary(t testing.TB, name string) string {
+	t.Helper()
+	programs.once.Do(func() { programs.dir, programs.err = build(context.WithoutCancel(t.Context())) })
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	return filepath.Join(programs.dir, name)
+}
+
+func build(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "weft-bin-")
+	if err != nil {
+		return "", err
+	}
+	for name, pkg := range map[string]string{"weft-cp": "cp", "weft-agent": "dp-agent", "weftctl": "ctl"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name), "./cmd/"+pkg)
+		cmd.Dir = root()
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return dir, nil
+}
+
+// Main runs a package's tests and removes what Binary built.
+func Main(m *testing.M) {
+	code := m.Run()
+	if programs.dir != "" {
+		_ = os.RemoveAll(programs.dir)
+	}
+	os.Exit(code)
+}
+
+func root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
