@@ -1,0 +1,119 @@
+# Weft: a service mesh for hosts. `make help` lists what a person does here.
+
+SHELL      := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tools and Envoy live here; `make clean` spares it.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weft
+TOOLS := $(CACHE)/tools
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+GOLANGCI_VERSION        := v2.15.0
+PROTOC_GEN_GO_VERSION   := v1.36.12
+PROTOC_GEN_GRPC_VERSION := v1.6.2
+GRPC_TOOLS_VERSION      := 1.85.1
+
+export CGO_ENABLED ?= 0
+# The race detector needs C.
+race: export CGO_ENABLED = 1
+
+.PHONY: help
+help: ## list what there is to do
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## weft-cp, weft-agent and weftctl into bin/
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft-cp ./cmd/cp
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft-agent ./cmd/dp-agent
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weftctl ./cmd/ctl
+
+.PHONY: demo
+demo: deps envoy build ## two hosts talk through the mesh; needs root
+	@hack/demo.sh
+
+.PHONY: test
+test: deps envoy build ## all tests: unit, components, real Envoy in network namespaces
+	go test -timeout 20m ./...
+
+.PHONY: race
+race: deps envoy build ## all tests again under the race detector
+	go test -race -timeout 40m ./...
+
+.PHONY: bench
+bench: deps envoy build ## figures: see test/bench
+	go test -run '^$$' -bench . -benchtime 10x ./test/bench
+
+.PHONY: check
+check: lint generated ## format, vet, lint, generated files, architecture rules
+	@unformatted=$$(gofmt -l cmd internal pkg test); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make format:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	go test ./internal/arch
+	shellcheck hack/*.sh .ci/run
+
+.PHONY: format
+format: ## gofmt everything
+	gofmt -w cmd internal pkg test
+
+.PHONY: lint
+lint: deps $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+	$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) run ./...
+
+.PHONY: generate
+generate: ## make the generated files anew
+	@$(MAKE) --no-print-directory proto OUT=pkg/api/hostv1
+
+.PHONY: generated
+generated:
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	$(MAKE) --no-print-directory proto OUT="$$out"; \
+	for f in "$$out"/*.go; do \
+	  diff -u "pkg/api/hostv1/$$(basename "$$f")" "$$f" || { echo "pkg/api/hostv1 is not what host.proto makes: run make generate"; exit 1; }; \
+	done
+
+.PHONY: proto
+proto: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) $(TOOLS)/protoc-gen-go-grpc-$(PROTOC_GEN_GRPC_VERSION) $(TOOLS)/grpcio-tools-$(GRPC_TOOLS_VERSION)
+	@PYTHONPATH=$(TOOLS)/grpcio-tools-$(GRPC_TOOLS_VERSION) python3 -m grpc_tools.protoc -I pkg/api/hostv1 \
+	  --plugin=protoc-gen-go=$(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) \
+	  --plugin=protoc-gen-go-grpc=$(TOOLS)/protoc-gen-go-grpc-$(PROTOC_GEN_GRPC_VERSION) \
+	  --go_out=$(OUT) --go_opt=paths=source_relative \
+	  --go-grpc_out=$(OUT) --go-grpc_opt=paths=source_relative host.proto
+
+.PHONY: envoy
+envoy: ## fetch Envoy into the cache; ENVOY=/path uses yours
+	@hack/envoy.sh >/dev/null
+
+.PHONY: deps
+deps: ## install the Debian packages that tests and demo need
+	@hack/deps.sh
+
+.PHONY: clean
+clean: ## remove what was built; the cache stays
+	rm -rf bin
+	go clean -testcache
+
+# One binary of a Go tool under a name that carries its version.
+define go-tool
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS)/.new go install $(1)@$(2)
+	@mv $(TOOLS)/.new/$(notdir $(patsubst %/v2,%,$(1))) $@
+endef
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	$(call go-tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_VERSION))
+
+$(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION):
+	$(call go-tool,google.golang.org/protobuf/cmd/protoc-gen-go,$(PROTOC_GEN_GO_VERSION))
+
+$(TOOLS)/protoc-gen-go-grpc-$(PROTOC_GEN_GRPC_VERSION):
+	$(call go-tool,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GRPC_VERSION))
+
+$(TOOLS)/grpcio-tools-$(GRPC_TOOLS_VERSION):
+	@mkdir -p $(TOOLS)
+	@rm -rf $@.new
+	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target $@.new grpcio-tools==$(GRPC_TOOLS_VERSION)
+	@mv $@.new $@

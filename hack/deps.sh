@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests, checks and demo need, and nothing
+# when they are there.
+set -euo pipefail
+
+# program -> package
+wanted=(
+  ip:iproute2
+  nft:nftables
+  iptables-restore:iptables
+  curl:curl
+  unshare:util-linux
+  shellcheck:shellcheck
+  python3:python3
+  make:make
+)
+
+missing=()
+for pair in "${wanted[@]}"; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
+done
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing Debian packages: ${missing[*]}; install them, or run this as root" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq </dev/null
+apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
