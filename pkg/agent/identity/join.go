@@ -126,12 +126,12 @@ func (o *JoinOptions) ask(ctx context.Context, address string, pin, csr []byte) 
 	defer conn.Close()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", o.Token)
 	resp, err := hostv1.NewHostClient(conn).Join(ctx, &hostv1.JoinRequest{Dataplane: o.Dataplane, Csr: csr}, grpc.WaitForReady(false))
-	authority, refusal := check.result()
+	authority, impostor := check.result()
 	if err != nil {
-		if refusal != nil { // plainer than what gRPC makes of it
-			return nil, nil, refusal
+		if impostor != nil { // plainer than what gRPC makes of it
+			return nil, nil, impostor
 		}
-		return nil, nil, err
+		return nil, nil, refusal{err}
 	}
 	return resp.GetCertificate(), authority, nil
 }

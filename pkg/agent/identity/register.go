@@ -70,7 +70,7 @@ func (i *Identity) register(ctx context.Context, conn grpc.ClientConnInterface, 
 	}
 	resp, err := hostv1.NewHostClient(conn).Register(ctx, req)
 	if err != nil {
-		return fmt.Errorf("register %s: %w", i.id, err)
+		return fmt.Errorf("register %s: %w", i.id, refusal{err})
 	}
 	if len(resp.GetCertificate()) > 0 {
 		pool := x509.NewCertPool()
@@ -140,7 +140,7 @@ func (i *Identity) Leave(ctx context.Context, conn grpc.ClientConnInterface) err
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	if _, err := hostv1.NewHostClient(conn).Leave(ctx, &hostv1.LeaveRequest{}); err != nil {
-		return fmt.Errorf("leave as %s: %w", i.id, err)
+		return fmt.Errorf("leave as %s: %w", i.id, refusal{err})
 	}
 	return nil
 }

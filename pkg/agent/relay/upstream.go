@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 )
 
 // A dead connection is noticed after pingAfter of silence and pingWait without
@@ -184,6 +185,6 @@ func (l *link) end(err error) {
 		l.open, l.since = false, time.Now()
 	}
 	if err != nil {
-		l.err = err.Error()
+		l.err = status.Convert(err).Message() // without gRPC's code
 	}
 }
