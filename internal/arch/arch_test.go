@@ -139,7 +139,7 @@ var only = []struct {
 	in   []string
 	why  string
 }{
-	{"github.com/envoyproxy/", []string{"pkg/envoy", "pkg/cp/xds", "pkg/cp/publish", "pkg/agent/relay", "internal", "test"}, "Envoy's types stay where Envoy is spoken to"},
+	{"github.com/envoyproxy/", []string{"pkg/envoy", "pkg/cp/xds", "pkg/agent/relay", "internal", "test"}, "Envoy's types stay where Envoy is spoken to"},
 	{"database/sql", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
 	{"modernc.org/", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
 	{"k8s.io/", nil, "nothing speaks to Kubernetes yet"},
