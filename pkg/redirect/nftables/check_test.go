@@ -1,0 +1,103 @@
+//go:build linux
+
+package nftables
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/testnet"
+)
+
+// Every breakage is told by what broke, and mended by Apply.
+func TestCheckNamesTheFault(t *testing.T) {
+	const replaceByName = `h=$(nft -a list chain inet weft %s | sed -n 's/.*"%s".* # handle //p'); `
+	rule := func(chain, comment, verb string) string {
+		s := strings.Replace(strings.Replace(replaceByName, "%s", chain, 1), "%s", comment, 1)
+		return s + strings.ReplaceAll(verb, "$at", "inet weft "+chain+" handle $h")
+	}
+	for _, c := range []struct {
+		name, breakage string
+		want           []string
+	}{
+		{"the table", "nft delete table inet weft", []string{"table inet weft is missing"}},
+		{"everything", "nft flush ruleset; ip route flush proto 87; ip -6 route flush proto 87",
+			[]string{"table inet weft is missing", "route 240.0.0.0/4 dev lo is missing", "route fd57:6566:7400::/64 dev lo is missing"}},
+		{"a dormant table", `nft 'add table inet weft { flags dormant; }'`, []string{"table inet weft is switched off"}},
+		{"a chain", "nft 'flush chain inet weft dns; delete chain inet weft dns'", []string{"chain dns is missing"}},
+		{"rules", "nft flush chain inet weft input", []string{
+			`rule "input: the inbound listener is not called directly" in chain input is missing`,
+			`rule "input: the outbound listener is not called directly" in chain input is missing`}},
+		{"one rule", rule("inbound", "inbound: to the proxy", "nft delete rule $at"),
+			[]string{`rule "inbound: to the proxy" in chain inbound is missing`}},
+		{"a rule's port", rule("inbound", "inbound: to the proxy", `nft replace rule $at meta l4proto tcp tproxy to :15007 accept comment '"inbound: to the proxy"'`),
+			[]string{`rule "inbound: to the proxy" in chain inbound is changed`}},
+		{"a rule's verdict", rule("output", "outbound: excluded users", `nft replace rule $at meta skuid @$outbound_exclude_uids drop comment '"outbound: excluded users"'`),
+			[]string{`rule "outbound: excluded users" in chain output is changed`}},
+		{"a rule's mask", rule("output", "outbound: proxy and agent go straight", `nft replace rule $at meta mark '&' 0x1000 @$marks return comment '"outbound: proxy and agent go straight"'`),
+			[]string{`rule "outbound: proxy and agent go straight" in chain output is changed`}},
+		{"a rule more", "nft insert rule inet weft output tcp dport 443 return", []string{`rule 1 ("") in chain output is not ours`}},
+		{"a rule twice", `nft add rule inet weft output meta l4proto tcp redirect to :15001 comment '"outbound: to the proxy"'`,
+			[]string{`("outbound: to the proxy") in chain output is not ours`}},
+		{"the order", rule("output", "outbound: proxy and agent go straight", `nft "delete rule $at; add rule inet weft output meta mark & 0x00003000 @$marks return comment \"outbound: proxy and agent go straight\""`),
+			[]string{`in chain output is in the wrong place`}},
+		{"a jump", rule("prerouting", "inbound: enrolled ports", `nft "add chain inet weft other; replace rule $at tcp dport @$inbound_ports jump other comment \"inbound: enrolled ports\""`),
+			[]string{`rule "inbound: enrolled ports" in chain prerouting is changed`, "chain other is not ours"}},
+		{"a set's element", "nft delete element inet weft $inbound_ports '{ 8080 }'", []string{"set inbound_ports_"}},
+		{"an element more", "nft add element inet weft $outbound_exclude_uids '{ 0 }'", []string{"set outbound_exclude_uids_"}},
+		{"a set more", "nft add set inet weft extra '{ type ipv4_addr; }'", []string{"set extra is not ours"}},
+		{"a chain more", "nft add chain inet weft extra", []string{"chain extra is not ours"}},
+		{"a policy", "nft 'chain inet weft input { policy drop; }'", []string{"the hook, priority or policy of chain input is changed"}},
+		{"a chain's priority", "nft 'flush chain inet weft input; delete chain inet weft input; add chain inet weft input { type filter hook input priority -5; }'",
+			[]string{"the hook, priority or policy of chain input is changed", "input: the inbound listener is not called directly", "input: the outbound listener is not called directly"}},
+		{"the IPv4 route", "ip route del 240.0.0.0/4", []string{"route 240.0.0.0/4 dev lo is missing"}},
+		{"the IPv6 route", "ip -6 route del fd57:6566:7400::/64", []string{"route fd57:6566:7400::/64 dev lo is missing"}},
+		{"a route of an earlier wish", "ip route add 198.18.0.0/15 dev lo proto 87", []string{"route 198.18.0.0/15 dev lo is left over"}},
+		{"counters", rule("output", "outbound: to the proxy", `nft replace rule $at meta l4proto tcp counter redirect to :15001 comment '"outbound: to the proxy"'`),
+			[]string{`rule "outbound: to the proxy" in chain output is changed`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := testnet.Hosts(t, 1)[0]
+			install(t, h, withExclusions())
+			h.Run(t, "sh", "-ec", variables(build(withExclusions().Normal()))+c.breakage)
+			found := check(t, h, withExclusions())
+			if len(found) != len(c.want) {
+				t.Errorf("told %d differences, want %d: %v", len(found), len(c.want), found)
+			}
+			for i, d := range found {
+				if i < len(c.want) && !strings.Contains(d.What+" is "+d.Is, c.want[i]) {
+					t.Errorf("told %q, want %q in it", d, c.want[i])
+				}
+				if d.Remedy == "" {
+					t.Errorf("%s has no remedy", d)
+				}
+			}
+			install(t, h, withExclusions())
+			if left := check(t, h, withExclusions()); len(left) > 0 {
+				t.Errorf("after Apply: %v", left)
+			}
+		})
+	}
+}
+
+// variables lets a shell name a set by its role.
+func variables(rs ruleset) (out string) {
+	for _, s := range rs.sets[2:] { // after those that have one name only
+		out += s.name[:strings.LastIndex(s.name, "_")] + "=" + s.name + "; "
+	}
+	return out
+}
+
+// Rule names are what Check tells, so they must tell rules apart.
+func TestRuleNames(t *testing.T) {
+	const nftLimit = 128 // NFTNL_UDATA_COMMENT_MAXLEN
+	for _, c := range build(withExclusions().Normal()).chains {
+		seen := make(map[string]bool)
+		for _, r := range c.rules {
+			if seen[r.name] || r.name == "" || len(r.name) >= nftLimit || strings.ContainsAny(r.name, `"\`) {
+				t.Errorf("chain %s: name %q is used twice, empty, too long or needs quoting", c.name, r.name)
+			}
+			seen[r.name] = true
+		}
+	}
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package nftables
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+func TestDescribe(t *testing.T) {
+	outboundOnly := everything()
+	outboundOnly.Inbound, outboundOnly.DNS, outboundOnly.VIPs = redirect.Inbound{}, redirect.DNS{}, nil
+	inboundOnly := everything()
+	inboundOnly.Outbound, inboundOnly.DNS, inboundOnly.VIPs = redirect.Outbound{}, redirect.DNS{}, nil
+	nothing := redirect.Rules{Table: "weft-b"}
+	for name, rules := range map[string]redirect.Rules{
+		"everything": everything(), "exclusions": withExclusions(),
+		"outbound": outboundOnly, "inbound": inboundOnly, "nothing": nothing,
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := New().Describe(rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name+".nft")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal([]byte(got), want) {
+				t.Errorf("description differs (-want +got):\n%s", cmp.Diff(string(want), got))
+			}
+		})
+		// The text says what Apply does when nft makes of it, by its own
+		// encoding, exactly what Check wants to see.
+		t.Run(name+" means the same to nft", func(t *testing.T) {
+			h := testnet.Hosts(t, 1)[0]
+			text, err := New().Describe(rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Pipe(t, text, "nft", "-c", "-f", "-")
+			h.Pipe(t, text, "nft", "-f", "-")
+			for _, d := range check(t, h, rules) {
+				if d.What[:5] != "route" { // nft has no words for them
+					t.Errorf("after nft -f: %s", d)
+				}
+			}
+		})
+	}
+}
+
+func TestApplyIsWhatNftShows(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	install(t, h, withExclusions())
+	byUs := h.Run(t, "nft", "-s", "list", "ruleset")
+	text, err := New().Describe(withExclusions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := testnet.Hosts(t, 1)[0]
+	other.Pipe(t, text, "nft", "-f", "-")
+	if diff := cmp.Diff(other.Run(t, "nft", "-s", "list", "ruleset"), byUs); diff != "" {
+		t.Errorf("nft shows another table than it makes of the description (-description +apply):\n%s", diff)
+	}
+	for _, d := range check(t, h, withExclusions()) {
+		t.Error(d)
+	}
+}

@@ -1,0 +1,209 @@
+//go:build linux
+
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+// ErrNotOurs: a table of the wanted name, or a route to a wanted range, belongs
+// to somebody else. It is left as it is.
+var ErrNotOurs = errors.New("not ours")
+
+// An Engine redirects by nftables. It acts on the network namespace of the
+// calling thread, keeps no state and may be used concurrently.
+type Engine struct{}
+
+var _ redirect.Redirector = (*Engine)(nil)
+
+// New makes an engine. It touches nothing.
+func New() *Engine { return new(Engine) }
+
+// applyAttempts bounds how often Apply and Remove start anew when somebody else writes
+// between reading and writing.
+const applyAttempts = 10
+
+// Apply puts rules in force: the routes first, which are harmless alone, then
+// the whole table in one transaction. Established connections are not touched.
+// With the same rules again it writes nothing. Errors wrap redirect.ErrInvalid,
+// ErrNotPermitted, ErrNotSupported or this package's ErrNotOurs.
+func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	want := build(r.Normal())
+	for attempt := 1; ; attempt++ {
+		err := apply(ctx, want)
+		if err == nil || !transient(err) || attempt == applyAttempts {
+			return wrap("apply", want.table, diagnose(want, err, probe))
+		}
+	}
+}
+
+func wrap(verb, table string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s redirection in table inet %s: %w", verb, table, err)
+}
+
+func apply(ctx context.Context, want ruleset) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	have, err := read(want.table)
+	if err != nil {
+		return err
+	}
+	table, err := compareTable(want, have)
+	if err != nil {
+		return err
+	}
+	routes, missing := compareRoutes(want, have)
+	for _, d := range append(table, routes...) {
+		if d.Is == isNotOurs && d.Remedy != applyDelete {
+			return fmt.Errorf("%s is %w: %s", d.What, ErrNotOurs, d.Remedy)
+		}
+	}
+	up, err := loopbackUp()
+	if err != nil {
+		return err
+	}
+	if !up {
+		return errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
+	}
+	if err := addRoutes(missing); err != nil {
+		return err
+	}
+	if len(table) > 0 {
+		if err := write(want, have); err != nil {
+			return err
+		}
+	}
+	return deleteRoutes(have.stale(want.routes))
+}
+
+// write changes the table in one transaction. Where rules are in force already,
+// another one before it prepares their sets.
+func write(want ruleset, have held) (err error) {
+	if missing := want.missing(have); have.ours && len(missing) > 0 {
+		if err := commit(want.table, func(t *transaction) error { return t.prepare(missing) }); err != nil {
+			return err
+		}
+		for _, s := range missing {
+			have.sets = append(have.sets, s.asHeld())
+		}
+		defer func() {
+			if err != nil { // whole or not at all
+				_ = commit(want.table, func(t *transaction) error {
+					for _, s := range missing {
+						t.deleteSet(s.name)
+					}
+					return nil
+				})
+			}
+		}()
+	}
+	return commit(want.table, func(t *transaction) error { return t.replace(want, have) })
+}
+
+func commit(table string, fill func(t *transaction) error) error {
+	t, err := begin(table)
+	if err != nil {
+		return err
+	}
+	if err := fill(t); err != nil {
+		return err
+	}
+	if err := t.commit(); err != nil {
+		return fmt.Errorf("write table inet %s: %w", table, explain(err))
+	}
+	return nil
+}
+
+// Check tells every difference between the host and rules: table, sets, chains,
+// rules, their order, routes and the loopback device.
+func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Difference, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	want := build(r.Normal())
+	have, err := read(want.table)
+	if err != nil {
+		return nil, wrap("check", want.table, err)
+	}
+	d, err := compareTable(want, have)
+	if err != nil {
+		return nil, wrap("check", want.table, err)
+	}
+	routes, _ := compareRoutes(want, have)
+	d = append(d, routes...)
+	up, err := loopbackUp()
+	if err != nil {
+		return nil, wrap("check", want.table, err)
+	}
+	if !up {
+		d.add("down", "ip link set lo up", "the loopback device")
+	}
+	return d, nil
+}
+
+// Remove deletes our table of that name ("" is redirect.DefaultTable) and the
+// routes that no other table of ours wants. A table that is not ours is left
+// alone, and where there is nothing it succeeds.
+//
+// Inbound connections live on. Redirected outbound ones stand still while no
+// NAT is on the host, and end if they send anything meanwhile: the proxy is
+// stopped after redirection is removed, not before.
+func (e *Engine) Remove(ctx context.Context, table string) error {
+	r := redirect.Rules{Table: table}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	table = r.Normal().Table
+	for attempt := 1; ; attempt++ {
+		err := remove(ctx, table)
+		if errors.Is(err, redirect.ErrNotSupported) {
+			return nil // where there is no nf_tables, nothing of ours is
+		}
+		if err == nil || !transient(err) || attempt == applyAttempts {
+			return wrap("remove", table, err)
+		}
+	}
+}
+
+func remove(ctx context.Context, table string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	have, err := read(table)
+	if err != nil {
+		return err
+	}
+	if have.exists && have.ours {
+		err := commit(table, func(t *transaction) error {
+			t.deleteTable()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return deleteRoutes(have.stale(nil))
+}
+
+// Describe returns what Apply would put in force in nft's language; routes are
+// comments in it.
+func (e *Engine) Describe(r redirect.Rules) (string, error) {
+	if err := r.Validate(); err != nil {
+		return "", err
+	}
+	return build(r.Normal()).String(), nil
+}

@@ -1,0 +1,149 @@
+//go:build linux
+
+package nftables
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+// A set is a named set of our table.
+type set struct {
+	name     string
+	kind     kind
+	elements []nftables.SetElement
+	text     []string // the elements as nft writes them
+}
+
+// A kind is what a set holds.
+type kind struct {
+	name      string
+	key       nftables.SetDatatype
+	interval  bool
+	hostOrder bool // bytes of a key in the host's order, else the network's
+}
+
+var (
+	typePort = kind{"inet_service", nftables.TypeInetService, true, false}
+	typeIP   = kind{"ipv4_addr", nftables.TypeIPAddr, true, false}
+	typeIP6  = kind{"ipv6_addr", nftables.TypeIP6Addr, true, false}
+	typeUID  = kind{"uid", nftables.TypeUID, false, true}
+	typeMark = kind{"mark", nftables.TypeMark, false, true}
+)
+
+func portSet(name string, ports []redirect.PortRange) set {
+	s := set{name: name, kind: typePort}
+	for _, p := range ports {
+		s.addInterval(binary.BigEndian.AppendUint16(nil, p.First), binary.BigEndian.AppendUint16(nil, p.Last))
+		s.text = append(s.text, p.String())
+	}
+	return s
+}
+
+// prefixSet takes prefixes of the kind's family.
+func prefixSet(name string, prefixes []netip.Prefix, k kind) set {
+	s := set{name: name, kind: k}
+	for _, p := range prefixes {
+		s.addInterval(p.Addr().AsSlice(), lastOf(p).AsSlice())
+		text := p.String()
+		if p.IsSingleIP() {
+			text = p.Addr().String()
+		}
+		s.text = append(s.text, text)
+	}
+	return s
+}
+
+func uidSet(name string, uids []uint32) set {
+	s := set{name: name, kind: typeUID}
+	for _, uid := range uids {
+		s.elements = append(s.elements, nftables.SetElement{Key: host32(uid)})
+		s.text = append(s.text, fmt.Sprint(uid))
+	}
+	return s
+}
+
+func markSet(name string, marks []uint32) set {
+	s := set{name: name, kind: typeMark}
+	for _, m := range slices.Sorted(slices.Values(marks)) {
+		s.elements = append(s.elements, nftables.SetElement{Key: host32(m)})
+		s.text = append(s.text, fmt.Sprintf("%#08x", m))
+	}
+	return s
+}
+
+// addInterval adds first to last, both included. The kernel keeps an interval
+// as its first key and the key after its last; there is none after the highest.
+func (s *set) addInterval(first, last []byte) {
+	s.elements = append(s.elements, nftables.SetElement{Key: first})
+	end := slices.Clone(last)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			s.elements = append(s.elements, nftables.SetElement{Key: end, IntervalEnd: true})
+			return
+		}
+	}
+}
+
+// fingerprint tells a set's content: other content is another set, so that new
+// and old can stand side by side while rules change over.
+func (s set) fingerprint() string {
+	h := sha256.New()
+	for _, e := range s.elements {
+		fmt.Fprintf(h, "%x %t\n", e.Key, e.IntervalEnd)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:3])
+}
+
+// prefixes reads back what prefixSet wrote, in words of single prefixes.
+// Intervals that are no prefix are left out: nobody but us writes these sets.
+func (s set) prefixes() []netip.Prefix {
+	var starts, ends []netip.Addr
+	for _, e := range s.elements {
+		addr, ok := netip.AddrFromSlice(e.Key)
+		if !ok {
+			continue
+		}
+		if e.IntervalEnd {
+			ends = append(ends, addr)
+		} else {
+			starts = append(starts, addr)
+		}
+	}
+	slices.SortFunc(starts, netip.Addr.Compare)
+	slices.SortFunc(ends, netip.Addr.Compare)
+	var out []netip.Prefix
+	for _, first := range starts {
+		i := slices.IndexFunc(ends, func(end netip.Addr) bool { return end.Compare(first) > 0 })
+		for bits := range first.BitLen() + 1 {
+			p := netip.PrefixFrom(first, bits)
+			if p.Masked() != p {
+				continue
+			}
+			after := lastOf(p).Next()
+			if (i < 0 && !after.IsValid()) || (i >= 0 && after == ends[i]) {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < p.Addr().BitLen(); bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	addr, _ := netip.AddrFromSlice(b)
+	return addr
+}

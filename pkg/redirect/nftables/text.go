@@ -1,0 +1,48 @@
+//go:build linux
+
+package nftables
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String is the ruleset in nft's language, as `nft -f` reads it; routes, which
+// nft has no words for, are comments above.
+func (rs ruleset) String() string {
+	var b strings.Builder
+	for _, p := range rs.routes {
+		fmt.Fprintf(&b, "# %s\n", routeText("add", p))
+	}
+	fmt.Fprintf(&b, "table inet %s {\n", rs.table)
+	for _, s := range rs.sets {
+		fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n", s.name, s.kind.name)
+		if s.kind.interval {
+			b.WriteString("\t\tflags interval\n")
+		}
+		if len(s.text) > 0 {
+			fmt.Fprintf(&b, "\t\telements = { %s }\n", strings.Join(s.text, ", "))
+		}
+		b.WriteString("\t}\n")
+	}
+	for _, c := range rs.chains {
+		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
+		if c.hooked() {
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy accept;\n", c.kind, c.hook.name, c.priority)
+		}
+		for _, r := range c.rules {
+			fmt.Fprintf(&b, "\t\t%s comment %q\n", r.text(), r.name)
+		}
+		b.WriteString("\t}\n")
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+func (r rule) text() string {
+	words := make([]string, len(r.parts))
+	for i, p := range r.parts {
+		words[i] = p.text
+	}
+	return strings.Join(words, " ")
+}
