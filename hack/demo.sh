@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 
 [ "$(id -u)" -eq 0 ] || { echo "the demo makes network namespaces: run it as root" >&2; exit 1; }
 
-bin=$PWD/bin
+bin=${WEFT_BIN:-$PWD/bin}
 envoy=$(hack/envoy.sh)
-dir=$(mktemp -d /tmp/weft-demo.XXXXXX)
+dir=$(mktemp -d "${TMPDIR:-/tmp}/weft-demo.XXXXXX")
 id=${dir##*.}
 pids=()
 hosts=(cp web api)
@@ -34,23 +34,28 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-[ -t 1 ] && [ -z "${NO_COLOR:-}" ] || say() { printf '\n%s\n' "$*"; }
+bold='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
-# on HOST COMMAND...: runs a command as if on that host, with its resolv.conf.
-on() {
+# enter HOST COMMAND...: becomes a command on that host, with its resolv.conf.
+enter() {
   local host=$1
   shift
-  nsenter --net="/run/netns/weft-$host-$id" \
+  # shellcheck disable=SC2016 # the inner shell expands them
+  exec nsenter --net="/run/netns/weft-$host-$id" \
     unshare --mount sh -c 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"' sh "$dir/resolv.conf" "$@"
 }
 
-# start HOST LOG COMMAND...: the same in the background. What it starts is
-# ended by its pid.
+# on HOST COMMAND...: runs a command on that host.
+on() { (enter "$@"); }
+
+# start HOST LOG COMMAND...: the same in the background, ended by its pid, and
+# out of the terminal's reach: Ctrl-C is for the demo.
 start() {
   local host=$1 log=$2
   shift 2
-  on "$host" setsid "$@" >"$dir/$log.log" 2>&1 </dev/null &
+  enter "$host" setsid "$@" >"$dir/$log.log" 2>&1 </dev/null &
   pids+=($!)
 }
 
@@ -160,14 +165,19 @@ shown web "weft-agent status"
 on web "$bin/weft-agent" status --config "$dir/web/agent.yaml" | sed 's/^/  /'
 
 if [ -t 0 ] && [ -t 1 ]; then
-  say "It stays up until Ctrl-C. Try, in another terminal as root:"
-  cat <<EOF2
-  nsenter --net=/run/netns/weft-web-$id curl --resolve ... or a shell on the host:
-    nsenter --net=/run/netns/weft-web-$id bash
+  say "It stays up until Ctrl-C. Try in another terminal, as root, in $PWD:"
+  cat <<TRY
+  # a shell on the host of web; curl http://api.mesh/ works there
+  nsenter --net=/run/netns/weft-web-$id unshare --mount sh -c 'mount --bind $dir/resolv.conf /etc/resolv.conf; exec bash'
+  # what there is, and what web may do
   bin/weftctl --server unix://$dir/cp/api.sock get dataplanes
+  bin/weftctl --server unix://$dir/cp/api.sock inspect dataplane web-1 --stage plan
+  # close the way again
   bin/weftctl --server unix://$dir/cp/api.sock delete traffic-permission web-to-api
+  # what is redirected on web, and whether it is as it should be
+  nsenter --net=/run/netns/weft-web-$id nft list table inet weft
   nsenter --net=/run/netns/weft-web-$id bin/weft-agent redirect check --config $dir/web/agent.yaml
-EOF2
+TRY
   sleep infinity &
   pids+=($!)
   wait $!

@@ -58,6 +58,11 @@ func (s State) clone() State {
 	return out
 }
 
+// Names lists what was taken of a type, sorted.
+func (s State) Names(typeURL string) []string {
+	return slices.Sorted(maps.Keys(s.Resources[typeURL]))
+}
+
 // Count tells how many responses of a type came.
 func (s State) Count(typeURL string) (n int) {
 	for _, r := range s.Responses {
