@@ -186,7 +186,7 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 		if err := h.Start(cmd); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Printf("started %d\n", cmd.Process.Pid)
+		fmt.Fprintf(os.Stdout, "started %d\n", cmd.Process.Pid)
 		_ = cmd.Wait()
 		return
 	}

@@ -15,8 +15,6 @@ func (p PortRange) String() string {
 
 func (p PortRange) contains(port uint16) bool { return p.First <= port && port <= p.Last }
 
-func (p PortRange) overlaps(q PortRange) bool { return p.First <= q.Last && q.First <= p.Last }
-
 // ParsePorts reads a list as its owner types it, "80,8080-8090". An empty list
 // is no ports. Every piece that is not a port or a range from low to high is
 // told; the error wraps ErrInvalid.

@@ -52,6 +52,8 @@ func TestCheckNamesTheFault(t *testing.T) {
 			[]string{"the hook, priority or policy of chain input is changed", "input: the inbound listener is not called directly", "input: the outbound listener is not called directly"}},
 		{"the IPv4 route", "ip route del 240.0.0.0/4", []string{"route 240.0.0.0/4 dev lo is missing"}},
 		{"the IPv6 route", "ip -6 route del fd57:6566:7400::/64", []string{"route fd57:6566:7400::/64 dev lo is missing"}},
+		{"the IPv4 route's source", "ip route replace 240.0.0.0/4 dev lo proto 87", []string{"the source of route 240.0.0.0/4 dev lo is changed"}},
+		{"the IPv6 route's source", "ip -6 route replace fd57:6566:7400::/64 dev lo proto 87", []string{"the source of route fd57:6566:7400::/64 dev lo is changed"}},
 		{"a route of an earlier wish", "ip route add 198.18.0.0/15 dev lo proto 87", []string{"route 198.18.0.0/15 dev lo is left over"}},
 		{"counters", rule("output", "outbound: to the proxy", `nft replace rule $at meta l4proto tcp counter redirect to :15001 comment '"outbound: to the proxy"'`),
 			[]string{`rule "outbound: to the proxy" in chain output is changed`}},

@@ -152,8 +152,8 @@ func (s set) asHeld() heldSet {
 	return h
 }
 
-// compareRoutes tells how the routes differ; missing are those to add.
-func compareRoutes(want ruleset, have held) (d differences, missing []netip.Prefix) {
+// compareRoutes tells how the routes differ, and which of them to mend.
+func compareRoutes(want ruleset, have held) (d differences, missing, wrong []netip.Prefix) {
 	for _, p := range routable(want.routes) {
 		switch r, ok := have.route(p); {
 		case !ok:
@@ -161,10 +161,13 @@ func compareRoutes(want ruleset, have held) (d differences, missing []netip.Pref
 			missing = append(missing, p)
 		case !r.ours:
 			d.add(isNotOurs, "choose another range for vips, or delete that route: ip route del "+p.String(), "route %s", p)
+		case !r.right:
+			d.add(isChanged, applyAgain, "the source of route %s dev lo", p)
+			wrong = append(wrong, p)
 		}
 	}
 	for _, p := range have.stale(want.routes) {
 		d.add("left over", applyDelete, "route %s dev lo", p)
 	}
-	return d, missing
+	return d, missing, wrong
 }

@@ -49,10 +49,10 @@ func (s scene) playDNS(t *testing.T) {
 	answers(s.host.ListenUDP(t, fmt.Sprintf("[::1]:%d", agentDNS)), "agent")
 	says(s.host.Listen(t, fmt.Sprintf("127.0.0.1:%d", agentDNS)), "agent")
 	says(s.host.Listen(t, fmt.Sprintf("[::1]:%d", agentDNS)), "agent")
-	for _, any := range []string{"0.0.0.0:53", "[::]:53"} {
-		answers(s.client.ListenUDP(t, any), "server")
-		answers(s.peer.ListenUDP(t, any), "peer")
-		says(s.client.Listen(t, any), "server")
+	for _, all := range []string{"0.0.0.0:53", "[::]:53"} {
+		answers(s.client.ListenUDP(t, all), "server")
+		answers(s.peer.ListenUDP(t, all), "peer")
+		says(s.client.Listen(t, all), "server")
 	}
 	answers(s.host.ListenUDP(t, "127.0.0.53:53"), "stub")
 }

@@ -71,7 +71,7 @@ func TestForwardedTrafficIsNotOurs(t *testing.T) {
 func TestServicesNeedNoRoute(t *testing.T) {
 	s := newScene(t)
 	s.proxy(t)
-	s.host.Run(t, "ip", "link", "set", "eth0", "down")
+	s.host.Run(t, "ip", "link", "del", "eth0") // with every address but loopback's
 	install(t, s.host, everything())
 	for _, f := range families {
 		vip := netip.AddrPortFrom(f.vip, 80)

@@ -24,7 +24,7 @@ func TestFlows(t *testing.T) {
 	install(t, s.host, withExclusions())
 	for _, f := range families {
 		host, client, peer := f.of(s.host), f.of(s.client), f.of(s.peer)
-		to := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+		to := netip.AddrPortFrom
 		for _, c := range []struct {
 			name string
 			from *testnet.Host
@@ -111,9 +111,9 @@ func TestLongConnections(t *testing.T) {
 	s := newScene(t)
 	install(t, s.host, everything())
 	for _, f := range families {
-		any := map[string]string{"IPv4": "0.0.0.0", "IPv6": "[::]"}[f.name]
-		says(s.host.Listen(t, any+":8080"), "workload")
-		inbound := s.host.Listen(t, fmt.Sprintf("%s:%d", any, inboundPort), testnet.Transparent())
+		all := map[string]string{"IPv4": "0.0.0.0", "IPv6": "[::]"}[f.name]
+		says(s.host.Listen(t, all+":8080"), "workload")
+		inbound := s.host.Listen(t, fmt.Sprintf("%s:%d", all, inboundPort), testnet.Transparent())
 		outbound := s.host.Listen(t, netip.AddrPortFrom(f.loopback, outboundPort).String())
 		for _, c := range []struct {
 			name     string

@@ -63,7 +63,7 @@ func apply(ctx context.Context, want ruleset) error {
 	if err != nil {
 		return err
 	}
-	routes, missing := compareRoutes(want, have)
+	routes, missing, wrong := compareRoutes(want, have)
 	for _, d := range append(table, routes...) {
 		if d.Is == isNotOurs && d.Remedy != applyDelete {
 			return fmt.Errorf("%s is %w: %s", d.What, ErrNotOurs, d.Remedy)
@@ -76,7 +76,7 @@ func apply(ctx context.Context, want ruleset) error {
 	if !up {
 		return errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
 	}
-	if err := addRoutes(missing); err != nil {
+	if err := mendRoutes(missing, wrong); err != nil {
 		return err
 	}
 	if len(table) > 0 {
@@ -143,7 +143,7 @@ func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Differ
 	if err != nil {
 		return nil, wrap("check", want.table, err)
 	}
-	routes, _ := compareRoutes(want, have)
+	routes, _, _ := compareRoutes(want, have)
 	d = append(d, routes...)
 	up, err := loopbackUp()
 	if err != nil {

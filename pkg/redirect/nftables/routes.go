@@ -24,7 +24,7 @@ const RouteProtocol = 87
 type heldRoute struct {
 	prefix netip.Prefix
 	ours   bool // our protocol, to the loopback device
-	text   string
+	right  bool // ours, with our source
 }
 
 // routeText is the route in ip's words.
@@ -69,7 +69,8 @@ func readRoutes() ([]heldRoute, error) {
 					continue
 				}
 				ours := r.Protocol == RouteProtocol && r.LinkIndex == loopbackIndex && r.Gw == nil
-				out = append(out, heldRoute{prefix: p, ours: ours, text: r.String()})
+				right := ours && r.Src.Equal(source(p).AsSlice())
+				out = append(out, heldRoute{prefix: p, ours: ours, right: right})
 			}
 		}
 		return nil
@@ -101,10 +102,10 @@ func routeTo(p netip.Prefix) *netlink.Route {
 	return r
 }
 
-// addRoutes adds what is missing. It never replaces: who has a route of
-// another kind to a range is told so by Check before we get here.
-func addRoutes(missing []netip.Prefix) error {
-	if len(missing) == 0 {
+// mendRoutes adds what is missing and replaces what is ours but wrong. It never
+// replaces another's.
+func mendRoutes(missing, wrong []netip.Prefix) error {
+	if len(missing)+len(wrong) == 0 {
 		return nil
 	}
 	return withRouting(func(h *netlink.Handle) error {
@@ -112,6 +113,11 @@ func addRoutes(missing []netip.Prefix) error {
 			err := h.RouteAdd(routeTo(p))
 			if err != nil && !errors.Is(err, unix.EEXIST) {
 				return fmt.Errorf("%s: %w", routeText("add", p), explain(err))
+			}
+		}
+		for _, p := range wrong {
+			if err := h.RouteReplace(routeTo(p)); err != nil {
+				return fmt.Errorf("%s: %w", routeText("replace", p), explain(err))
 			}
 		}
 		return nil

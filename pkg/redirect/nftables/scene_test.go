@@ -34,20 +34,20 @@ func newScene(t *testing.T) scene {
 func (s scene) play(t *testing.T) {
 	t.Helper()
 	s.proxy(t)
-	for _, any := range []string{"0.0.0.0", "[::]"} {
-		says(s.host.Listen(t, any+":8080"), "workload")
-		says(s.host.Listen(t, any+":22"), "sshd")
+	for _, all := range []string{"0.0.0.0", "[::]"} {
+		says(s.host.Listen(t, all+":8080"), "workload")
+		says(s.host.Listen(t, all+":22"), "sshd")
 		for _, port := range []string{"25", "80", "9443"} {
-			says(s.client.Listen(t, any+":"+port), "client")
-			says(s.peer.Listen(t, any+":"+port), "peer")
+			says(s.client.Listen(t, all+":"+port), "client")
+			says(s.peer.Listen(t, all+":"+port), "peer")
 		}
 	}
 }
 
 func (s scene) proxy(t *testing.T) {
 	t.Helper()
-	for _, any := range []string{"0.0.0.0", "[::]"} {
-		s.host.Listen(t, fmt.Sprintf("%s:%d", any, inboundPort), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
+	for _, all := range []string{"0.0.0.0", "[::]"} {
+		s.host.Listen(t, fmt.Sprintf("%s:%d", all, inboundPort), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
 			return "inbound " + c.Local().String()
 		})
 	}
