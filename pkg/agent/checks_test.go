@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/relay"
+	"github.com/weft-mesh/weft/pkg/envoy"
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func TestChecks(t *testing.T) {
+	serving := envoy.Status{PID: 7, Since: now.Add(-90 * time.Second), Restarts: 2}
+	synced := relay.Status{Synced: true, Envoy: relay.SideStatus{Connected: true}}
+	refused := synced
+	refused.Kinds = []relay.KindStatus{{Kind: "listeners", Refused: []relay.Refusal{{Name: "inbound:x", Words: "cannot bind"}}}}
+	cert := identity.Certificate{URIs: []string{"spiffe://default/web"}, Renewal: now.Add(84 * time.Hour), Expires: now.Add(168 * time.Hour)}
+	old := cert
+	old.Expires, old.Expired = now.Add(-time.Hour), true
+
+	tests := []struct {
+		name string
+		got  Check
+		ok   bool
+		want string
+	}{
+		{"redirection in force", redirectionCheck(joined(t), nil, nil), true, "in force"},
+		{"redirection off", redirectionCheck(joined(t, "--redirect=false"), nil, nil), true, "off, as configured"},
+		{"redirection differs", redirectionCheck(joined(t), []redirect.Difference{{What: "table inet weft", Is: "missing"}}, nil), false, "table inet weft is missing"},
+		{"redirection failed", redirectionCheck(joined(t), nil, errors.New("no netfilter")), false, "no netfilter"},
+		{"Envoy serves", envoyCheck(serving, synced, "1.40.0", now), true, "1.40.0 serves (pid 7) for 1m30s, restarted 2 times"},
+		{"Envoy is gone", envoyCheck(envoy.Status{LastExit: "signal: killed"}, synced, "1.40.0", now), false, "signal: killed"},
+		{"Envoy refuses", envoyCheck(serving, refused, "1.40.0", now), false, "listeners inbound:x (cannot bind)"},
+		{"Envoy waits", envoyCheck(serving, relay.Status{Envoy: relay.SideStatus{Connected: true}}, "1.40.0", now), false, "waits for its configuration"},
+		{"Envoy has not asked", envoyCheck(serving, relay.Status{}, "1.40.0", now), false, "has not asked"},
+		{"certificate", certificateCheck(identity.Status{Workload: cert, RidesOut: 84 * time.Hour}, now), true, "renewed in 3d12h, good for 7d0h; without a control plane at worst 3d12h"},
+		{"certificate expired", certificateCheck(identity.Status{Workload: old}, now), false, "expired on"},
+		{"none yet", certificateCheck(identity.Status{}, now), false, "none yet"},
+		{"mesh without mTLS", certificateCheck(identity.Status{Registered: true}, now), true, "no mTLS"},
+		{"agent's own expired", certificateCheck(identity.Status{Agent: old, Workload: cert}, now), false, "the agent's own has expired"},
+		{"connected", controlPlaneCheck(relay.SideStatus{Connected: true, Since: now.Add(-time.Hour)}, identity.Status{}, now), true, "connected for 1h0m"},
+		{"away", controlPlaneCheck(relay.SideStatus{Since: now.Add(-time.Hour), LastError: "connection refused"}, identity.Status{}, now), false, "not connected for 1h0m: connection refused"},
+		{"not taken", controlPlaneCheck(relay.SideStatus{Connected: true, Since: now}, identity.Status{LastError: "tag team is missing"}, now), false, "tag team is missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.got.OK != tt.ok || !strings.Contains(tt.got.Text, tt.want) {
+				t.Errorf("got %+v, want ok %t and %q", tt.got, tt.ok, tt.want)
+			}
+			if !tt.got.OK && tt.got.Remedy == "" {
+				t.Error("there is no remedy")
+			}
+		})
+	}
+}
+
+func TestOneFaultIsEnough(t *testing.T) {
+	if s := (Status{Checks: []Check{{OK: true}, {OK: true}}}).judged(); !s.Well {
+		t.Error("all is well, but not the whole")
+	}
+	if s := (Status{Checks: []Check{{OK: true}, {OK: false}}}).judged(); s.Well {
+		t.Error("one check is not OK, but the whole is well")
+	}
+}

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// joined is the configuration of a host that has joined, with defaults.
+func joined(t *testing.T, args ...string) Config {
+	t.Helper()
+	var c Config
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	c.Bind(fs)
+	args = append([]string{"--mesh=default", "--name=web-1", "--service=web", "--port=8080", "--control-plane=192.0.2.1:5678"}, args...)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	c := joined(t)
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Rules(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateNamesEachFault(t *testing.T) {
+	tests := map[string]string{
+		"--mesh=":                                "mesh: is not set; join the host first",
+		"--name=Web_1":                           "name: ",
+		"--service=":                             "service: is not set",
+		"--port=0":                               "port: is not set",
+		"--protocol=gopher":                      "protocol: ",
+		"--address=web.example":                  "address: ",
+		"--address=0.0.0.0":                      "address: ",
+		"--service-address=localhost":            "serviceAddress: ",
+		"--control-plane=cp":                     "controlPlane: ",
+		"--state-dir=state":                      "stateDir: ",
+		"--run-dir=/" + strings.Repeat("x", 100): "runDir: is 101 bytes long",
+		"--envoy-log-level=loud":                 "envoyLogLevel: ",
+		"--drain-time=1h":                        "drainTime: ",
+		"--dns-port=15006":                       "dnsPort: 15006 is inboundPort too",
+		"--inbound-port=8080":                    "inboundPort: 8080 is port too",
+	}
+	var all []string
+	for arg, want := range tests {
+		c := joined(t, arg)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", arg, err, want)
+		}
+		if !strings.HasPrefix(arg, "--address=web") && !strings.HasPrefix(arg, "--inbound-port") {
+			all = append(all, arg)
+		}
+	}
+	c := joined(t, all...)
+	if err := c.Validate(); err == nil || strings.Count(err.Error(), "\n") < 10 {
+		t.Errorf("of everything wrong at once only this is told: %v", err)
+	}
+}
+
+func TestRulesNameEachFault(t *testing.T) {
+	c := joined(t, "--exclude-outbound-ports=25,x", "--exclude-outbound-cidrs=10.0.0.0/33", "--exclude-inbound-cidrs=here", "--exclude-users=nobody-of-that-name")
+	_, err := c.Rules()
+	for _, want := range []string{"excludeOutboundPorts: ", "excludeOutboundCidrs: ", "excludeInboundCidrs: ", "excludeUsers: "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestRulesFollowTheConfiguration(t *testing.T) {
+	c := joined(t, "--exclude-users=0,12345", "--exclude-outbound-cidrs=192.0.2.7,10.0.0.0/8", "--resolver-users=nobody-of-that-name", "--redirect-table=weft-two")
+	r, err := c.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Table != "weft-two" || r.Inbound.Ports[0].First != 8080 || len(r.Outbound.ExcludeUIDs) != 2 || len(r.DNS.ExcludeUIDs) != 2 {
+		t.Errorf("got %+v", r)
+	}
+	if got := r.Outbound.ExcludeDestinations; len(got) != 2 || got[0] != netip.MustParsePrefix("192.0.2.7/32") {
+		t.Errorf("destinations %v: a single address is a network of its own", got)
+	}
+}
+
+// The document that registers the host is one that the control plane takes.
+func TestDataplaneIsValid(t *testing.T) {
+	for _, args := range [][]string{nil, {"--redirect=false", "--service-address=127.0.0.2"}, {"--tag=version=v1,team=a", "--protocol=grpc"}} {
+		c := joined(t, args...)
+		doc := c.Dataplane(netip.MustParseAddr("2001:db8::1"))
+		r, err := api.DecodeAs(mesh.DataplaneKind, doc)
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, doc)
+		}
+		if v := r.Validate(); len(v) > 0 {
+			t.Errorf("%v: %v\n%s", args, v, doc)
+		}
+		dp := r.Spec.(*mesh.Dataplane)
+		if got := dp.ServiceAddress(0); got != "127.0.0.1" && got != "127.0.0.2" {
+			t.Errorf("%v: the service is called at %s", args, got)
+		}
+		if (dp.Networking.TransparentProxying != nil) != c.Redirect {
+			t.Errorf("%v: %s", args, doc)
+		}
+		if !json.Valid(doc) {
+			t.Errorf("no JSON: %s", doc)
+		}
+	}
+}
