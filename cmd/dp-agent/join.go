@@ -24,8 +24,12 @@ func joinCommand(getenv func(string) string) *cobra.Command {
 TOKEN is the one word that "weftctl join-token" prints; "-" reads it from
 standard input, so that it stands in no process list. The control plane is
 verified by the hash in the token before the token is sent, and the token is
-spent for a certificate of this host's own. Nothing is redirected yet:
-"weft-agent run" does that.`,
+exchanged for a certificate of this host's own. Nothing is redirected yet:
+"weft-agent run" does that.
+
+The Dataplane's name is that of the token, else SERVICE-HOSTNAME. It must be
+this host's alone: whoever joins later by the same name replaces the earlier.
+To join again, stop the agent first.`,
 		Example: "  weft-agent join weft1.eyJh... --service web --port 8080 --protocol http",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {

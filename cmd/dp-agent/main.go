@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	for _, command := range []func(func(string) string) *cobra.Command{
-		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand,
+		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand, versionCommand,
 	} {
 		root.AddCommand(command(getenv))
 	}
@@ -98,12 +99,33 @@ func bind(cmd *cobra.Command, getenv func(string) string) bound {
 // need not be there.
 func (b bound) load(optional bool) error {
 	if err := settings.Load(b.flags, *b.file, optional, b.getenv); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w; join this host first: weft-agent join TOKEN --service NAME --port PORT", err)
-		}
-		return usageError{err}
+		return usageError{remedied(err)}
 	}
 	return nil
+}
+
+// remedied adds what to do about a configuration that could not be read.
+func remedied(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; join this host first: weft-agent join TOKEN --service NAME --port PORT", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run weft-agent as root, or as the user that joined this host", err)
+	default:
+		return err
+	}
+}
+
+func versionCommand(func(string) string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
+			return err
+		},
+	}
 }
 
 // joined reads the configuration of a host that has joined.

@@ -21,7 +21,11 @@ func redirectApply(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Put the redirection in force, all of it or nothing",
-		Args:  cobra.NoArgs,
+		Long: `Put the redirection in force, all of it or nothing.
+
+"weft-agent run" does so by itself. Where no agent runs, this closes the host:
+its DNS queries and calls over TCP find nobody until the agent is there.`,
+		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be put in force, and change nothing")
@@ -42,7 +46,11 @@ func redirectApply(getenv func(string) string) *cobra.Command {
 			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 			return err
 		}
-		return engine.Apply(cmd.Context(), rules)
+		if err := engine.Apply(cmd.Context(), rules); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force, in table inet %s\n", b.RedirectTable)
+		return err
 	}
 	return cmd
 }
@@ -82,14 +90,23 @@ func redirectRemove(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Take the redirection off; works on a host that has none or never joined",
-		Args:  cobra.NoArgs,
+		Long: `Take the redirection off; works on a host that has none or never joined.
+
+The host is open then: calls come in and go out around Envoy, and names in .mesh
+are not answered. "weft-agent run", when it starts, or "weft-agent redirect
+apply" puts the redirection in force again.`,
+		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := b.load(true); err != nil {
 			return err
 		}
-		return agent.Redirector().Remove(cmd.Context(), b.RedirectTable)
+		if err := agent.Redirector().Remove(cmd.Context(), b.RedirectTable); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "the redirection is off; the next start of weft-agent run puts it in force again")
+		return err
 	}
 	return cmd
 }

@@ -130,9 +130,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	} {
 		g.Go(func() error { return part(ctx) })
 	}
-	err = g.Wait()
-	a.log.Info("agent stopped", "error", err)
-	return err
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	a.log.Info("agent stopped")
+	return nil
 }
 
 // prepare finds what would fail later, before anything runs.

@@ -38,7 +38,7 @@ func TestChecks(t *testing.T) {
 		{"Envoy refuses", envoyCheck(serving, refused, "1.40.0", now), false, "listeners inbound:x (cannot bind)"},
 		{"Envoy waits", envoyCheck(serving, relay.Status{Envoy: relay.SideStatus{Connected: true}}, "1.40.0", now), false, "waits for its configuration"},
 		{"Envoy has not asked", envoyCheck(serving, relay.Status{}, "1.40.0", now), false, "has not asked"},
-		{"certificate", certificateCheck(identity.Status{Workload: cert, RidesOut: 84 * time.Hour}, now), true, "renewed in 3d12h, good for 7d0h; without a control plane at worst 3d12h"},
+		{"certificate", certificateCheck(identity.Status{Workload: cert, RidesOut: 84 * time.Hour}, now), true, "good for 7d0h, renewed in 3d12h; lasts at least 3d12h without a control plane"},
 		{"certificate expired", certificateCheck(identity.Status{Workload: old}, now), false, "expired on"},
 		{"none yet", certificateCheck(identity.Status{}, now), false, "none yet"},
 		{"mesh without mTLS", certificateCheck(identity.Status{Registered: true}, now), true, "no mTLS"},

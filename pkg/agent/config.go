@@ -70,8 +70,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Mesh, "mesh", "", "mesh that this host is in; join has it from the token")
 	fs.StringVar(&c.Name, "name", "", "name of the Dataplane; join makes it of service and host name")
 	fs.StringVar(&c.Service, "service", "", "service that this host offers (kuma.io/service)")
-	fs.Uint16Var(&c.Port, "port", 0, "port at which the service listens and is called")
-	fs.StringVar(&c.Protocol, "protocol", proxy.TCP, "protocol of the service: tcp, http, http2, grpc, tls or kafka")
+	fs.Uint16Var(&c.Port, "port", 0, "port at which the service listens and is called; on a host that only calls, one where nothing listens")
+	fs.StringVar(&c.Protocol, "protocol", proxy.TCP, "protocol of the service: tcp, http, http2, grpc, tls or kafka; callers are named in a header where it is http, http2 or grpc")
 	fs.StringToStringVar(&c.Tags, "tag", nil, "further tags of the service, key=value")
 	fs.StringVar(&c.Address, "address", "", "address at which others reach this host; default: the one that the control plane is reached from")
 	fs.StringVar(&c.ServiceAddress, "service-address", "", "address at which the service itself listens; default: loopback")
@@ -119,7 +119,7 @@ func (c *Config) Validate() error {
 		bad("service", "is not set; it is what others call this host by, such as --service web")
 	}
 	if c.Port == 0 {
-		bad("port", "is not set; it is where the service listens, such as --port 8080")
+		bad("port", "is not set; it is where the service listens, such as --port 8080. A host that only calls names one where nothing listens")
 	}
 	if !slices.Contains([]string{proxy.TCP, proxy.TLS, proxy.HTTP, proxy.HTTP2, proxy.GRPC, proxy.Kafka}, c.Protocol) {
 		bad("protocol", "%q is none of tcp, tls, http, http2, grpc, kafka", c.Protocol)

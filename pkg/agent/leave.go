@@ -19,7 +19,8 @@ import (
 // the files. What a control plane that does not answer keeps is logged.
 func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := deregister(ctx, cfg, log); err != nil {
-		log.Warn("the Dataplane was left behind; delete it with weftctl delete dataplane", "mesh", cfg.Mesh, "dataplane", cfg.Name, "error", err)
+		log.Warn("the Dataplane was left behind: peers go on calling this host until it is deleted", "error", err,
+			"remedy", fmt.Sprintf("weftctl delete dataplane %s --mesh %s", cfg.Name, cfg.Mesh))
 	}
 	if err := Redirector().Remove(ctx, cfg.RedirectTable); err != nil {
 		return fmt.Errorf("take the redirection off: %w", err)

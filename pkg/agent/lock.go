@@ -26,7 +26,7 @@ func (e errRunning) Error() string {
 	if e.pid > 0 {
 		who = fmt.Sprintf("another agent (pid %d)", e.pid)
 	}
-	return fmt.Sprintf("%s runs on the same files, by %s; give this one its own --state-dir, --run-dir and --redirect-table", who, e.path)
+	return fmt.Sprintf("%s runs on the same files, by %s; stop it first, or give this one its own --state-dir, --run-dir, --redirect-table and ports", who, e.path)
 }
 
 // takeLock makes dir's lock ours until release. A held one is an errRunning.

@@ -90,7 +90,10 @@ func redirectionCheck(cfg Config, differences []redirect.Difference, err error) 
 	case len(differences) == 0:
 		c.OK, c.Text = true, fmt.Sprintf("in force in table inet %s: inbound %d, outbound TCP, DNS", cfg.RedirectTable, cfg.Port)
 	default:
-		c.Text = fmt.Sprintf("%d differences, first: %s is %s", len(differences), differences[0].What, differences[0].Is)
+		c.Text = fmt.Sprintf("%s is %s", differences[0].What, differences[0].Is)
+		if more := len(differences) - 1; more > 0 {
+			c.Text += fmt.Sprintf(", and %d more", more)
+		}
 	}
 	return c
 }
@@ -139,13 +142,13 @@ func certificateCheck(i identity.Status, now time.Time) Check {
 	case w.Expired:
 		c.Text = "expired on " + w.Expires.UTC().Format(time.DateTime)
 	default:
-		c.OK, c.Text = true, fmt.Sprintf("%s, renewed in %s, good for %s; without a control plane at worst %s", w.URIs[0], until(now, w.Renewal), until(now, w.Expires), span(i.RidesOut))
+		c.OK, c.Text = true, fmt.Sprintf("%s, good for %s, renewed in %s; lasts at least %s without a control plane", w.URIs[0], until(now, w.Expires), until(now, w.Renewal), span(i.RidesOut))
 	}
 	return c
 }
 
 func controlPlaneCheck(s relay.SideStatus, i identity.Status, now time.Time) Check {
-	c := Check{Name: "control plane", Remedy: "is weft-cp up, and does a firewall let its port through? The host goes on with what it has"}
+	c := Check{Name: "control plane", Remedy: controlPlaneRemedy(s.LastError)}
 	switch {
 	case !s.Connected:
 		c.Text = "not connected"
@@ -162,6 +165,21 @@ func controlPlaneCheck(s relay.SideStatus, i identity.Status, now time.Time) Che
 		c.OK, c.Text = true, "connected for "+ago(now, s.Since)
 	}
 	return c
+}
+
+// controlPlaneRemedy says what to do about words that a connection ended with.
+func controlPlaneRemedy(words string) string {
+	const keeps = "; until then the running Envoy goes on with what it has"
+	switch {
+	case strings.Contains(words, "is not registered"):
+		return "the Dataplane was deleted, or a host of the same name has left: restart the agent, which registers this host again"
+	case strings.Contains(words, "x509: certificate is valid for"):
+		return "start weft-cp with --advertise for the address that this host dials, or write another into controlPlane of the agent's configuration and restart the agent" + keeps
+	case strings.Contains(words, "signed by unknown authority"):
+		return "this is not the control plane that the host joined, or its ca.key was lost: bring that back, or join again" + keeps
+	default:
+		return "is weft-cp up, and does a firewall let its port through?" + keeps
+	}
 }
 
 func ago(now, t time.Time) string   { return span(now.Sub(t)) }
@@ -226,7 +244,12 @@ func FetchStatus(ctx context.Context, cfg Config) Status {
 		s.Checks = append(s.Checks, redirectionCheck(cfg, nil, err))
 	} else if cfg.Redirect {
 		s.Redirection, err = Redirector().Check(ctx, rules)
-		s.Checks = append(s.Checks, redirectionCheck(cfg, s.Redirection, err))
+		c := redirectionCheck(cfg, s.Redirection, err)
+		if err == nil {
+			// Without an agent, apply would cut the host off.
+			c.Remedy = "weft-agent run puts it in force once Envoy serves"
+		}
+		s.Checks = append(s.Checks, c)
 	}
 	id, err := identity.Open(cfg.StateDir)
 	if err != nil {
@@ -234,7 +257,11 @@ func FetchStatus(ctx context.Context, cfg Config) Status {
 		return s
 	}
 	s.Identity = id.Status()
-	s.Checks = append(s.Checks, certificateCheck(s.Identity, time.Now()))
+	c := certificateCheck(s.Identity, time.Now())
+	if !s.Identity.Agent.Expired {
+		c.Remedy = "weft-agent run asks for one"
+	}
+	s.Checks = append(s.Checks, c)
 	return s
 }
 
