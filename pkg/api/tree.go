@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // Limits on documents. They bound what one request can cost.
@@ -17,7 +19,7 @@ const (
 	maxExpanded = 4 * MaxDocument
 	nodeCost    = 8
 	// maxViolations is how many faults of one document are told.
-	maxViolations = 100
+	maxViolations = mesh.MaxViolations
 )
 
 // A shape is what JSON knows.

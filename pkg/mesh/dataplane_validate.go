@@ -17,8 +17,9 @@ func (s *Dataplane) Validate() (v Violations) {
 	if n.Gateway != nil {
 		v = append(v, n.Gateway.validate("networking.gateway")...)
 	}
+	names := map[string]int{} // of inbounds, to the first that has it
 	for i := range n.Inbound {
-		v = append(v, s.validateInbound(i)...)
+		v = append(v, s.validateInbound(i, names)...)
 	}
 	for i := range n.Outbound {
 		v = append(v, n.Outbound[i].validate(field("networking.outbound", i))...)
@@ -64,12 +65,12 @@ func (g *Gateway) validate(path string) (v Violations) {
 	return v
 }
 
-func (s *Dataplane) validateInbound(i int) (v Violations) {
+func (s *Dataplane) validateInbound(i int, names map[string]int) (v Violations) {
 	in, path := &s.Networking.Inbound[i], field("networking.inbound", i)
-	for j := range i {
-		if in.Name != "" && s.Networking.Inbound[j].Name == in.Name {
-			v.Add(field(path, "name"), "%q is the name of %s already", in.Name, field("networking.inbound", j))
-		}
+	if first, taken := names[in.Name]; taken {
+		v.Add(field(path, "name"), "%q is the name of %s already", in.Name, field("networking.inbound", first))
+	} else if in.Name != "" {
+		names[in.Name] = i
 	}
 	v = append(v, validatePort(field(path, "port"), in.Port)...)
 	v = append(v, validateIP(field(path, "address"), in.Address)...)

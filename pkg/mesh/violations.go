@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,22 +20,36 @@ type Violation struct {
 // ErrInvalid; a nil or empty list is no error, see Err.
 type Violations []Violation
 
+// MaxViolations is how many an error tells. A document of 1 MB can have
+// hundreds of thousands, and its author sends it again after a few.
+const MaxViolations = 100
+
 // Add notes one more violation. The reason takes fmt verbs.
 func (v *Violations) Add(field, reason string, args ...any) {
 	*v = append(*v, Violation{Field: field, Reason: fmt.Sprintf(reason, args...)})
 }
 
-// Err returns v as an error, or nil where nothing is wrong.
+// Err returns v as an error, or nil where nothing is wrong. Beyond
+// MaxViolations it only counts.
 func (v Violations) Err() error {
 	if len(v) == 0 {
 		return nil
 	}
-	return v
+	return v.told()
+}
+
+func (v Violations) told() Violations {
+	if len(v) <= MaxViolations {
+		return v
+	}
+	told := slices.Clone(v[:MaxViolations-1])
+	told.Add("", "and %d more", len(v)-len(told))
+	return told
 }
 
 func (v Violations) Error() string {
 	var b strings.Builder
-	for i, w := range v {
+	for i, w := range v.told() {
 		if i > 0 {
 			b.WriteString("; ")
 		}
