@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/weft-mesh/weft/pkg/api"
-	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/host"
@@ -114,12 +113,11 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	}
 	c.log.Info("control plane started", "version", c.version, "hosts", c.cfg.HostsAddress, "api", c.cfg.APIAddress,
 		"api_tls", c.cfg.APITLSAddress, "api_socket", c.cfg.APISocket, "data_dir", c.cfg.DataDir)
-	err = g.Wait()
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = nil
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
 	}
-	c.log.Info("control plane stopped", "error", err)
-	return err
+	c.log.Info("control plane stopped")
+	return nil
 }
 
 func (c *ControlPlane) close() {
@@ -134,7 +132,7 @@ func (c *ControlPlane) close() {
 // hostsServer is the gRPC server of the hosts' port.
 func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
 	s := grpc.NewServer(append(xds.ServerOptions(), c.auth.ServerOptions(credentials.NewTLS(host.TLSConfig(c.own, time.Now)))...)...)
-	hostv1.RegisterHostServer(s, &host.Service{
+	host.Mount(s, &host.Service{
 		Auth:   c.auth,
 		Decode: api.DecodeAs,
 		Put: func(ctx context.Context, r mesh.Resource) (mesh.Resource, error) {

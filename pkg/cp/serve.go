@@ -70,6 +70,8 @@ func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Log
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// "OPTIONS *" asks for a credential too.
+		DisableGeneralOptionsHandler: true,
 	}}
 }
 

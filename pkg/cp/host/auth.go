@@ -28,6 +28,7 @@ type Reader interface {
 // tokens is what an Auth needs of a token.Issuer.
 type tokens interface {
 	Verify(ctx context.Context, raw, mesh string) (token.Claims, error)
+	Known(ctx context.Context, raw string) error
 	Revoked(ctx context.Context, mesh, id string) (bool, error)
 }
 

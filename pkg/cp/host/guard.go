@@ -19,9 +19,9 @@ import (
 type Credential int
 
 const (
-	byToken       Credential = iota + 1 // a dataplane token, verified by the method for the mesh that is asked
+	byToken       Credential = iota + 1 // a dataplane token, verified again by the method for the mesh that is asked
 	byCertificate                       // an agent's certificate
-	byEither                            // a certificate or a token, verified by Auth.Proxy for the id that is claimed
+	byEither                            // a certificate or a token, verified again by Auth.Proxy for the id that is claimed
 )
 
 // methods says what each method of the hosts' port needs. What is not here is
@@ -52,8 +52,7 @@ func Covered(services map[string]grpc.ServiceInfo) error {
 func (a *Auth) admit(ctx context.Context, method string) error {
 	switch methods[method] {
 	case byToken:
-		_, err := bareToken(ctx)
-		return err
+		return a.knownToken(ctx)
 	case byCertificate:
 		_, err := a.Agent(ctx)
 		return err
@@ -65,11 +64,20 @@ func (a *Auth) admit(ctx context.Context, method string) error {
 		if a.Open {
 			return nil
 		}
-		_, err := bareToken(ctx)
-		return err
+		return a.knownToken(ctx)
 	default:
 		return fmt.Errorf("%w: nobody may call %.128q here", ErrDenied, method)
 	}
+}
+
+// knownToken tells strangers from those who have a token of some mesh, which is
+// all that can be said before the call is read.
+func (a *Auth) knownToken(ctx context.Context) error {
+	raw, err := bareToken(ctx)
+	if err != nil {
+		return err
+	}
+	return a.Tokens.Known(ctx, raw)
 }
 
 // Unary lets only admitted callers in, and contains a panic to its request.

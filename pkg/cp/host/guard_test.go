@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
@@ -48,6 +49,28 @@ func TestEveryMethodNeedsACredential(t *testing.T) {
 	}
 	if count != 5 {
 		t.Errorf("looked at %d methods, want 5", count)
+	}
+}
+
+// Strangers are refused before they have sent a message: what they send costs
+// nothing then.
+func TestStrangersAreRefusedUnread(t *testing.T) {
+	w := newWorld(t)
+	forged := w.token(t, token.Claims{})
+	forged = forged[:len(forged)-8] + "AAAAAAAA"
+	for name, s := range w.server.GetServiceInfo() {
+		for _, m := range s.Methods {
+			for _, raw := range []string{"", "x", forged} {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				if raw != "" {
+					ctx = metadata.AppendToOutgoingContext(ctx, "authorization", raw)
+				}
+				stream, err := w.client(t, nil).NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/"+name+"/"+m.Name)
+				must(t, err)
+				wantCode(t, stream.RecvMsg(new(hostv1.LeaveResponse)), codes.Unauthenticated)
+				cancel()
+			}
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func newWorld(t *testing.T) *world {
 		Own: w.own, Meshes: meshes, Log: log,
 	}
 	w.server = grpc.NewServer(w.auth.ServerOptions(credentials.NewTLS(host.TLSConfig(w.own, w.clock)))...)
-	hostv1.RegisterHostServer(w.server, w.service)
+	host.Mount(w.server, w.service)
 	w.server.RegisterService(&adsDesc, w.auth)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -29,14 +29,16 @@ func callable(service string) bool {
 
 // Cluster names the cluster of what carries all of tags: the service, and
 // where more tags than the service's are asked for a hash of all of them, so
-// that equal wishes share endpoints.
+// that equal wishes share endpoints. No two wishes may share a name: every
+// dataplane of the mesh may wish, and one's endpoints would be the other's.
+// "=" and "," stand in no tag.
 func Cluster(tags mesh.Tags) string {
 	if len(tags) == 1 {
 		return tags.Service()
 	}
 	h := sha256.New()
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
-		h.Write([]byte(k + tags[k]))
+		h.Write([]byte(k + "=" + tags[k] + ","))
 	}
 	return tags.Service() + "-" + hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -251,19 +251,21 @@ func TestNoPrincipalIsNotEverybody(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	// The hash is that of the text after the name, as others who speak this
-	// API compute it.
 	tests := []struct {
 		tags mesh.Tags
 		want string
 	}{
 		{mesh.Tags{mesh.ServiceTag: "api"}, "api"},
-		{mesh.Tags{mesh.ServiceTag: "api", "version": "v1"}, "api-53acc141abde8366"}, // printf kuma.io/serviceapiversionv1 | sha256sum
+		{mesh.Tags{mesh.ServiceTag: "api", "version": "v1"}, "api-9c106ec77db8279e"}, // printf kuma.io/service=api,version=v1, | sha256sum
 	}
 	for _, test := range tests {
 		if got := Cluster(test.tags); got != test.want {
 			t.Errorf("cluster of %s is %s, want %s", test.tags, got, test.want)
 		}
+	}
+	// Else whoever wishes for the second would empty the first for everybody.
+	if a, b := Cluster(mesh.Tags{mesh.ServiceTag: "api", "version": "v1"}), Cluster(mesh.Tags{mesh.ServiceTag: "api", "versio": "nv1"}); a == b {
+		t.Errorf("two wishes share the cluster %s", a)
 	}
 }
 

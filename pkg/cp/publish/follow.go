@@ -128,12 +128,19 @@ func (p *Publisher) difference(page store.Page) (changes []store.Change) {
 // control plane that has just started is told of no loss.
 func (p *Publisher) apply(changes []store.Change) {
 	now := time.Now()
+	judge := map[string]bool{}
 	for _, c := range changes {
+		if c.Key.Kind == mesh.SecretKind.Name { // it may revoke tokens, or be their key
+			judge[c.Key.Mesh] = true
+		}
 		if c.Now == nil {
 			delete(p.versions, c.Key)
 		} else {
 			p.versions[c.Key] = c.Now.Meta.Version
 		}
+	}
+	for name := range judge {
+		p.stream.Judge(name)
 	}
 	prev := p.state.Load()
 	first := prev == nil

@@ -43,6 +43,7 @@ type Stream interface {
 	PublishEndpoints(mesh string, changed []render.Resource, gone []string) error
 	PublishNames(mesh string, t *hostv1.NameTable) error
 	Drop(id proxy.ID, reason error)
+	Judge(mesh string)
 	Status(id proxy.ID) (xds.Status, bool)
 }
 

@@ -390,3 +390,25 @@ func TestHostNamesAreResolvedAsLongAsThereAreAny(t *testing.T) {
 		}
 	})
 }
+
+// Revocations and signing keys are Secrets.
+func TestChangedSecretsHaveTheirMeshJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.store.putMesh("other")
+		r.start(t)
+		defer r.stop()
+		r.store.putDataplane(t, "web", dataplane("192.0.2.1", "web"))
+		r.store.put(mesh.SecretKind, "other", "dataplane-token-revocations-other", &mesh.Secret{})
+		advance(coalesce)
+		synctest.Wait()
+		r.store.delete(mesh.SecretKind, "other", "dataplane-token-revocations-other")
+		advance(coalesce)
+		synctest.Wait()
+		r.stream.mu.Lock()
+		defer r.stream.mu.Unlock()
+		if got := fmt.Sprint(r.stream.judged); got != "[other other]" {
+			t.Errorf("judged %s, want [other other]", got)
+		}
+	})
+}

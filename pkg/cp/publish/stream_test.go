@@ -17,7 +17,8 @@ type recorder struct {
 	mu        sync.Mutex
 	connected []proxy.ID
 	lines     []string
-	refuse    error // of Publish
+	judged    []string // meshes
+	refuse    error    // of Publish
 }
 
 func (r *recorder) note(format string, args ...any) {
@@ -58,6 +59,12 @@ func (r *recorder) PublishNames(_ string, t *hostv1.NameTable) error {
 	}
 	r.note("names [%s]", strings.Join(names, " "))
 	return nil
+}
+
+func (r *recorder) Judge(mesh string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.judged = append(r.judged, mesh)
 }
 
 func (r *recorder) Drop(id proxy.ID, _ error) {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (s *Server) dataplaneToken(c call) (answer, error) {
 		return answer{}, err
 	}
 	var req api.DataplaneTokenRequest
-	if err := json.Unmarshal(data, &req); err != nil {
+	if err := strictly(data, &req); err != nil {
 		return answer{}, &api.SyntaxError{Text: err.Error()}
 	}
 	token, err := s.IssueDataplane(c.Context(), req)
@@ -56,6 +57,20 @@ func (s *Server) dataplaneToken(c call) (answer, error) {
 	}
 	s.Log.Info("dataplane token was issued", "user", c.user.Name, "mesh", req.Mesh, "name", req.Name, "tags", req.Tags, "valid_for", req.ValidFor)
 	return asText("text/plain; charset=utf-8", []byte(token)), nil
+}
+
+// strictly refuses fields that it does not know: dropping a misspelt "tags"
+// would make a token that allows everything.
+func strictly(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the end of the document")
+	}
+	return nil
 }
 
 func (s *Server) stage(c call) (answer, error) {

@@ -295,6 +295,8 @@ func TestTokens(t *testing.T) {
 	f.want(t, 400, "POST", "/tokens/dataplane", `{"mesh": "default", "validFor": "x"}`, `"title": "Invalid request"`, `"field": "validFor"`)
 	f.want(t, 400, "POST", "/tokens/dataplane", `{"mesh": `, `"title": "Bad Request"`)
 	f.want(t, 400, "POST", "/tokens/dataplane", `{"mesh": 7}`, `"title": "Bad Request"`)
+	f.want(t, 400, "POST", "/tokens/dataplane", `{"mesh": "default", "tag": {"kuma.io/service": ["web"]}}`, `unknown field`)
+	f.want(t, 400, "POST", "/tokens/dataplane", `{"mesh": "default"} {"tags": {}}`, `"title": "Bad Request"`)
 }
 
 func TestStages(t *testing.T) {

@@ -51,7 +51,7 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Type", answer.contentType)
 	w.WriteHeader(answer.status)
 	if _, err := w.Write(answer.body); err != nil {
-		h.Log.Debug("client went away", "path", r.URL.Path, "error", err)
+		h.Log.Debug("client went away", "path", short(r.URL.Path), "error", err)
 	}
 }
 
@@ -60,7 +60,7 @@ func (h *router) answer(w http.ResponseWriter, r *http.Request) (a answer) {
 	failed := "Could not answer the request"
 	defer func() {
 		if p := recover(); p != nil {
-			h.Log.Error("handler panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			h.Log.Error("handler panicked", "method", short(r.Method), "path", short(r.URL.Path), "panic", p, "stack", string(debug.Stack()))
 			a = h.failure(r, failed, errPanic)
 		}
 	}()
@@ -93,7 +93,7 @@ func (h *router) find(w http.ResponseWriter, r *http.Request) (route, error) {
 		return *f.found, nil
 	case f.status == http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", f.header.Get("Allow"))
-		return route{}, fmt.Errorf("%w: %s", errMethod, r.Method)
+		return route{}, fmt.Errorf("%w: %s", errMethod, short(r.Method))
 	default: // not found, or found at a tidier path, to which nobody is sent
 		return route{}, errNoRoute
 	}
@@ -114,14 +114,23 @@ func (f *finder) WriteHeader(status int)      { f.status = status }
 func (h *router) failure(r *http.Request, title string, err error) answer {
 	doc := document(title, err)
 	if doc.Status >= http.StatusInternalServerError && !errors.Is(err, errPanic) {
-		h.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		h.Log.Error("request failed", "method", short(r.Method), "path", short(r.URL.Path), "error", err)
 	}
 	if doc.Status == http.StatusUnauthorized || doc.Status == http.StatusForbidden {
-		h.Log.Warn("request refused", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr, "status", doc.Status, "reason", doc.Detail)
+		h.Log.Warn("request refused", "method", short(r.Method), "path", short(r.URL.Path), "from", r.RemoteAddr, "status", doc.Status, "reason", doc.Detail)
 	}
 	a, err := asJSON(doc.Status, doc)
 	if err != nil {
 		panic(err) // strings and numbers always marshal
 	}
 	return a
+}
+
+// short cuts what a stranger sent to what a log line should hold.
+func short(text string) string {
+	const most = 128
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }

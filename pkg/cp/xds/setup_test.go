@@ -27,9 +27,17 @@ import (
 )
 
 // tokens lets in whoever shows its own id as token.
-type tokens struct{}
+type tokens struct {
+	mu    sync.Mutex
+	wrong map[proxy.ID]error // instead of letting in
+}
 
-func (tokens) Proxy(ctx context.Context, claimed proxy.ID) error {
+func (a *tokens) Proxy(ctx context.Context, claimed proxy.ID) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.wrong[claimed]; err != nil {
+		return err
+	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if got := md.Get("authorization"); len(got) == 1 && got[0] == claimed.String() {
 		return nil
@@ -37,11 +45,21 @@ func (tokens) Proxy(ctx context.Context, claimed proxy.ID) error {
 	return errors.New("the token is not for this dataplane")
 }
 
+func (a *tokens) refuse(id proxy.ID, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wrong == nil {
+		a.wrong = map[proxy.ID]error{}
+	}
+	a.wrong[id] = err
+}
+
 // A world is a Server on a loopback port, and what each proxy is to have.
 type world struct {
 	*Server
-	conn *grpc.ClientConn
-	log  *syncBuffer
+	conn   *grpc.ClientConn
+	log    *syncBuffer
+	tokens tokens
 
 	mu      sync.Mutex
 	bundles map[proxy.ID]*render.Bundle
@@ -50,8 +68,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldThatJudges(t, 0)
+}
+
+func newWorldThatJudges(t *testing.T, every time.Duration) *world {
+	t.Helper()
 	w := &world{bundles: map[proxy.ID]*render.Bundle{}, log: &syncBuffer{}}
-	w.Server = New(Config{Auth: tokens{}, Connect: w.prepare, Log: slog.New(slog.NewTextHandler(w.log, nil))})
+	w.Server = New(Config{Auth: &w.tokens, Connect: w.prepare, JudgeEvery: every, Log: slog.New(slog.NewTextHandler(w.log, nil))})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,8 @@ type stream struct {
 	acks  tracker
 	warm  rewarmer
 	entry *entry
-	open  func() bool // stops the wait for the first request
+	open  func() bool   // stops the wait for the first request
+	again chan struct{} // capacity 1: judge the credential now
 }
 
 func (a ads) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
@@ -72,7 +73,7 @@ func (a ads) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_D
 func (s *Server) run(ctx context.Context, isDelta bool, work func(*stream) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	st := &stream{s: s, delta: isDelta, since: time.Now().UTC(), ctx: ctx, end: end}
+	st := &stream{s: s, delta: isDelta, since: time.Now().UTC(), ctx: ctx, end: end, again: make(chan struct{}, 1)}
 	waiting := time.AfterFunc(firstRequest, func() {
 		end(status.Errorf(codes.DeadlineExceeded, "no request within %s of opening the stream", firstRequest))
 	})
@@ -126,6 +127,7 @@ func (st *stream) serve(node *corev3.Node, protocol func(config.XDSOption) error
 		return err
 	}
 	defer st.s.leave(st)
+	go st.keepJudging()
 	if err := st.s.connect(st.ctx, id); err != nil {
 		st.s.log.Warn("proxy could not be served", "proxy", id, "error", err)
 		return statusOf(err, unprepared)

@@ -290,7 +290,7 @@ func bubble(t *testing.T, s *Server) *grpc.ClientConn {
 
 func TestStreamWithoutARequestIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn := bubble(t, New(Config{Auth: tokens{}}))
+		conn := bubble(t, New(Config{Auth: &tokens{}}))
 		began := time.Now()
 		err := fakeenvoy.Open(t, conn, fakeenvoy.Options{Bare: true}).WaitEnd(t)
 		if status.Code(err) != codes.DeadlineExceeded || time.Since(began) != firstRequest {
@@ -302,7 +302,7 @@ func TestStreamWithoutARequestIsEnded(t *testing.T) {
 func TestWhoStopsReadingIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *Server
-		s = New(Config{Auth: tokens{}, Connect: func(_ context.Context, id proxy.ID) error {
+		s = New(Config{Auth: &tokens{}, Connect: func(_ context.Context, id proxy.ID) error {
 			var services []string
 			for i := range 5000 {
 				services = append(services, fmt.Sprint("service-", i))

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ const (
 	maxStreams     = 8                // of one proxy: a reconnect meets streams that are not known dead yet
 	firstRequest   = 10 * time.Second // from opening a stream to its first request
 	sendTimeout    = 30 * time.Second // until a reader that does not read is left
+	judgeEvery     = time.Minute      // is a stream's credential looked at again
 	keepaliveTime  = 15 * time.Second // quiet before the server asks whether a peer is there
 	keepaliveReply = 5 * time.Second  // so that a dead peer is known after 20 s
 	// connectionAge is how long a certificate shown once is believed on one
@@ -53,6 +55,8 @@ const (
 	// spreads it by a tenth.
 	connectionAge   = 24 * time.Hour
 	connectionGrace = time.Minute
+	// connectionIdle ends connections without a call: anybody can open one.
+	connectionIdle = time.Minute
 )
 
 // An Authenticator decides whether a stream is who it says. It reads the
@@ -72,6 +76,9 @@ type Config struct {
 	// An error ends the stream.
 	Connect func(ctx context.Context, id proxy.ID) error
 	Log     *slog.Logger // nil: slog.Default
+	// JudgeEvery is how often the credential of an open stream is looked at
+	// again; 0 is every minute. What Judge is called for is looked at at once.
+	JudgeEvery time.Duration
 }
 
 // A Server serves ADS, state of the world and delta, and nothing else.
@@ -80,6 +87,9 @@ type Server struct {
 	connect func(ctx context.Context, id proxy.ID) error
 	log     *slog.Logger
 	metrics metrics
+
+	judgeEvery time.Duration
+	judging    chan struct{} // as many as may be judged at once
 
 	mu      sync.Mutex
 	proxies map[proxy.ID]*entry
@@ -93,6 +103,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{
 		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()),
+		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
 	}
 	s.metrics = newMetrics(func() float64 { return float64(len(s.Connected())) })
@@ -116,6 +127,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: keepaliveTime, Timeout: keepaliveReply,
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
+			MaxConnectionIdle: connectionIdle,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveReply, PermitWithoutStream: true}),
 	}
