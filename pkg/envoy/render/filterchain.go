@@ -16,6 +16,9 @@ const (
 	// inspectTimeout is how long a permissive inbound waits for a caller's
 	// first bytes. A caller that waits for the server to speak first is plain.
 	inspectTimeout = 3 * time.Second
+	// handshakeTimeout is how long a caller may take to show who he is. Whoever
+	// never does would hold one of the proxy's connections for good.
+	handshakeTimeout = 10 * time.Second
 	// inboundTCPIdle ends connections to the workload that carry nothing.
 	inboundTCPIdle = 2 * time.Hour
 )
@@ -75,9 +78,10 @@ func (r *renderer) permissive(l *listenerv3.Listener, in proxy.Inbound, local st
 // meshChain ends the mesh's mTLS and asks who is there before anything else.
 func (r *renderer) meshChain(listener string, in proxy.Inbound, local string) *listenerv3.FilterChain {
 	return &listenerv3.FilterChain{
-		Name:            "mesh",
-		TransportSocket: r.downstreamTLS(r.cfg.Identity),
-		Filters:         []*listenerv3.Filter{r.rbac(listener, in.Access), r.toWorkload(listener, in, local)},
+		Name:                          "mesh",
+		TransportSocket:               r.downstreamTLS(r.cfg.Identity),
+		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
+		Filters:                       []*listenerv3.Filter{r.rbac(listener, in.Access), r.toWorkload(listener, in, local)},
 	}
 }
 
