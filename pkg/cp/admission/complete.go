@@ -33,6 +33,11 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 			return wanted, nil, err
 		}
 	}
+	if p, ok := wanted.Spec.(*mesh.TrafficPermission); ok {
+		if warnings, err = a.unmatched(ctx, r.Meta.Mesh, p); err != nil {
+			return wanted, nil, err
+		}
+	}
 	computed := labels(wanted)
 	wanted.Meta.Labels = maps.Clone(r.Meta.Labels)
 	if wanted.Meta.Labels == nil {
