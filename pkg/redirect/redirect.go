@@ -1,13 +1,16 @@
 // Package redirect points a host's traffic at the local proxy and takes it back.
 //
-// Rules is the whole wish; a Redirector makes the host agree with it. Engines
-// live in the folders beside this file and know nothing of each other.
+// Rules is the whole wish; a Redirector makes the host agree with it, and a
+// Keeper keeps it so. Engines live in the folders beside this file and know
+// nothing of each other. What an engine can do beyond a Redirector it says by
+// further interfaces: Watcher, Leaser.
 package redirect
 
 import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 )
 
 // What a Redirector's errors wrap.
@@ -17,6 +20,8 @@ var (
 	ErrNotSupported = errors.New("not supported here")
 	// ErrNotPermitted: the caller may not change the host's network.
 	ErrNotPermitted = errors.New("not permitted")
+	// ErrNotInForce: what should be prolonged or confirmed is not there.
+	ErrNotInForce = errors.New("not in force")
 )
 
 // Rules says which of the host's traffic goes to the proxy. It is the whole
@@ -35,6 +40,19 @@ type Rules struct {
 	// They are routed to the loopback device, so that a call to a service
 	// needs no default route and never leaves the host unredirected.
 	VIPs []netip.Prefix `json:"vips,omitempty"`
+
+	// FailOpen makes outbound and DNS depend on a lease of that length, in
+	// whole milliseconds: while nobody renews it they go out directly. Inbound
+	// stays with the proxy, as what the proxy lets in only by mTLS must not be
+	// open to everybody for want of it; calls to VIPs stay too, since only the
+	// proxy can reach those. 0: everything stays closed, however long.
+	FailOpen time.Duration `json:"failOpen,omitempty"`
+
+	// ConfirmWithin puts the rules on trial: they are in force for that long
+	// after each Apply, in whole milliseconds, whoever lives to see it; then
+	// traffic goes as if there were none, until Apply with or without it. Only
+	// the routes to VIPs stay. 0: they stay in force.
+	ConfirmWithin time.Duration `json:"confirmWithin,omitempty"`
 }
 
 // Marks are the socket marks by which the proxy's own connections are told.
@@ -95,6 +113,23 @@ type Redirector interface {
 	Remove(ctx context.Context, table string) error
 	// Describe returns what Apply would put in force, as text.
 	Describe(r Rules) (string, error)
+}
+
+// A Leaser is a Redirector whose rules can be in force for a time. Run-out
+// leases are no Difference: the rules are as they should be, and wait.
+type Leaser interface {
+	// Renew gives the lease of rules that are in force its time anew. It is
+	// ErrNotInForce where there is none, and changes no rule.
+	Renew(ctx context.Context, r Rules) error
+	// Remaining tells how long the leases of that table have; zero for one
+	// that has run out or never was.
+	Remaining(ctx context.Context, table string) (Remaining, error)
+}
+
+// Remaining is the time that leases have.
+type Remaining struct {
+	FailOpen time.Duration // until outbound and DNS go out directly
+	Trial    time.Duration // until all goes directly, see Rules.ConfirmWithin
 }
 
 // A Difference is one thing on the host that is not as rules want it.

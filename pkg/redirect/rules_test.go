@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func valid() Rules {
@@ -63,6 +64,13 @@ func TestValidate(t *testing.T) {
 		{"nobody", func(r *Rules) { r.DNS.ExcludeUIDs = []uint32{0, math.MaxUint32} }, []string{"dns.excludeUIDs[1]: "}},
 		{"too many", func(r *Rules) { r.Outbound.ExcludeUIDs = make([]uint32, maxEntries+1) }, []string{"outbound.excludeUIDs: has 4097 entries"}},
 		{"too many services", func(r *Rules) { r.VIPs = make([]netip.Prefix, maxVIPs+1) }, nil}, // below
+
+		{"a lease", func(r *Rules) { r.FailOpen = 30 * time.Second }, nil},
+		{"a lease too short", func(r *Rules) { r.FailOpen = time.Millisecond }, []string{"failOpen: 1ms must be from 1s to 1h0m0s"}},
+		{"a lease too long", func(r *Rules) { r.FailOpen = 2 * time.Hour }, []string{"failOpen: 2h0m0s must be"}},
+		{"a trial too short", func(r *Rules) { r.ConfirmWithin = time.Millisecond }, []string{"confirmWithin: 1ms must be from 1s to 1h0m0s"}},
+		{"a lease backwards", func(r *Rules) { r.FailOpen = -time.Minute }, []string{"failOpen: -1m0s must be"}},
+		{"a lease too fine", func(r *Rules) { r.FailOpen = time.Second + time.Microsecond }, []string{"failOpen: 1.000001s is finer"}},
 
 		{"loopback as a service", func(r *Rules) { r.VIPs = prefixes("127.0.0.0/16") }, []string{"vips[0]: 127.0.0.0/16 takes the loopback"}},
 		{"the IPv6 internet as a service", func(r *Rules) { r.VIPs = prefixes("::/0") },

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // ErrInvalid: the rules cannot be meant. The error lists every fault, with its
@@ -43,6 +44,8 @@ func (r Rules) Validate() error {
 	f.uids("outbound.excludeUIDs", r.Outbound.ExcludeUIDs)
 	f.uids("dns.excludeUIDs", r.DNS.ExcludeUIDs)
 	f.vips(r)
+	f.lease("failOpen", r.FailOpen)
+	f.lease("confirmWithin", r.ConfirmWithin)
 	return f.err("redirect rules")
 }
 
@@ -163,6 +166,23 @@ func (f *faults) uids(place string, uids []uint32) {
 		if uid == math.MaxUint32 {
 			f.add(fmt.Sprintf("%s[%d]", place, i), "%d is the kernel's word for no user", uid)
 		}
+	}
+}
+
+// Bounds of a lease. A shorter one runs out whenever the host is busy for a
+// moment; a longer one is no lease.
+const (
+	minLease = time.Second
+	maxLease = time.Hour
+)
+
+func (f *faults) lease(place string, d time.Duration) {
+	switch {
+	case d == 0:
+	case d < minLease || d > maxLease:
+		f.add(place, "%s must be from %s to %s, or 0s for none", d, minLease, maxLease)
+	case d%time.Millisecond != 0:
+		f.add(place, "%s is finer than a millisecond", d)
 	}
 }
 

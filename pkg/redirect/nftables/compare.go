@@ -133,12 +133,13 @@ func sameHook(want chain, have heldChain) bool {
 		have.priority == want.priority && have.policy == uint32(nftables.ChainPolicyAccept)
 }
 
+// sameSet takes a set that elements run out of for the same with any left.
 func sameSet(want set, have heldSet) bool {
 	w := want.asHeld()
 	return have.flags == w.flags && have.keyType == w.keyType && have.keyLen == w.keyLen &&
-		slices.EqualFunc(w.elements, have.elements, func(a, b nftables.SetElement) bool {
+		(want.kind.timed || slices.EqualFunc(w.elements, have.elements, func(a, b nftables.SetElement) bool {
 			return bytes.Equal(a.Key, b.Key) && a.IntervalEnd == b.IntervalEnd
-		})
+		}))
 }
 
 // asHeld is the set as the kernel will tell of it.
@@ -148,6 +149,9 @@ func (s set) asHeld() heldSet {
 	h := heldSet{set: s, keyType: s.kind.key.GetNFTMagic(), keyLen: s.kind.key.Bytes}
 	if s.kind.interval {
 		h.flags = unix.NFT_SET_INTERVAL
+	}
+	if s.kind.timed {
+		h.flags = unix.NFT_SET_TIMEOUT
 	}
 	return h
 }

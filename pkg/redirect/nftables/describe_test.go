@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,9 +24,14 @@ func TestDescribe(t *testing.T) {
 	inboundOnly := everything()
 	inboundOnly.Outbound, inboundOnly.DNS, inboundOnly.VIPs = redirect.Outbound{}, redirect.DNS{}, nil
 	nothing := redirect.Rules{Table: "weft-b"}
+	lease := everything()
+	lease.FailOpen = 30500 * time.Millisecond
+	trial := everything()
+	trial.ConfirmWithin = time.Minute
 	for name, rules := range map[string]redirect.Rules{
 		"everything": everything(), "exclusions": withExclusions(),
 		"outbound": outboundOnly, "inbound": inboundOnly, "nothing": nothing,
+		"lease": lease, "trial": trial,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := New().Describe(rules)
@@ -66,19 +72,27 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestApplyIsWhatNftShows(t *testing.T) {
-	h := testnet.Hosts(t, 1)[0]
-	install(t, h, withExclusions())
-	byUs := h.Run(t, "nft", "-s", "list", "ruleset")
-	text, err := New().Describe(withExclusions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := testnet.Hosts(t, 1)[0]
-	other.Pipe(t, text, "nft", "-f", "-")
-	if diff := cmp.Diff(other.Run(t, "nft", "-s", "list", "ruleset"), byUs); diff != "" {
-		t.Errorf("nft shows another table than it makes of the description (-description +apply):\n%s", diff)
-	}
-	for _, d := range check(t, h, withExclusions()) {
-		t.Error(d)
+	lease := withExclusions()
+	lease.FailOpen = time.Hour // none of it runs out meanwhile
+	trial := lease
+	trial.ConfirmWithin = time.Hour
+	for name, rules := range map[string]redirect.Rules{"exclusions": withExclusions(), "lease": lease, "trial": trial} {
+		t.Run(name, func(t *testing.T) {
+			h := testnet.Hosts(t, 1)[0]
+			install(t, h, rules)
+			byUs := h.Run(t, "nft", "-s", "list", "ruleset")
+			text, err := New().Describe(rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := testnet.Hosts(t, 1)[0]
+			other.Pipe(t, text, "nft", "-f", "-")
+			if diff := cmp.Diff(other.Run(t, "nft", "-s", "list", "ruleset"), byUs); diff != "" {
+				t.Errorf("nft shows another table than it makes of the description (-description +apply):\n%s", diff)
+			}
+			for _, d := range check(t, h, rules) {
+				t.Error(d)
+			}
+		})
 	}
 }

@@ -39,6 +39,24 @@
 // under names that tell their content, so that no packet ever meets a rule
 // whose set the kernel is still filling.
 //
+// # Rules for a time
+//
+// What is to end by itself hangs on a set whose elements, the protocols TCP and
+// UDP, have a timeout: the kernel ends it, whoever is still alive. Set lease
+// (Rules.FailOpen) is a condition of the rules that redirect DNS and outbound
+// calls; it stands behind the rule for VIPs, so that calls to services are
+// refused when nobody serves them instead of waiting for an answer from
+// nowhere. Set trial (Rules.ConfirmWithin) is asked first in every hooked
+// chain. Renewing changes elements and no rule. How much time an element has
+// is no difference to the rules, and that it ran out is none either.
+//
+// # What is heard
+//
+// The kernel tells every change to tables, routes and devices (Watch), and for
+// tables also who made it: the thread, by number and name. What concerns other
+// tables is dropped by its first attribute. Where the kernel had to drop
+// messages itself, that counts as a change.
+//
 // # Ownership
 //
 // Every table of ours has the sets weft_vips and weft_vips6, which list the

@@ -29,7 +29,8 @@ const applyAttempts = 10
 
 // Apply puts rules in force: the routes first, which are harmless alone, then
 // the whole table in one transaction. Established connections are not touched.
-// With the same rules again it writes nothing. Errors wrap redirect.ErrInvalid,
+// With the same rules again it writes nothing, but for the time of a trial,
+// which begins anew. Errors wrap redirect.ErrInvalid,
 // ErrNotPermitted, ErrNotSupported or this package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 	if err := r.Validate(); err != nil {
@@ -79,10 +80,15 @@ func apply(ctx context.Context, want ruleset) error {
 	if err := mendRoutes(missing, wrong); err != nil {
 		return err
 	}
-	if len(table) > 0 {
-		if err := write(want, have); err != nil {
-			return err
-		}
+	trial, onTrial := want.trial()
+	switch {
+	case len(table) > 0:
+		err = write(want, have)
+	case onTrial:
+		err = commit(want.table, func(t *transaction) error { return t.renew(trial) })
+	}
+	if err != nil {
+		return err
 	}
 	return deleteRoutes(have.stale(want.routes))
 }

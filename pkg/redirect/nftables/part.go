@@ -156,6 +156,17 @@ func notRedirected() part {
 		&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(host32(dstNAT)), differ(host32(dstNAT)...)}}
 }
 
+// leaseHolds is true while a lease's set has the packet's protocol.
+func leaseHolds(set string) part {
+	return part{text: "meta l4proto @" + set, exprs: []expr.Any{meta(expr.MetaKeyL4PROTO), lookup(set)}}
+}
+
+// leaseOver is leaseHolds the other way round. Other protocols never hold one.
+func leaseOver(set string) part {
+	return part{text: "meta l4proto != @" + set, exprs: []expr.Any{
+		meta(expr.MetaKeyL4PROTO), &expr.Lookup{SourceRegister: reg, SetName: set, Invert: true}}}
+}
+
 // Statements.
 
 func accept() part {

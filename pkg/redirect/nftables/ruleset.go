@@ -4,6 +4,7 @@ package nftables
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 
@@ -92,6 +93,14 @@ func build(r redirect.Rules) ruleset {
 	if r.Inbound.To != 0 || r.Outbound.To != 0 {
 		rs.chains = append(rs.chains, b.input())
 	}
+	if b.ConfirmWithin != 0 {
+		rs.sets = append(rs.sets, leaseSet(setTrial, b.ConfirmWithin))
+		for i, c := range rs.chains {
+			if c.hooked() {
+				rs.chains[i].rules = slices.Insert(c.rules, 0, rule{name: "trial: nothing once it is over", parts: []part{leaseOver(setTrial), ret()}})
+			}
+		}
+	}
 	return rs
 }
 
@@ -125,6 +134,17 @@ func (b *builder) addSets() {
 	if b.DNS.To != 0 {
 		b.addSet(uidSet(setDNSExclUIDs, b.DNS.ExcludeUIDs))
 	}
+	if b.FailOpen != 0 && (b.Outbound.To != 0 || b.DNS.To != 0) {
+		b.sets = append(b.sets, leaseSet(setLease, b.FailOpen))
+	}
+}
+
+// leased is a condition that holds while the lease does: none without one.
+func (b *builder) leased() part {
+	if b.FailOpen == 0 {
+		return part{}
+	}
+	return leaseHolds(setLease)
 }
 
 // addSet keeps sets that have elements.
@@ -173,7 +193,7 @@ func (b *builder) dns() chain {
 	c.add("dns: queries to the agent itself", oifLoopback(), portIs(udp, b.DNS.To), zone(dnsZone))
 	c.add("dns: proxy and agent go straight", markIn(b.Marks.Mask, b.named[setMarks]), ret())
 	b.addIn(&c, "dns: excluded users", setDNSExclUIDs, userIn, ret())
-	c.add("dns: redirected queries", portIs(udp, dnsPort), zone(dnsZone))
+	c.add("dns: redirected queries", portIs(udp, dnsPort), b.leased(), zone(dnsZone))
 	return c
 }
 
@@ -187,8 +207,8 @@ func (b *builder) output() chain {
 	if b.DNS.To != 0 {
 		b.addIn(&c, "dns: excluded users over UDP", setDNSExclUIDs, userIn, portIs(udp, dnsPort), ret())
 		b.addIn(&c, "dns: excluded users over TCP", setDNSExclUIDs, userIn, portIs(tcp, dnsPort), ret())
-		c.add("dns: UDP to the agent", portIs(udp, dnsPort), redirectTo(b.DNS.To))
-		c.add("dns: TCP to the agent", portIs(tcp, dnsPort), tcpSYN(), redirectTo(b.DNS.To))
+		c.add("dns: UDP to the agent", portIs(udp, dnsPort), b.leased(), redirectTo(b.DNS.To))
+		c.add("dns: TCP to the agent", portIs(tcp, dnsPort), tcpSYN(), b.leased(), redirectTo(b.DNS.To))
 	}
 	if b.Outbound.To == 0 {
 		return c
@@ -202,7 +222,7 @@ func (b *builder) output() chain {
 	b.addIn(&c, "outbound: excluded IPv6 destinations", setExclDst6, ip6Destination, ret())
 	b.addIn(&c, "outbound: excluded ports", setExclPorts, tcpTo, ret())
 	b.addIn(&c, "outbound: excluded users", setExclUIDs, userIn, ret())
-	c.add("outbound: to the proxy", l4proto(tcp), redirectTo(b.Outbound.To))
+	c.add("outbound: to the proxy", l4proto(tcp), b.leased(), redirectTo(b.Outbound.To))
 	return c
 }
 
@@ -220,7 +240,9 @@ func (b *builder) input() chain {
 
 func (c chain) hooked() bool { return c.kind != "" }
 
+// add leaves out parts that say nothing.
 func (c *chain) add(name string, parts ...part) {
+	parts = slices.DeleteFunc(parts, func(p part) bool { return p.text == "" })
 	c.rules = append(c.rules, rule{name: name, parts: parts})
 }
 

@@ -29,14 +29,16 @@ type kind struct {
 	key       nftables.SetDatatype
 	interval  bool
 	hostOrder bool // bytes of a key in the host's order, else the network's
+	timed     bool // elements run out
 }
 
 var (
-	typePort = kind{"inet_service", nftables.TypeInetService, true, false}
-	typeIP   = kind{"ipv4_addr", nftables.TypeIPAddr, true, false}
-	typeIP6  = kind{"ipv6_addr", nftables.TypeIP6Addr, true, false}
-	typeUID  = kind{"uid", nftables.TypeUID, false, true}
-	typeMark = kind{"mark", nftables.TypeMark, false, true}
+	typePort  = kind{name: "inet_service", key: nftables.TypeInetService, interval: true}
+	typeIP    = kind{name: "ipv4_addr", key: nftables.TypeIPAddr, interval: true}
+	typeIP6   = kind{name: "ipv6_addr", key: nftables.TypeIP6Addr, interval: true}
+	typeUID   = kind{name: "uid", key: nftables.TypeUID, hostOrder: true}
+	typeMark  = kind{name: "mark", key: nftables.TypeMark, hostOrder: true}
+	typeLease = kind{name: "inet_proto", key: nftables.TypeInetProto, timed: true}
 )
 
 func portSet(name string, ports []redirect.PortRange) set {

@@ -20,6 +20,9 @@ func (rs ruleset) String() string {
 		if s.kind.interval {
 			b.WriteString("\t\tflags interval\n")
 		}
+		if s.kind.timed {
+			b.WriteString("\t\tflags timeout\n")
+		}
 		if len(s.text) > 0 {
 			fmt.Fprintf(&b, "\t\telements = { %s }\n", strings.Join(s.text, ", "))
 		}

@@ -111,10 +111,15 @@ func (t *transaction) replace(want ruleset, have held) error {
 		}
 	}
 	for _, s := range want.sets {
-		if slices.ContainsFunc(have.sets, func(h heldSet) bool { return h.name == s.name && setStays(h) }) {
-			continue
+		stays := slices.ContainsFunc(have.sets, func(h heldSet) bool { return h.name == s.name && setStays(h) })
+		var err error
+		switch {
+		case !stays:
+			err = t.addSet(s)
+		case s.name == setTrial:
+			err = t.renew(s)
 		}
-		if err := t.addSet(s); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -151,9 +156,14 @@ func (t *transaction) addChain(c chain) {
 	})
 }
 
+func (t *transaction) set(s set) *nftables.Set {
+	return &nftables.Set{Table: t.table, Name: s.name, KeyType: s.kind.key, Interval: s.kind.interval, HasTimeout: s.kind.timed}
+}
+
 func (t *transaction) addSet(s set) error {
 	t.setID++ // chosen here: the library's own counter is shared and not safe
-	target := &nftables.Set{Table: t.table, ID: t.setID, Name: s.name, KeyType: s.kind.key, Interval: s.kind.interval}
+	target := t.set(s)
+	target.ID = t.setID
 	if s.kind.hostOrder {
 		target.KeyByteOrder = binaryutil.NativeEndian // for nft, which shows the elements
 	}

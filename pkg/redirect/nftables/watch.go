@@ -1,0 +1,202 @@
+//go:build linux
+
+package nftables
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+var _ redirect.Watcher = (*Engine)(nil)
+
+// watchBuffer is the room for what the kernel tells faster than we read, in
+// bytes. What does not fit is lost, which the kernel tells.
+const watchBuffer = 1 << 20
+
+// pending is how many signs wait for their reader. More say nothing new.
+const pending = 16
+
+// Watch signs changes to the rules' table, to our routes, to others' routes to
+// the rules' VIPs and to the loopback device. Changes to other tables and the
+// renewal of a lease are passed over here, and so cost a few instructions each.
+func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.Change, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	r = r.Normal()
+	tables, err := listen(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
+	if err != nil {
+		return nil, fmt.Errorf("hear of changes to nf_tables: %w", explain(err))
+	}
+	routes, err := listen(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("hear of changes to the routes: %w", explain(err)), tables.Close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(ctx, func() { _, _ = tables.Close(), routes.Close() }) // ends both readers
+	out := make(chan redirect.Change, pending)
+	var readers sync.WaitGroup
+	for _, reader := range []struct {
+		conn *netlink.Conn
+		sign func(netlink.Message) (redirect.Change, bool)
+	}{{tables, (&tableListener{table: r.Table}).sign}, {routes, routeListener{r.VIPs}.sign}} {
+		readers.Go(func() {
+			defer cancel()
+			hear(reader.conn, reader.sign, out)
+		})
+	}
+	go func() {
+		readers.Wait()
+		cancel()
+		close(out)
+	}()
+	return out, nil
+}
+
+func listen(family int, groups ...uint32) (*netlink.Conn, error) {
+	conn, err := netlink.Dial(family, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.SetReadBuffer(watchBuffer)
+	for _, g := range groups {
+		err = errors.Join(err, conn.JoinGroup(g))
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// hear passes on what sign makes of messages, until the socket is closed.
+func hear(conn *netlink.Conn, sign func(netlink.Message) (redirect.Change, bool), out chan<- redirect.Change) {
+	put := func(c redirect.Change) {
+		select {
+		case out <- c:
+		default: // enough wait already
+		}
+	}
+	for {
+		messages, err := conn.Receive()
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			put(redirect.Change{}) // something was lost: it may have been ours
+			continue
+		case err != nil:
+			return
+		}
+		for _, m := range messages {
+			if c, ok := sign(m); ok {
+				put(c)
+			}
+		}
+	}
+}
+
+// A tableListener hears the messages of transactions. The kernel tells the
+// parts of one, and then, in the new generation, who sent it.
+type tableListener struct {
+	table   string
+	touched bool // in the transaction that is being told
+}
+
+func (l *tableListener) sign(m netlink.Message) (redirect.Change, bool) {
+	if len(m.Data) < nfgenmsgLen || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+		return redirect.Change{}, false
+	}
+	kind := int(m.Header.Type & 0xff)
+	if kind == unix.NFT_MSG_NEWGEN {
+		touched := l.touched
+		l.touched = false
+		if !touched {
+			return redirect.Change{}, false
+		}
+		return redirect.Change{By: sender(m.Data[nfgenmsgLen:])}, true
+	}
+	if !l.touched && m.Data[0] == unix.NFPROTO_INET {
+		l.touched = l.concerns(kind, m.Data[nfgenmsgLen:])
+	}
+	return redirect.Change{}, false
+}
+
+// concerns tells whether a message is about our table, whose name is the first
+// attribute of all of them.
+func (l *tableListener) concerns(kind int, b []byte) bool {
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return false
+	}
+	elements := kind == unix.NFT_MSG_NEWSETELEM || kind == unix.NFT_MSG_DELSETELEM
+	ours := false
+	for d.Next() {
+		switch d.Type() {
+		case unix.NFTA_TABLE_NAME:
+			if ours = d.String() == l.table; !ours || !elements {
+				return ours
+			}
+		case unix.NFTA_SET_ELEM_LIST_SET:
+			return ours && !timed(d.String())
+		}
+	}
+	return ours
+}
+
+// sender names who sent a transaction, unless it was a thread of ours.
+func sender(gen []byte) string {
+	a, err := parse(gen)
+	if err != nil {
+		return ""
+	}
+	pid, name := a.uint32(unix.NFTA_GEN_PROC_PID), a.text(unix.NFTA_GEN_PROC_NAME)
+	if pid == 0 {
+		return ""
+	}
+	if _, err := os.Stat("/proc/self/task/" + strconv.Itoa(int(pid))); err == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s (pid %d)", name, pid)
+}
+
+// A routeListener hears of routes and devices.
+type routeListener struct{ vips []netip.Prefix }
+
+// Offsets in rtmsg and ifinfomsg, and their lengths.
+const (
+	rtmsgDstLen   = 1
+	rtmsgProtocol = 5
+	rtmsgLen      = 12
+	ifinfoIndex   = 4
+	ifinfoLen     = 16
+)
+
+func (l routeListener) sign(m netlink.Message) (redirect.Change, bool) {
+	ours := false
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		ours = len(m.Data) >= ifinfoLen && binary.NativeEndian.Uint32(m.Data[ifinfoIndex:]) == loopbackIndex
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		ours = len(m.Data) >= rtmsgLen && (m.Data[rtmsgProtocol] == RouteProtocol || l.toVIPs(m.Data))
+	}
+	return redirect.Change{}, ours
+}
+
+func (l routeListener) toVIPs(b []byte) bool {
+	a, err := parse(b[rtmsgLen:])
+	if err != nil {
+		return false
+	}
+	addr, ok := netip.AddrFromSlice(a[unix.RTA_DST])
+	return ok && slices.Contains(l.vips, netip.PrefixFrom(addr, int(b[rtmsgDstLen])))
+}
