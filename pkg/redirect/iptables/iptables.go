@@ -1,0 +1,378 @@
+//go:build linux
+
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/route"
+)
+
+// ErrNotOurs: a route to a wanted range belongs to somebody else. It is left as
+// it is.
+var ErrNotOurs = route.ErrNotOurs
+
+// An Engine redirects by iptables. It acts on the network namespace of the
+// calling thread and may be used concurrently. All it remembers is where the
+// programs are.
+type Engine struct {
+	forced Flavour
+	dirs   []string
+
+	find  sync.Once
+	tools map[Flavour]tool
+}
+
+var _ redirect.Redirector = (*Engine)(nil)
+
+// An Option changes an engine.
+type Option func(*Engine)
+
+// WithFlavour takes one kind of iptables wherever the host's rules are.
+func WithFlavour(f Flavour) Option { return func(e *Engine) { e.forced = f } }
+
+// WithPath looks for iptables' programs in these folders alone, not in PATH.
+func WithPath(dirs ...string) Option { return func(e *Engine) { e.dirs = dirs } }
+
+// New makes an engine. It touches nothing.
+func New(opts ...Option) *Engine {
+	e := new(Engine)
+	for _, o := range opts {
+		o(e)
+	}
+	if e.dirs == nil {
+		e.dirs = searched()
+	}
+	return e
+}
+
+// applyAttempts bounds how often Apply and Remove start anew when somebody
+// else writes between reading and writing.
+const applyAttempts = 10
+
+// begin makes sure of rights and programs.
+func (e *Engine) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := permitted(); err != nil {
+		return err
+	}
+	e.find.Do(func() { e.tools = find(context.WithoutCancel(ctx), e.dirs) })
+	if len(e.tools) == 0 {
+		return fmt.Errorf("%w: there are no iptables-save and iptables-restore in %s; install iptables, or use the nftables engine",
+			redirect.ErrNotSupported, strings.Join(e.dirs, ":"))
+	}
+	return nil
+}
+
+// Apply puts rules in force: the routes first, which are harmless alone, then
+// both families, each of its tables in one step, all or none. Established
+// connections are not touched. With the same rules again it writes nothing.
+// Errors wrap redirect.ErrInvalid, ErrNotPermitted, ErrNotSupported or this
+// package's ErrNotOurs.
+func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	r = r.Normal()
+	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
+		return wrap("apply", r.Table, err)
+	}
+	defer lock(ctx)()
+	return wrap("apply", r.Table, e.settle(ctx, r.Table, func(h host) (bool, error) { return e.apply(ctx, r, h) }))
+}
+
+// settle reads and lets step write until there is nothing left to write. What
+// another writer does meanwhile is seen in the next round. When it comes to
+// nothing, everything of ours is put back as it was at first.
+func (e *Engine) settle(ctx context.Context, table string, step func(h host) (done bool, err error)) error {
+	var (
+		first *host
+		last  = errors.New("somebody keeps changing the rules")
+	)
+	for range applyAttempts {
+		h, err := e.read(ctx, table)
+		if err != nil {
+			last = err
+			break
+		}
+		if first == nil {
+			first = &h
+		}
+		done, err := step(h)
+		if done {
+			return err
+		}
+		if err != nil {
+			last = err
+			if !conflict(err) {
+				break
+			}
+		}
+	}
+	if first == nil {
+		return last
+	}
+	if err := e.rollBack(ctx, table, *first); err != nil {
+		return errors.Join(last, fmt.Errorf("put back what was there: %w", err))
+	}
+	return last
+}
+
+func wrap(verb, table string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s redirection of table %s by iptables: %w", verb, table, err)
+}
+
+// apply is done when there was nothing to do.
+func (e *Engine) apply(ctx context.Context, r redirect.Rules, h host) (bool, error) {
+	fl, err := h.choose(e.forced)
+	if err != nil {
+		return false, err
+	}
+	up, err := route.LoopbackUp()
+	if err != nil {
+		return false, err
+	}
+	if !up {
+		return false, errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
+	}
+	routes, err := h.routes(r.VIPs)
+	if err != nil {
+		return false, err
+	}
+	if err := routes.Refused(); err != nil {
+		return false, err
+	}
+	if err := routes.Mend(); err != nil {
+		return false, err
+	}
+	wrote, err := e.put(ctx, r, h, fl)
+	if err != nil {
+		return false, err
+	}
+	if wrote {
+		return false, nil // look again
+	}
+	return true, routes.DeleteStale()
+}
+
+// put writes what differs: the chosen flavour first, then takes ours out of
+// the other, so that there is always one in force.
+func (e *Engine) put(ctx context.Context, r redirect.Rules, h host, fl Flavour) (wrote bool, err error) {
+	var steps []step
+	for _, f := range h.families {
+		want, have := build(r, f), h.held[fl][f]
+		if len(compare(r.Table, f, want, have)) > 0 {
+			steps = append(steps, step{fl, f, restoreText(wishes(r.Table, want, have), have)})
+		}
+	}
+	for _, other := range flavours {
+		for _, f := range h.families {
+			if have := h.held[other][f]; other != fl && have.ours() {
+				steps = append(steps, step{other, f, restoreText(nil, have)})
+			}
+		}
+	}
+	for _, s := range steps {
+		if err := e.restore(ctx, s); err != nil {
+			return true, e.diagnose(ctx, s, err)
+		}
+	}
+	return len(steps) > 0, nil
+}
+
+// A step is one run of iptables-restore.
+type step struct {
+	flavour Flavour
+	family  family
+	text    string
+}
+
+var restoreArgs = []string{"--noflush", "--wait=" + lockWait}
+
+func (e *Engine) restore(ctx context.Context, s step) error {
+	if s.text == "" {
+		return nil
+	}
+	_, err := run(ctx, call{path: e.tools[s.flavour].restore[s.family], args: restoreArgs, input: s.text})
+	return err
+}
+
+// rollBack makes everything of ours what it was, whatever became of ctx.
+func (e *Engine) rollBack(ctx context.Context, table string, was host) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for range applyAttempts {
+		now, err := e.read(ctx, table)
+		if err != nil {
+			return err
+		}
+		errs = nil
+		for fl, both := range now.held {
+			for _, f := range now.families {
+				before := as(was.held[fl][f])
+				if restoreText(before, held{}) != restoreText(as(both[f]), held{}) {
+					errs = append(errs, e.restore(ctx, step{fl, f, restoreText(before, both[f])}))
+				}
+			}
+		}
+		if err := errors.Join(errs...); err == nil || !conflict(err) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// conflicts are what iptables says when the rules changed under its hands, and
+// sometimes when it lacks something. surely is said in the first case only.
+var (
+	surely = regexp.MustCompile("Bad rule|does a matching rule exist|Chain 'WEFT[^']*' does not exist|Couldn't load target `WEFT|" +
+		"RULE_DELETE failed|CHAIN_[A-Z_]* failed|temporarily unavailable|resource busy|Too many links|Directory not empty")
+	conflicts = regexp.MustCompile(surely.String() + `|No chain/target/match|No such file or directory|File exists|line \d+ failed`)
+)
+
+func conflict(err error) bool {
+	f, ok := asFailure(err)
+	return ok && conflicts.MatchString(f.said)
+}
+
+// routes are compared against what other tables of ours want as well.
+func (h host) routes(wanted []netip.Prefix) (route.Plan, error) {
+	var others []netip.Prefix
+	for _, both := range h.held {
+		others = append(append(others, both[ipv4].otherVIPs...), both[ipv6].otherVIPs...)
+	}
+	t, err := route.Read()
+	if err != nil {
+		return route.Plan{}, err
+	}
+	return t.Plan(wanted, others), nil
+}
+
+// Check tells every difference between the host and rules: jumps, chains,
+// rules, their order, routes and the loopback device.
+func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Difference, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	r = r.Normal()
+	d, err := e.check(ctx, r)
+	return d, wrap("check", r.Table, err)
+}
+
+func (e *Engine) check(ctx context.Context, r redirect.Rules) (differences, error) {
+	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
+		return nil, err
+	}
+	h, err := e.read(ctx, r.Table)
+	if err != nil {
+		return nil, err
+	}
+	fl, err := h.choose(e.forced)
+	if err != nil {
+		return nil, err
+	}
+	var d differences
+	for _, f := range h.families {
+		d = append(d, compare(r.Table, f, build(r, f), h.held[fl][f])...)
+		for _, other := range flavours {
+			if other != fl && h.held[other][f].ours() {
+				d.add(isLeftOver, applyDelete, "%s redirection of table %s in iptables-%s, while the host's rules are in iptables-%s,", f, r.Table, other, fl)
+			}
+		}
+	}
+	routes, err := h.routes(r.VIPs)
+	if err != nil {
+		return nil, err
+	}
+	d = append(d, routes.Differences...)
+	up, err := route.LoopbackUp()
+	if err != nil {
+		return nil, err
+	}
+	if !up {
+		d.add("down", "ip link set lo up", "the loopback device")
+	}
+	return d, nil
+}
+
+// Remove deletes our chains and jumps of that table ("" is
+// redirect.DefaultTable) in both kinds of iptables, and the routes that no other
+// table of ours wants. Where there is nothing it succeeds.
+//
+// Inbound connections live on. Redirected outbound ones stand still while no
+// NAT is on the host: the proxy is stopped after redirection is removed, not
+// before.
+func (e *Engine) Remove(ctx context.Context, table string) error {
+	r := redirect.Rules{Table: table}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	table = r.Normal().Table
+	err := e.begin(ctx)
+	if errors.Is(err, redirect.ErrNotSupported) {
+		return wrap("remove", table, e.removeRoutes(host{})) // without iptables, nothing else of ours is
+	}
+	if err != nil {
+		return wrap("remove", table, err)
+	}
+	defer lock(ctx)()
+	return wrap("remove", table, e.settle(ctx, table, func(h host) (bool, error) {
+		wrote := false
+		for _, fl := range flavours {
+			for _, f := range h.families {
+				if have := h.held[fl][f]; have.ours() {
+					wrote = true
+					if err := e.restore(ctx, step{fl, f, restoreText(nil, have)}); err != nil {
+						return false, err
+					}
+				}
+			}
+		}
+		if wrote {
+			return false, nil
+		}
+		return true, e.removeRoutes(h)
+	}))
+}
+
+func (e *Engine) removeRoutes(h host) error {
+	routes, err := h.routes(nil)
+	if err != nil {
+		return err
+	}
+	return routes.DeleteStale()
+}
+
+// Describe returns the input that iptables-restore and ip6tables-restore get
+// on a host that has nothing of ours; routes are comments above.
+func (e *Engine) Describe(r redirect.Rules) (string, error) {
+	if err := r.Validate(); err != nil {
+		return "", err
+	}
+	r = r.Normal()
+	if err := expressible(r); err != nil {
+		return "", wrap("describe", r.Table, err)
+	}
+	var b strings.Builder
+	for _, p := range r.VIPs {
+		fmt.Fprintf(&b, "# %s\n", route.Text("add", p))
+	}
+	for _, f := range []family{ipv4, ipv6} {
+		program := [...]string{"iptables-restore", "ip6tables-restore"}[f]
+		fmt.Fprintf(&b, "# %s %s\n", program, strings.Join(restoreArgs, " "))
+		b.WriteString(restoreText(wishes(r.Table, build(r, f), held{}), held{}))
+	}
+	return b.String(), nil
+}

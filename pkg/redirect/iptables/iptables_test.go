@@ -1,0 +1,322 @@
+//go:build linux
+
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/redirecttest"
+	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/nftables"
+)
+
+func on(h *testnet.Host, do func() error) error { return h.Do(do) }
+
+func ourChains(t *testing.T, h *testnet.Host) (out []string) {
+	t.Helper()
+	for _, p := range []string{"iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"} {
+		if strings.Contains(h.Run(t, p+"-save"), prefixAll) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// The host's own rules decide, and ours follow them.
+func TestFlavourFollowsTheHostsRules(t *testing.T) {
+	const rule = "-I INPUT -p tcp --dport 22 -j ACCEPT"
+	add := func(t *testing.T, h *testnet.Host, program string, n int) {
+		for range n {
+			h.Run(t, program, strings.Fields(rule)...)
+		}
+	}
+	h := testnet.Hosts(t, 1)[0]
+	for _, step := range []struct {
+		name    string
+		program string
+		rules   int
+		want    []string
+	}{
+		{"nobody has rules", "", 0, []string{"iptables-nft", "ip6tables-nft"}},
+		{"legacy has rules", "iptables-legacy", 1, []string{"iptables-legacy", "ip6tables-legacy"}},
+		{"nft has more", "ip6tables-nft", 2, []string{"iptables-nft", "ip6tables-nft"}},
+	} {
+		add(t, h, step.program, step.rules)
+		if err := on(h, func() error { return New().Apply(t.Context(), redirecttest.Broken()) }); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if got := ourChains(t, h); !slices.Equal(got, step.want) {
+			t.Errorf("%s: ours are in %q, want %q", step.name, got, step.want)
+		}
+	}
+	if err := on(h, func() error { return New().Remove(t.Context(), "") }); err != nil {
+		t.Fatal(err)
+	}
+	if got := ourChains(t, h); len(got) > 0 {
+		t.Errorf("after Remove ours are in %q", got)
+	}
+}
+
+// stub makes a folder with iptables' programs in which some are replaced by
+// scripts; an empty script leaves one out. %s in a script is the real program.
+func stub(t *testing.T, scripts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, v := range []string{"iptables", "ip6tables"} {
+		for _, f := range flavours {
+			for _, verb := range []string{"save", "restore"} {
+				name := fmt.Sprintf("%s-%s-%s", v, f, verb)
+				script, ok := scripts[name]
+				if !ok {
+					script = "exec %s \"$@\""
+				}
+				if script == "" {
+					continue
+				}
+				binary := filepath.Join("/usr/sbin", name)
+				text := "#!/bin/sh\n" + strings.ReplaceAll(script, "%s", binary) + "\n"
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return dir
+}
+
+// lacking plays an iptables whose kernel lacks an extension.
+func lacking(name string) string {
+	return `t=$(cat); case "$t" in *" ` + name + ` "*) echo "iptables-restore: line 3 failed" >&2; exit 1;; esac; printf '%s\n' "$t" | PROGRAM "$@"`
+}
+
+func TestMissingThingsAreNamed(t *testing.T) {
+	none := map[string]string{}
+	for _, v := range []string{"iptables", "ip6tables"} {
+		for _, f := range flavours {
+			none[fmt.Sprintf("%s-%s-restore", v, f)] = ""
+		}
+	}
+	cases := []struct {
+		name    string
+		scripts map[string]string
+		says    []string
+	}{
+		{"no iptables", none, []string{"install iptables", "nftables engine"}},
+		{"no ip6tables", map[string]string{"ip6tables-nft-restore": "", "ip6tables-legacy-restore": ""}, []string{"host has IPv6", "ip6tables-nft-restore", "nftables engine"}},
+		{"old iptables", map[string]string{"iptables-nft-restore": `echo "unrecognized option '--wait=5'" >&2; exit 2`}, []string{"1.6.2"}},
+		{"no nf_tables", map[string]string{
+			"iptables-nft-save":       `echo "Failed to initialize nft: Protocol not supported" >&2; exit 1`,
+			"iptables-legacy-restore": ""}, []string{"CONFIG_NF_TABLES"}},
+	}
+	for name, f := range features {
+		script := strings.ReplaceAll(lacking(name), `'%s\n'`, `'%%s\n'`)
+		script = strings.ReplaceAll(strings.ReplaceAll(script, "%%s", "\x00"), "PROGRAM", "%s")
+		cases = append(cases, struct {
+			name    string
+			scripts map[string]string
+			says    []string
+		}{"IPv6 without " + name, map[string]string{"ip6tables-nft-restore": script}, []string{f.option, "IPv6", "nftables engine"}})
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			for name, script := range c.scripts {
+				c.scripts[name] = script
+			}
+			dir := stub(t, c.scripts)
+			for name := range c.scripts { // the one % that is the script's own
+				b, err := os.ReadFile(filepath.Join(dir, name))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(string(b), "\x00", "%s")), 0o755)
+				}
+				if err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+			h := testnet.Hosts(t, 1)[0]
+			err := on(h, func() error { return New(WithPath(dir)).Apply(t.Context(), redirecttest.Broken()) })
+			if !errors.Is(err, redirect.ErrNotSupported) {
+				t.Errorf("Apply said %v, want %v", err, redirect.ErrNotSupported)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(fmt.Sprint(err), s) {
+					t.Errorf("Apply said %v, want %q in it", err, s)
+				}
+			}
+			if got := ourChains(t, h); len(got) > 0 {
+				t.Errorf("ours are left in %q", got) // both families or none
+			}
+			if err := on(h, func() error { return New(WithPath(dir)).Remove(t.Context(), "") }); err != nil {
+				t.Errorf("Remove said %v", err)
+			}
+		})
+	}
+}
+
+// The rules that were in force before are back, to the letter, when new ones
+// fail in IPv6.
+func TestFailureBringsBackWhatWas(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	old := redirecttest.Broken()
+	old.Outbound.ExcludeUIDs = []uint32{77}
+	if err := on(h, func() error { return New(WithFlavour(NFT)).Apply(t.Context(), old) }); err != nil {
+		t.Fatal(err)
+	}
+	dir := stub(t, map[string]string{"ip6tables-nft-restore": `cat >/dev/null; echo "unknown trouble" >&2; exit 1`})
+	err := on(h, func() error { return New(WithPath(dir)).Apply(t.Context(), redirecttest.Broken()) })
+	if err == nil || !strings.Contains(err.Error(), "unknown trouble") && !errors.Is(err, redirect.ErrNotSupported) {
+		t.Errorf("Apply said %v, want the trouble", err)
+	}
+	if err := on(h, func() error {
+		d, err := New(WithFlavour(NFT)).Check(t.Context(), old)
+		if len(d) > 0 {
+			t.Errorf("what was there is not there: %v", d)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What cannot be said in iptables is refused, not left out.
+func TestLeasesAreRefused(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	failOpen, trial := redirecttest.Broken(), redirecttest.Broken()
+	failOpen.FailOpen, trial.ConfirmWithin = time.Second, time.Minute
+	for name, r := range map[string]redirect.Rules{"failOpen": failOpen, "confirmWithin": trial} {
+		_, described := New().Describe(r)
+		for verb, err := range map[string]error{
+			"apply":    on(h, func() error { return New().Apply(t.Context(), r) }),
+			"check":    on(h, func() error { _, err := New().Check(t.Context(), r); return err }),
+			"describe": described,
+		} {
+			if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s said %v, want %v and %s", verb, err, redirect.ErrNotSupported, name)
+			}
+		}
+	}
+	if got := ourChains(t, h); len(got) > 0 {
+		t.Errorf("ours are in %q", got)
+	}
+}
+
+// A program that hangs does not hang the agent.
+func TestHangingProgramIsEnded(t *testing.T) {
+	dir := stub(t, map[string]string{"iptables-nft-save": "exec sleep 600"})
+	h := testnet.Hosts(t, 1)[0]
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	err := on(h, func() error { _, err := New(WithPath(dir)).Check(ctx, redirecttest.Broken()); return err })
+	if err == nil || time.Since(begun) > testnet.Patience {
+		t.Errorf("Check said %v after %s", err, time.Since(begun))
+	}
+}
+
+// Names are unique, fit, and tell tables apart.
+func TestNames(t *testing.T) {
+	const longest = 28 // XT_EXTENSION_MAXNAMELEN with its end
+	seen := make(map[string]string)
+	for _, table := range []string{"weft", "weft-b", "weft-a", "abcdefghij", "abcdefghijk", "abcdefghijl", strings.Repeat("a", 31)} {
+		for _, role := range []string{"prerouting", "inbound", "output", "dns", "input"} {
+			name := chainName(table, genA, role)
+			if other, ok := seen[name]; ok || len(name) > longest {
+				t.Errorf("%s of %s and %s: %q is used twice or has more than %d bytes", role, table, other, name, longest)
+			}
+			seen[name] = table
+			if g, r, ours := split(table, name); g != genA || r != role || !ours {
+				t.Errorf("%q is taken for %q, %q, %t", name, g, r, ours)
+			}
+		}
+	}
+	if _, _, ours := split("weft", chainName("weft-b", genA, "dns")); ours {
+		t.Error("weft takes weft-b's chains for its own")
+	}
+	for _, f := range []family{ipv4, ipv6} {
+		for _, s := range build(redirecttest.Broken().Normal(), f) {
+			for _, c := range s.chains {
+				names := make(map[string]bool)
+				for _, r := range c.rules {
+					if names[r.name] || len(r.name) > 255 {
+						t.Errorf("%s chain %s: the name %q is used twice or too long", f, c.role, r.name)
+					}
+					names[r.name] = true
+				}
+			}
+		}
+	}
+}
+
+// A multiport match takes 15 ports, a range counting as two.
+func TestPortsAreSplit(t *testing.T) {
+	var c chain
+	var ports []redirect.PortRange
+	for i := range uint16(20) {
+		ports = append(ports, redirect.PortRange{First: 100 + 10*i, Last: 100 + 10*i + i%2})
+	}
+	c.ports("p", ports, rule{target: "RETURN"})
+	total := 0
+	for _, r := range c.rules {
+		list := strings.Split(r.match[strings.LastIndex(r.match, " ")+1:], ",")
+		takes := len(list) + strings.Count(r.match, ":")
+		total += len(list)
+		if takes > portsPerRule {
+			t.Errorf("%q takes %d ports", r.match, takes)
+		}
+	}
+	if total != len(ports) {
+		t.Errorf("%d ports in rules, want %d", total, len(ports))
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("*nat\n:WEFT.weft.a.output - [0:0]\n-A OUTPUT -m comment --comment \"x \\\" y\" -j WEFT.weft.a.output\n-A WEFT.weft.a.output ! -d\nCOMMIT\n")
+	f.Add("*\n:\n-A \n-A x -j")
+	f.Fuzz(func(t *testing.T, text string) {
+		h := parse("weft", text)
+		for _, fam := range []family{ipv4, ipv6} {
+			compare("weft", fam, build(redirecttest.Broken().Normal(), fam), h)
+		}
+		restoreText(as(h), h)
+	})
+}
+
+// Time of Apply with other rules, for both engines side by side.
+func TestApplyTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures")
+	}
+	a, b := redirecttest.Broken(), redirecttest.Broken()
+	b.Outbound.ExcludeUIDs = nil
+	for _, e := range []struct {
+		name   string
+		engine redirect.Redirector
+	}{{"nftables", nftables.New()}, {"iptables nft", New(WithFlavour(NFT))}, {"iptables legacy", New(WithFlavour(Legacy))}} {
+		h := testnet.Hosts(t, 1)[0]
+		var changed, same []time.Duration
+		for i := range 50 {
+			rules := []redirect.Rules{a, b}[i%2]
+			for _, into := range []*[]time.Duration{&changed, &same} {
+				begun := time.Now()
+				if err := on(h, func() error { return e.engine.Apply(t.Context(), rules) }); err != nil {
+					t.Fatal(err)
+				}
+				*into = append(*into, time.Since(begun))
+			}
+		}
+		slices.Sort(changed)
+		slices.Sort(same)
+		t.Logf("%s: median of 50: other rules %s (worst %s), same rules %s", e.name, changed[25], changed[49], same[25])
+		if changed[25] > time.Second {
+			t.Errorf("%s takes %s to apply", e.name, changed[25])
+		}
+	}
+}
