@@ -6,6 +6,7 @@
 package keyfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -24,13 +25,17 @@ const maxSize = 1 << 20
 // Read returns a secret's content. It fails with fs.ErrNotExist, and with
 // ErrExposed for a symlink, for anything but a regular file, for a file of
 // another user and for one that others can read or write.
-func Read(path string) ([]byte, error) { return read(path, 0o077) }
+func Read(path string) ([]byte, error) { return read(path, 0o077, maxSize) }
+
+// ReadLarge is Read for a file of up to limit bytes, where Read's own bound of
+// 1 MiB is too low. A larger one is refused unread.
+func ReadLarge(path string, limit int64) ([]byte, error) { return read(path, 0o077, limit) }
 
 // ReadPublic is Read for what need not be secret, such as a certificate: others
 // may read it, but not write it.
-func ReadPublic(path string) ([]byte, error) { return read(path, 0o022) }
+func ReadPublic(path string) ([]byte, error) { return read(path, 0o022, maxSize) }
 
-func read(path string, forbidden fs.FileMode) ([]byte, error) {
+func read(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
 	f, err := openNoFollow(path)
 	if err != nil {
 		if isLink(path) {
@@ -49,14 +54,18 @@ func read(path string, forbidden fs.FileMode) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read %s: it is no regular file but %s: %w", path, info.Mode().Type(), ErrExposed)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
+	tooLarge := fmt.Errorf("read %s: it is larger than %d bytes and so is not what should be there", path, limit)
+	if info.Size() > limit {
+		return nil, tooLarge
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // MinRead: to meet the end without growing
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("read %s: it is larger than %d bytes and so is no key or certificate", path, maxSize)
+	if int64(data.Len()) > limit {
+		return nil, tooLarge
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 func isLink(path string) bool {

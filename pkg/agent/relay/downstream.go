@@ -31,7 +31,7 @@ type session struct {
 // was there before, of an Envoy that drains, keeps what it has, and is closed
 // when the newer ends, so that it comes back and is served again.
 func (r *Relay) deltaResources(stream deltaStream) error {
-	s := r.attach()
+	s := r.letIn()
 	fail := make(chan error, 1)
 	go func() { fail <- r.listenTo(s, stream) }()
 	err := r.tell(s, stream, fail)
@@ -123,10 +123,13 @@ func (r *Relay) hear(s *session, req *deltaRequest) error {
 	r.checkSynced()
 	r.up.poke()
 	r.down.poke()
+	r.changed()
 	return nil
 }
 
-func (r *Relay) attach() *session {
+// attach makes a new session Envoy's. Where next is not nil and the control
+// plane has not spoken, it is served from that.
+func (r *Relay) attach(next *loaded) *session {
 	s := &session{wake: make(chan struct{}, 1), replaced: make(chan struct{}), gone: make(chan struct{})}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,6 +137,9 @@ func (r *Relay) attach() *session {
 		close(r.session.replaced)
 	}
 	r.session = s
+	if next != nil && r.fromDisk() {
+		r.begin(next)
+	}
 	r.table.attached()
 	r.down.begin(s.wake)
 	s.id = r.down.id

@@ -349,3 +349,69 @@ func refusedWords(t *testing.T, g *rig, i int) (words string) {
 	})
 	return words
 }
+
+// TestRealEnvoyFromDisk has relay and Envoy begin anew without a control plane,
+// twice, and then with one that has changed.
+func TestRealEnvoyFromDisk(t *testing.T) {
+	backend := func(name string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
+		t.Cleanup(s.Close)
+		return s
+	}
+	one, two := backend("one"), backend("two")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := free.Addr().(*net.TCPAddr)
+	_ = free.Close()
+
+	cp := newCP(t)
+	cp.greet(true)
+	cp.put(clusterType, apiCluster(t, "1", time.Second))
+	cp.put(endpointType, apiEndpoints(t, "1", one))
+	cp.put(routeType, apiRoutes(t, "1", "/"))
+	cp.put(listenerType, apiListener(t, "1", at))
+	ca := newIssuer(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	c := &caller{t: t, url: fmt.Sprintf("https://%s/", at), roots: roots}
+	dir := filepath.Join(t.TempDir(), "xds")
+	start := func() (*rig, func()) {
+		g := newRig(t, cp, keeping(dir))
+		g.secrets.put(ca.issue(t, 11))
+		end := runEnvoy(t, g.socket)
+		g.waitSynced()
+		return g, end
+	}
+
+	g, end := start()
+	c.until("200 one", "11")
+	g.stop()
+	end()
+	cp.stop()
+	for range 2 {
+		began := time.Now()
+		g, end = start()
+		c.until("200 one", "11")
+		t.Logf("served from disk after %s", time.Since(began).Round(time.Millisecond))
+		if s := g.Status().Cache; s.ServingSince.IsZero() {
+			t.Errorf("status %+v", s)
+		}
+		c.always("200 one", "11")
+		if s := g.Status(); s.ControlPlane.Connected || s.Cache.ServingSince.IsZero() {
+			t.Errorf("status %+v", s)
+		}
+		g.stop()
+		end()
+	}
+
+	g, _ = start()
+	c.until("200 one", "11")
+	cp.forget()
+	cp.put(endpointType, apiEndpoints(t, "2", two))
+	cp.start(t)
+	c.until("200 two", "11")
+	g.hears("clusters", "open [] claims [api=1]", "ACK")
+	g.hears("endpoints", "open [api] claims [api=1]", "sent api=2", "ACK")
+}

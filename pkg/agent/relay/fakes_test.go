@@ -72,8 +72,11 @@ type fakeCP struct {
 	res  map[string]map[string]*discoveryv3.Resource // by type URL
 	log  []string                                    // what it heard and said, a line each
 	node []string
-	addr string
-	srv  *grpc.Server
+	// greets has it answer first requests for everything even when nothing is
+	// new, as the real one does.
+	greets bool
+	addr   string
+	srv    *grpc.Server
 }
 
 func newCP(t *testing.T) *fakeCP {
@@ -104,6 +107,12 @@ func (cp *fakeCP) start(t *testing.T) {
 	cp.addr, cp.srv = l.Addr().String(), srv
 	cp.mu.Unlock()
 	go func() { _ = srv.Serve(l) }() // until stop
+}
+
+func (cp *fakeCP) greet(on bool) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.greets = on
 }
 
 func (cp *fakeCP) stop() { cp.srv.Stop() }
@@ -159,6 +168,7 @@ type cpWatch struct {
 	subs    map[string]bool
 	has     map[string]string
 	waiting bool
+	greeted bool
 }
 
 func (cp *fakeCP) serve(stream deltaStream) error {
@@ -255,7 +265,12 @@ func (cp *fakeCP) diff(k kind, w *cpWatch) *deltaResponse {
 			delete(w.has, n)
 		}
 	}
+	greet := cp.greets && w.all && !w.greeted
+	w.greeted = true
 	if len(said) == 0 {
+		if greet {
+			return resp
+		}
 		return nil
 	}
 	cp.note("%s sent %s", k.name, strings.Join(said, " "))
@@ -327,6 +342,13 @@ func newRig(t *testing.T, cp *fakeCP, change ...func(*Config)) *rig {
 	})
 	t.Cleanup(g.stop)
 	return g
+}
+
+// inform hands the relay a response of the control plane.
+func (g *rig) inform(resp *deltaResponse) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.take(resp)
 }
 
 // connect dials the relay's socket; it waits until that is there.

@@ -90,7 +90,7 @@ func (h *holding) compose(keep bool) *outstanding {
 			return &outstanding{add: []*discoveryv3.Resource{res}}
 		}
 	}
-	if v.all && h.loaded && !v.told {
+	if v.all && (h.loaded || h.kept) && !v.told {
 		return &outstanding{}
 	}
 	return nil

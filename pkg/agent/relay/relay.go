@@ -10,6 +10,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ import (
 // ErrInUse is wrapped by Run's error when somebody listens on the socket.
 var ErrInUse = errors.New("already in use")
 
-// Config says what a Relay joins. Log, UIDs, Metadata and OnNames may be left
-// out.
+// Config says what a Relay joins. Log, UIDs, Metadata, OnNames and
+// CacheDir may be left out.
 type Config struct {
 	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
 	// Its folder is made with mode 0700; one that is there already must not be
@@ -49,7 +50,14 @@ type Config struct {
 	UIDs []uint32
 	// OnNames is called with every new table of names, one call at a time.
 	OnNames func([]proxy.Name)
-	Log     *slog.Logger
+	// CacheDir is the folder in which the relay keeps what Envoy accepted, to
+	// begin with it when no control plane answers. It is made with mode 0700.
+	// "": nothing is kept.
+	CacheDir string
+	Log      *slog.Logger
+
+	// Tests cannot wait as long as hosts can. 0: saveAfter, proof.
+	saveAfter, proof time.Duration
 }
 
 // Secrets is where the host's certificates come from.
@@ -83,8 +91,14 @@ type Relay struct {
 	grace   *time.Timer
 	isSync  bool
 	sds     sdsState
+	disk    disk
+	redial  context.CancelFunc // ends the stream to the control plane; nil: none
 
-	names namesDelivery
+	names      namesDelivery
+	cache      *cache // nil: nothing is kept
+	cacheFault string // why that is, though it should be
+	dirty      chan struct{}
+	admit      sync.Mutex // one Envoy is let in at a time
 }
 
 // A link is the state of one side for its writer and for Status.
@@ -109,11 +123,14 @@ func New(cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.saveAfter = cmp.Or(cfg.saveAfter, saveAfter)
+	cfg.proof = cmp.Or(cfg.proof, proof)
 	r := &Relay{
 		cfg:    cfg,
 		log:    cfg.Log,
 		synced: make(chan struct{}),
 		table:  newTable(),
+		dirty:  make(chan struct{}, 1),
 	}
 	r.names.wake = make(chan struct{}, 1)
 	return r
@@ -130,14 +147,20 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
+	r.openCache()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.serve(ctx, l) })
 	g.Go(func() error { r.follow(ctx); return nil })
 	g.Go(func() error { r.names.run(ctx, r.cfg.OnNames); return nil })
+	g.Go(func() error { r.keep(ctx); return nil })
 	err = g.Wait()
+	_ = r.keepNow() // the log has it
 	r.mu.Lock()
 	if r.grace != nil {
 		r.grace.Stop()
+	}
+	if r.disk.trial != nil {
+		r.disk.trial.Stop()
 	}
 	r.mu.Unlock()
 	return err

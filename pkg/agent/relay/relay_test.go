@@ -80,7 +80,7 @@ func TestNoListenerIsNotSynced(t *testing.T) {
 	cp.set(endpoints, "m1=m", "m2=m")
 	g := newRig(t, cp)
 	g.inject(listenerType, "in", "1")
-	g.heard(&deltaResponse{TypeUrl: listenerType, Nonce: "x", RemovedResources: []string{"in"}})
+	g.inform(&deltaResponse{TypeUrl: listenerType, Nonce: "x", RemovedResources: []string{"in"}})
 	e := g.envoy()
 	e.ask(clusters)
 	e.take("clusters a=1")
@@ -320,7 +320,7 @@ func TestNewestWinsWhileEnvoyIsSlow(t *testing.T) {
 
 // inject gives the relay a response as if the control plane had sent it.
 func (g *rig) inject(url, name, version string) {
-	g.heard(&deltaResponse{TypeUrl: url, Nonce: "x" + version, Resources: []*discoveryv3.Resource{
+	g.inform(&deltaResponse{TypeUrl: url, Nonce: "x" + version, Resources: []*discoveryv3.Resource{
 		{Name: name, Version: version, Resource: &anypb.Any{TypeUrl: url, Value: []byte(version)}}}})
 }
 

@@ -64,7 +64,10 @@ func (r *Relay) serve(ctx context.Context, l net.Listener) error {
 	)
 	srv.RegisterService(&adsService, r)
 	srv.RegisterService(&sdsService, r)
-	defer context.AfterFunc(ctx, srv.Stop)()
+	defer context.AfterFunc(ctx, func() {
+		r.part()
+		srv.Stop()
+	})()
 	if err := srv.Serve(l); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}

@@ -15,6 +15,7 @@ type Status struct {
 	// in the order in which Envoy is told.
 	Kinds   []KindStatus  `json:"kinds"`
 	Secrets SecretsStatus `json:"secrets"`
+	Cache   CacheStatus   `json:"cache,omitzero"`
 }
 
 // A SideStatus tells of one side's stream.
@@ -57,12 +58,14 @@ type SecretsStatus struct {
 // Status returns how the relay is now.
 func (r *Relay) Status() Status {
 	current, _ := r.cfg.Secrets.Current()
+	kept := r.cacheStatus()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Status{
 		ControlPlane: r.up.status(),
 		Envoy:        r.down.status(),
 		Synced:       r.isSync,
+		Cache:        kept,
 		Secrets: SecretsStatus{
 			Version: current.Version, Accepted: r.sds.accepted, LastRefusal: r.sds.words,
 		},

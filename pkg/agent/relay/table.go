@@ -26,6 +26,7 @@ type holding struct {
 	// asked for and does not exist.
 	desired map[string]*discoveryv3.Resource
 	loaded  bool   // the control plane has spoken: what is not desired is gone
+	kept    bool   // began with what was kept
 	version string // the control plane's name for the whole
 	// accepted is what the receiver took last. It outlives Envoy's streams.
 	accepted map[string]*discoveryv3.Resource
@@ -127,7 +128,12 @@ func (h *holding) accept(res *discoveryv3.Resource) {
 	}
 }
 
+// refuse notes that the receiver does not take res. An Envoy may refuse what an
+// earlier one took: then there is nothing left to go on with.
 func (h *holding) refuse(res *discoveryv3.Resource, words string, now time.Time) {
+	if h.accepted[res.Name].GetVersion() == res.Version {
+		delete(h.accepted, res.Name)
+	}
 	old := h.refused[res.Name]
 	h.refused[res.Name] = refusal{
 		version: res.Version, words: words, at: now,

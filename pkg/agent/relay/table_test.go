@@ -26,12 +26,14 @@ type model struct {
 	subs   [kindCount]map[string]bool
 	opened [kindCount]bool
 	unsaid [kindCount]bool // a response is not answered
+	hailed [kindCount]bool // something was said
 	linked bool
 	// Envoy: what it runs and asked for, what it has not answered yet.
 	runs     [kindCount]map[string]string
 	names    [kindCount]map[string]bool
 	inbox    []*deltaResponse
 	attached bool
+	saved    kept // on disk
 }
 
 var modelKinds = []int{clusters, endpoints, listeners, routes}
@@ -67,7 +69,7 @@ func (m *model) link() {
 	m.linked = true
 	for i := range kindCount {
 		m.known[i], m.subs[i] = map[string]string{}, map[string]bool{}
-		m.opened[i], m.unsaid[i] = false, false
+		m.opened[i], m.unsaid[i], m.hailed[i] = false, false, false
 	}
 }
 
@@ -113,13 +115,33 @@ func (m *model) up() {
 				delete(m.known[i], n)
 			}
 		}
-		if len(resp.Resources)+len(resp.RemovedResources) > 0 {
+		hail := kinds[i].all && !m.hailed[i] // as the real one does
+		if len(resp.Resources)+len(resp.RemovedResources) > 0 || hail {
+			m.hailed[i] = true
 			m.nonce++
 			resp.Nonce = fmt.Sprint(m.nonce)
 			m.unsaid[i] = true
 			m.table[i].update(resp)
 			m.table[i].settle()
 			return
+		}
+	}
+}
+
+// restart ends the relay, and begins it anew with what was saved last.
+func (m *model) restart() {
+	m.table = resume(&m.saved)
+	m.linked, m.attached, m.inbox = false, false, nil
+}
+
+// save keeps what is accepted, as the relay does from time to time.
+func (m *model) save(t *testing.T, seed uint64) {
+	m.saved = m.snapshot()
+	for i, kk := range m.saved {
+		for _, res := range kk.resources {
+			if strings.HasSuffix(res.Version, "!") {
+				t.Fatalf("seed %d: %s %s is kept at the refused version %s", seed, kinds[i].name, res.Name, res.Version)
+			}
 		}
 	}
 }
@@ -218,8 +240,13 @@ func TestTableConverges(t *testing.T) {
 			case 13:
 				m.subscribe()
 			case 14:
-				if m.rnd.IntN(4) == 0 {
+				switch m.rnd.IntN(8) {
+				case 0, 1:
 					m.link()
+				case 2:
+					m.restart()
+				case 3, 4, 5:
+					m.save(t, seed)
 				}
 			case 15:
 				switch m.rnd.IntN(8) {

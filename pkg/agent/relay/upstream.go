@@ -97,6 +97,7 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 	r.mu.Lock()
 	r.table.connected()
 	r.up.begin(wake)
+	r.redial = cancel
 	r.mu.Unlock()
 
 	asking := make(chan struct{})
@@ -115,7 +116,11 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 			useful = true
 			r.log.Info("control plane answered")
 		}
-		r.heard(resp)
+		r.mu.Lock()
+		if ctx.Err() == nil { // else it answers what is no longer claimed
+			r.take(resp)
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -142,15 +147,13 @@ func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscove
 	}
 }
 
-// heard takes one response of the control plane.
-func (r *Relay) heard(resp *discoveryv3.DeltaDiscoveryResponse) {
+// take takes one response of the control plane. It is called with the lock.
+func (r *Relay) take(resp *discoveryv3.DeltaDiscoveryResponse) {
 	i := kindOf(resp.GetTypeUrl())
 	if i < 0 {
 		r.log.Warn("control plane sent what nobody asked for", "type", clip(resp.GetTypeUrl(), 200))
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	h := &r.table[i]
 	h.update(resp)
 	if i == names {
@@ -162,6 +165,7 @@ func (r *Relay) heard(resp *discoveryv3.DeltaDiscoveryResponse) {
 	h.settle()
 	r.up.poke()
 	r.down.poke()
+	r.changed()
 }
 
 // keepClusters withholds removals of clusters for removalGrace.
