@@ -21,7 +21,6 @@ import (
 	"github.com/weft-mesh/weft/pkg/keyfile"
 	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
-	"github.com/weft-mesh/weft/pkg/redirect/nftables"
 )
 
 // An Agent is one host's, with all of its parts.
@@ -35,6 +34,7 @@ type Agent struct {
 	dns      *dns.Server
 	envoy    *envoy.Process
 	engine   redirect.Redirector
+	keeper   *redirect.Keeper
 
 	dataplane []byte
 	rules     redirect.Rules
@@ -45,10 +45,8 @@ type Agent struct {
 	mu           sync.Mutex
 	envoyVersion string
 	redirected   error // why the redirection could not be put in force
+	unwell       error // why the lease was not renewed last
 }
-
-// Redirector is the engine that changes this host's network.
-func Redirector() redirect.Redirector { return nftables.New() }
 
 // New makes an agent of a joined host's configuration. It starts nothing, and
 // fails where the host has not joined.
@@ -72,10 +70,11 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
 	a := &Agent{
 		cfg: cfg, version: version, log: log,
-		identity: id, engine: Redirector(), rules: rules,
+		identity: id, engine: cfg.Redirector(), rules: rules,
 		dataplane:  cfg.Dataplane(address),
 		registered: make(chan struct{}),
 	}
+	a.keeper = &redirect.Keeper{Engine: a.engine, Rules: rules, Wanted: a.wanted, Log: log.With("part", "redirect")}
 	a.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
 		Mark:       proxy.MarkAgent,
@@ -83,12 +82,13 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		Log:        log.With("part", "dns"),
 	})
 	a.relay = relay.New(relay.Config{
-		Socket:  cfg.xdsSocket(),
-		ID:      id.ID(),
-		Dial:    a.dial,
-		Secrets: secrets{id},
-		OnNames: a.dns.SetNames,
-		Log:     log.With("part", "relay"),
+		Socket:   cfg.xdsSocket(),
+		ID:       id.ID(),
+		Dial:     a.dial,
+		Secrets:  secrets{id},
+		OnNames:  a.dns.SetNames,
+		CacheDir: cfg.cacheDir(),
+		Log:      log.With("part", "relay"),
 	})
 	a.envoy = envoy.New(envoy.Config{
 		Binary:      cfg.envoyBinary(),
@@ -187,31 +187,6 @@ func (a *Agent) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.Client
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// redirect points the host's traffic at Envoy as soon as Envoy can serve it.
-// Until then the host stays as it was: open on the first start, closed where
-// the rules of an earlier one are in force.
-func (a *Agent) redirect(ctx context.Context) error {
-	if !a.cfg.Redirect {
-		return nil
-	}
-	for _, ready := range []<-chan struct{}{a.relay.Synced(), a.dns.Ready()} {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	err := a.engine.Apply(ctx, a.rules)
-	a.mu.Lock()
-	a.redirected = err
-	a.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("redirect this host's traffic: %w", err)
-	}
-	a.log.Info("traffic redirected", "table", a.rules.Table, "inbound_port", a.cfg.Port)
-	return nil
 }
 
 // secrets gives the relay what the identity holds.

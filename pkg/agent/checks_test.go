@@ -29,10 +29,17 @@ func TestChecks(t *testing.T) {
 		ok   bool
 		want string
 	}{
-		{"redirection in force", redirectionCheck(joined(t), nil, nil), true, "in force"},
-		{"redirection off", redirectionCheck(joined(t, "--redirect=false"), nil, nil), true, "off, as configured"},
-		{"redirection differs", redirectionCheck(joined(t), []redirect.Difference{{What: "table inet weft", Is: "missing"}}, nil), false, "table inet weft is missing"},
-		{"redirection failed", redirectionCheck(joined(t), nil, errors.New("no netfilter")), false, "no netfilter"},
+		{"redirection in force", redirectionCheck(joined(t), Status{}, nil, now), true, "in force"},
+		{"redirection off", redirectionCheck(joined(t, "--redirect=false"), Status{}, nil, now), true, "off, as configured"},
+		{"redirection differs", redirectionCheck(joined(t), Status{Redirection: []redirect.Difference{{What: "table inet weft", Is: "missing"}}}, nil, now), false, "table inet weft is missing"},
+		{"redirection failed", redirectionCheck(joined(t), Status{}, errors.New("no netfilter"), now), false, "no netfilter"},
+		{"redirection removed", redirectionCheck(joined(t), Status{Switch: Switch{Off: now}}, nil, now), false, "off since " + now.Local().Format(time.DateTime) + ", by weft-agent redirect remove"},
+		{"redirection on trial", redirectionCheck(joined(t), Status{Switch: Switch{Trial: now.Add(time.Minute)}}, nil, now), true, "on trial until " + now.Add(time.Minute).Local().Format(time.DateTime)},
+		{"redirection not confirmed", redirectionCheck(joined(t), Status{Switch: Switch{Trial: now.Add(-time.Minute)}}, nil, now), false, "as nobody confirmed it in time"},
+		{"redirection mended", redirectionCheck(joined(t), Status{Kept: redirect.Kept{Mends: 3, Last: redirect.Mend{At: now.Add(-time.Minute), By: "nft (pid 7)"}}}, nil, now), true, "mended 3 times, last 1m0s ago after nft (pid 7)"},
+		{"redirection under a lease", redirectionCheck(joined(t), Status{Lease: LeaseStatus{For: 30 * time.Second, Left: time.Second}}, nil, now), true, "in force"},
+		{"redirection open", redirectionCheck(joined(t), Status{Lease: LeaseStatus{For: 30 * time.Second, Unwell: "Envoy is away"}}, nil, now), false, "nobody has renewed the lease of 30s: Envoy is away"},
+		{"redirection undone", redirectionCheck(joined(t), Status{Kept: redirect.Kept{Mends: 9, PausedUntil: now.Add(time.Minute)}}, nil, now), false, "the next mend is in 1m0s"},
 		{"Envoy serves", envoyCheck(serving, synced, "1.40.0", now), true, "1.40.0 serves (pid 7) for 1m30s, restarted 2 times"},
 		{"Envoy is gone", envoyCheck(envoy.Status{LastExit: "signal: killed"}, synced, "1.40.0", now), false, "signal: killed"},
 		{"Envoy refuses", envoyCheck(serving, refused, "1.40.0", now), false, "listeners inbound:x (cannot bind)"},

@@ -46,6 +46,7 @@ type Config struct {
 	DrainTime        time.Duration
 
 	Redirect          bool
+	RedirectEngine    string
 	RedirectTable     string
 	InboundPort       uint16
 	OutboundPort      uint16
@@ -56,6 +57,7 @@ type Config struct {
 	ExcludeInSources  []string
 	ExcludeUsers      []string
 	ResolverUsers     []string
+	FailOpen          time.Duration
 
 	LogLevel  string
 	LogFormat string
@@ -86,6 +88,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
 
 	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
+	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineNftables, "how the host's network is changed: nftables, or iptables where the kernel has no nf_tables; take the redirection off before changing it")
 	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
@@ -96,6 +99,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.ExcludeInSources, "exclude-inbound-cidrs", nil, "networks that reach the service directly")
 	fs.StringSliceVar(&c.ExcludeUsers, "exclude-users", nil, "users, by name or id, whose calls go out directly")
 	fs.StringSliceVar(&c.ResolverUsers, "resolver-users", []string{"systemd-resolve", "unbound", "bind", "named", "dnsmasq", "knot-resolver", "pdns"}, "users of the host's own resolver, whose queries are left alone; unknown ones are passed over")
+
+	fs.DurationVar(&c.FailOpen, "fail-open", 0, "how long agent, Envoy or DNS may be unwell before outbound calls and DNS queries go out directly, from 1s to 1h; 0s: they never do, the host stays closed")
 
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -154,6 +159,9 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"trace", "debug", "info", "warning", "error", "off"}, c.EnvoyLogLevel) {
 		bad("envoyLogLevel", "%q is none of trace, debug, info, warning, error, off", c.EnvoyLogLevel)
 	}
+	if !slices.Contains([]string{engineNftables, engineIptables}, c.RedirectEngine) {
+		bad("redirectEngine", "%q is neither nftables nor iptables", c.RedirectEngine)
+	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)
 	}
@@ -179,6 +187,7 @@ func (c *Config) xdsSocket() string     { return filepath.Join(c.RunDir, "xds.so
 func (c *Config) adminSocket() string   { return filepath.Join(c.RunDir, "admin.sock") }
 func (c *Config) statusSocket() string  { return filepath.Join(c.RunDir, "status.sock") }
 func (c *Config) bootstrapFile() string { return filepath.Join(c.RunDir, "bootstrap.json") }
+func (c *Config) cacheDir() string      { return filepath.Join(c.StateDir, "xds") }
 
 // concurrency is how many workers Envoy gets: a sidecar seldom needs more than
 // four, and each costs memory.

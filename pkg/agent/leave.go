@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/relay"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -22,7 +23,7 @@ func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
 		log.Warn("the Dataplane was left behind: peers go on calling this host until it is deleted", "error", err,
 			"remedy", fmt.Sprintf("weftctl delete dataplane %s --mesh %s", cfg.Name, cfg.Mesh))
 	}
-	if err := Redirector().Remove(ctx, cfg.RedirectTable); err != nil {
+	if err := RemoveRedirection(ctx, cfg); err != nil {
 		return fmt.Errorf("take the redirection off: %w", err)
 	}
 	held, err := stopRunning(ctx, cfg, log)
@@ -33,7 +34,8 @@ func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return errors.Join(
 		identity.Remove(cfg.StateDir),
 		removeFiles(cfg.RunDir, cfg.xdsSocket(), cfg.adminSocket(), cfg.statusSocket(), cfg.bootstrapFile()),
-		removeFiles(cfg.StateDir, filepath.Join(cfg.StateDir, "lock")),
+		relay.RemoveCache(cfg.cacheDir()),
+		removeFiles(cfg.StateDir, filepath.Join(cfg.StateDir, "lock"), cfg.switchFile()),
 	)
 }
 

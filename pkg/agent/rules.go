@@ -45,6 +45,8 @@ func (c *Config) Rules() (redirect.Rules, error) {
 		},
 		DNS:  redirect.DNS{To: c.DNSPort, ExcludeUIDs: append(resolvers, users...)},
 		VIPs: []netip.Prefix{proxy.VIP4, proxy.VIP6},
+
+		FailOpen: c.FailOpen,
 	}
 	if len(errs) == 0 {
 		fault("redirect", r.Validate())

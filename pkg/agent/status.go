@@ -26,6 +26,9 @@ type Status struct {
 	PID         int                   `json:"pid,omitempty"` // of the agent; 0: it does not run
 	Version     string                `json:"version,omitempty"`
 	Redirection []redirect.Difference `json:"redirection,omitempty"`
+	Switch      Switch                `json:"switch,omitzero"`
+	Kept        redirect.Kept         `json:"kept,omitzero"`
+	Lease       LeaseStatus           `json:"lease,omitzero"`
 	Identity    identity.Status       `json:"identity,omitzero"`
 	Relay       relay.Status          `json:"relay,omitzero"`
 	Envoy       envoy.Status          `json:"envoy,omitzero"`
@@ -48,24 +51,21 @@ func (a *Agent) status(ctx context.Context) Status {
 	}
 	a.mu.Lock()
 	envoyVersion, redirected := a.envoyVersion, a.redirected
+	if a.unwell != nil {
+		s.Lease.Unwell = a.unwell.Error()
+	}
 	a.mu.Unlock()
 	s.Checks = append(s.Checks, hostCheck(a.cfg, fmt.Sprintf("agent %s runs (pid %d)", a.version, s.PID)))
-	differences, err := a.differences(ctx)
-	s.Redirection = differences
+	s.Kept = a.keeper.Kept()
+	err := s.lookAtRedirection(ctx, a.cfg, a.engine, a.rules)
 	s.Checks = append(s.Checks,
-		redirectionCheck(a.cfg, differences, errors.Join(redirected, err)),
+		redirectionCheck(a.cfg, s, errors.Join(redirected, err), now),
 		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
 		certificateCheck(s.Identity, now),
-		controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now),
+		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),
 	)
+	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, a.cfg.cacheDir())...)
 	return s.judged()
-}
-
-func (a *Agent) differences(ctx context.Context) ([]redirect.Difference, error) {
-	if !a.cfg.Redirect {
-		return nil, nil
-	}
-	return a.engine.Check(ctx, a.rules)
 }
 
 func (s Status) judged() Status {
@@ -78,24 +78,6 @@ func (s Status) judged() Status {
 
 func hostCheck(cfg Config, agent string) Check {
 	return Check{Name: "host", OK: true, Text: fmt.Sprintf("dataplane %s of mesh %s, service %s on port %d; %s", cfg.Name, cfg.Mesh, cfg.Service, cfg.Port, agent)}
-}
-
-func redirectionCheck(cfg Config, differences []redirect.Difference, err error) Check {
-	c := Check{Name: "redirection", Remedy: "weft-agent redirect check lists all; weft-agent redirect apply mends them"}
-	switch {
-	case !cfg.Redirect:
-		c.OK, c.Text = true, "off, as configured"
-	case err != nil:
-		c.Text = err.Error()
-	case len(differences) == 0:
-		c.OK, c.Text = true, fmt.Sprintf("in force in table inet %s: inbound %d, outbound TCP, DNS", cfg.RedirectTable, cfg.Port)
-	default:
-		c.Text = fmt.Sprintf("%s is %s", differences[0].What, differences[0].Is)
-		if more := len(differences) - 1; more > 0 {
-			c.Text += fmt.Sprintf(", and %d more", more)
-		}
-	}
-	return c
 }
 
 func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) Check {
@@ -240,12 +222,13 @@ func FetchStatus(ctx context.Context, cfg Config) Status {
 		Name: "host", Text: fmt.Sprintf("dataplane %s of mesh %s: the agent does not run", cfg.Name, cfg.Mesh),
 		Remedy: "weft-agent run",
 	}}}
-	if rules, err := cfg.Rules(); err != nil {
-		s.Checks = append(s.Checks, redirectionCheck(cfg, nil, err))
-	} else if cfg.Redirect {
-		s.Redirection, err = Redirector().Check(ctx, rules)
-		c := redirectionCheck(cfg, s.Redirection, err)
-		if err == nil {
+	rules, err := cfg.Rules()
+	if err == nil {
+		err = s.lookAtRedirection(ctx, cfg, cfg.Redirector(), rules)
+	}
+	if err != nil || cfg.Redirect {
+		c := redirectionCheck(cfg, s, err, time.Now())
+		if err == nil && s.Switch == (Switch{}) {
 			// Without an agent, apply would cut the host off.
 			c.Remedy = "weft-agent run puts it in force once Envoy serves"
 		}

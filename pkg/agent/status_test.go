@@ -38,7 +38,7 @@ func TestRedirectionCheckCounts(t *testing.T) {
 		for range n {
 			differences = append(differences, missing)
 		}
-		if c := redirectionCheck(cfg, differences, nil); c.OK || c.Text != want {
+		if c := redirectionCheck(cfg, Status{Redirection: differences}, nil, time.Now()); c.OK || c.Text != want {
 			t.Errorf("%d differences: %+v, want %q", n, c, want)
 		}
 	}

@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/iptables"
+	"github.com/weft-mesh/weft/pkg/redirect/nftables"
+)
+
+// The engines that can change a host's network.
+const (
+	engineNftables = "nftables"
+	engineIptables = "iptables"
+)
+
+// Redirector is the engine that the configuration names. It is never silently
+// another one: what it lacks, it says.
+func (c *Config) Redirector() redirect.Redirector {
+	if c.RedirectEngine == engineIptables {
+		return iptables.New()
+	}
+	return nftables.New()
+}
+
+// ErrNoTrial: there is no redirection on trial that could be confirmed.
+var ErrNoTrial = errors.New("nothing to confirm")
+
+// ApplyRedirection puts cfg's redirection in force by command, and lets a
+// running agent keep it. With confirmWithin it does so on trial: unless it is
+// confirmed in that time, the kernel itself ends it. Where it fails the switch
+// is as it was.
+func ApplyRedirection(ctx context.Context, cfg Config, confirmWithin time.Duration) error {
+	rules, err := cfg.Rules()
+	if err != nil {
+		return err
+	}
+	var next Switch
+	if rules.ConfirmWithin = confirmWithin; confirmWithin != 0 {
+		next.Trial = time.Now().Add(confirmWithin)
+	}
+	if err := rules.Validate(); err != nil {
+		return err
+	}
+	return cfg.put(ctx, rules, next)
+}
+
+// put turns the switch before it applies, so that a running agent does not
+// undo it, and back when that fails.
+func (c *Config) put(ctx context.Context, rules redirect.Rules, next Switch) error {
+	before, readErr := c.Switch()
+	if err := c.turn(next); err != nil {
+		return err
+	}
+	err := c.Redirector().Apply(ctx, rules)
+	if err != nil && readErr == nil {
+		err = errors.Join(err, c.turn(before))
+	}
+	return err
+}
+
+// ConfirmRedirection makes a redirection on trial stay. It fails with
+// ErrNoTrial where none is, or no more, or where it is no longer what was tried.
+func ConfirmRedirection(ctx context.Context, cfg Config) error {
+	rules, err := cfg.Rules()
+	if err != nil {
+		return err
+	}
+	state, err := cfg.Switch()
+	if err != nil {
+		return err
+	}
+	const again = "begin one with weft-agent redirect apply --confirm-within 60s"
+	if state.Trial.IsZero() {
+		return fmt.Errorf("%w: the redirection is %s; %s", ErrNoTrial, state.Text(time.Now()), again)
+	}
+	tried, on := state.under(rules, time.Now())
+	if leaser, ok := cfg.Redirector().(redirect.Leaser); ok && on {
+		left, err := leaser.Remaining(ctx, rules.Table)
+		if err != nil {
+			return err
+		}
+		on = left.Trial != 0
+	}
+	if !on {
+		return fmt.Errorf("%w: the trial is over, and the redirection off; %s", ErrNoTrial, again)
+	}
+	differences, err := cfg.Redirector().Check(ctx, tried)
+	if err != nil {
+		return err
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("%w: what was tried is not what the configuration wants now (%s is %s); %s", ErrNoTrial, differences[0].What, differences[0].Is, again)
+	}
+	return cfg.put(ctx, rules, Switch{})
+}
+
+// RemoveRedirection takes the redirection off by command. A running agent
+// leaves it off, and so does one that starts later.
+func RemoveRedirection(ctx context.Context, cfg Config) error {
+	now, err := cfg.Switch()
+	if err != nil || now.Off.IsZero() {
+		now = Switch{Off: time.Now().Truncate(time.Second)}
+	}
+	// First, so that the agent does not mend it. Whether or not it works, the
+	// host is opened: that is what was asked.
+	err = cfg.turn(now)
+	if err != nil {
+		err = fmt.Errorf("tell the agent to leave the redirection off: %w", err)
+	}
+	return errors.Join(err, cfg.Redirector().Remove(ctx, cfg.RedirectTable))
+}
+
+// CheckRedirection tells how the switch stands and, where it is on, how the
+// host differs from what cfg wants.
+func CheckRedirection(ctx context.Context, cfg Config) (Switch, []redirect.Difference, error) {
+	rules, err := cfg.Rules()
+	if err != nil {
+		return Switch{}, nil, err
+	}
+	s := Status{}
+	cfg.Redirect = true // it is asked for by name
+	err = s.lookAtRedirection(ctx, cfg, cfg.Redirector(), rules)
+	return s.Switch, s.Redirection, err
+}
+
+// wanted is what the keeper is to keep.
+func (a *Agent) wanted() (redirect.Rules, bool, error) {
+	s, err := a.cfg.Switch()
+	if err != nil {
+		return a.rules, false, err
+	}
+	rules, on := s.under(a.rules, time.Now())
+	return rules, on, nil
+}
+
+// redirect points the host's traffic at Envoy as soon as Envoy can serve it,
+// and keeps it so. Until then the host stays as it was: open on the first
+// start, closed where the rules of an earlier one are in force.
+func (a *Agent) redirect(ctx context.Context) error {
+	if !a.cfg.Redirect {
+		return nil
+	}
+	for _, ready := range []<-chan struct{}{a.relay.Synced(), a.dns.Ready()} {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	on, err := a.keeper.Apply(ctx)
+	a.mu.Lock()
+	a.redirected = err
+	a.mu.Unlock()
+	switch {
+	case err != nil:
+		return fmt.Errorf("redirect this host's traffic: %w", err)
+	case on:
+		a.log.Info("traffic redirected", "table", a.rules.Table, "inbound_port", a.cfg.Port)
+	default:
+		s, err := a.cfg.Switch()
+		a.log.Warn("traffic was not redirected", "redirection", s.Text(time.Now()), "error", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.keeper.Run(ctx) })
+	g.Go(func() error { return a.holdLease(ctx) })
+	return g.Wait()
+}
