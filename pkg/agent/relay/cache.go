@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +17,6 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/keyfile"
 )
-
-// maxTries is how often a set is handed to an Envoy that does not survive it.
-const maxTries = 2
 
 // maxAside bounds how many files that were moved aside are left lying.
 const maxAside = 4
@@ -48,13 +43,6 @@ type generation struct {
 	// The set was the newest from written until until; zero: it still is.
 	written, until time.Time
 	proven         bool // an Envoy lived with it
-}
-
-// A trial counts the Envoys that were handed a set. It is on disk before the
-// first of them sees the set, and goes when one has lived with it.
-type trial struct {
-	Set   uint64 `json:"set"`
-	Times int    `json:"times"`
 }
 
 // A loaded is a set from the cache.
@@ -100,7 +88,6 @@ func openCache(dir, node string, log *slog.Logger) (*cache, error) {
 }
 
 func (c *cache) path(seq uint64) string { return filepath.Join(c.dir, fmt.Sprintf("set-%d", seq)) }
-func (c *cache) trialFile() string      { return filepath.Join(c.dir, "trial") }
 
 func seqOf(name string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(name, "set-")
@@ -269,60 +256,6 @@ func (c *cache) tell(err error) {
 	c.fault = ""
 	if err != nil {
 		c.fault = err.Error()
-	}
-}
-
-// try notes that an Envoy is about to be handed a set. It says no when as many
-// as may had it and none lived with it.
-func (c *cache) try(seq uint64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.trial.Set != seq {
-		c.trial = trial{Set: seq}
-	}
-	if c.trial.Times >= maxTries {
-		return false
-	}
-	c.trial.Times++
-	text, err := json.Marshal(c.trial)
-	if err == nil {
-		err = keyfile.Write(c.trialFile(), append(text, '\n'))
-	}
-	c.tell(err)
-	return true
-}
-
-// lived ends the trial of a set: an Envoy lives with it, or what happens is no
-// longer its doing.
-func (c *cache) lived(seq uint64, proven bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range c.gens {
-		if g := &c.gens[i]; g.seq == seq && proven {
-			g.proven = true
-		}
-	}
-	if c.trial.Set != seq || c.trial.Times == 0 {
-		return
-	}
-	c.trial = trial{}
-	if err := os.Remove(c.trialFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.tell(err)
-	}
-}
-
-func (c *cache) readTrial() {
-	data, err := keyfile.Read(c.trialFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err == nil {
-		err = json.NewDecoder(bytes.NewReader(data)).Decode(&c.trial)
-	}
-	if err != nil || c.trial.Times < 0 {
-		c.trial = trial{}
-		c.log.Warn("count of tries was passed over", "file", c.trialFile(), "error", err)
-		_ = os.Remove(c.trialFile())
 	}
 }
 

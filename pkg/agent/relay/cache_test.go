@@ -179,13 +179,13 @@ func TestCacheBoundsEvidence(t *testing.T) {
 }
 
 func TestCacheFolderRefused(t *testing.T) {
-	for name, make := range map[string]func(dir string) error{
+	for name, put := range map[string]func(dir string) error{
 		"symlink": func(dir string) error { return os.Symlink(t.TempDir(), dir) },
 		"open":    func(dir string) error { return os.Mkdir(dir, 0o755) },
 		"file":    func(dir string) error { return os.WriteFile(dir, nil, 0o600) },
 	} {
 		dir := filepath.Join(t.TempDir(), "xds")
-		if err := make(dir); err != nil {
+		if err := put(dir); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := openCache(dir, testID.String(), slog.New(slog.DiscardHandler)); err == nil {
@@ -212,8 +212,8 @@ func TestCacheTrial(t *testing.T) {
 	if files := left(t, dir, "set-2.bad-*"); len(files) != 1 {
 		t.Errorf("no evidence: %v", left(t, dir, "*"))
 	}
-	if !c.try(l.seq) || !c.try(l.seq) || c.try(l.seq) {
-		t.Error("the one before it is not tried twice too")
+	if got := []bool{c.try(l.seq), c.try(l.seq), c.try(l.seq)}; !slices.Equal(got, []bool{true, true, false}) {
+		t.Errorf("the one before it is not tried twice too: %v", got)
 	}
 	c.lived(l.seq, true)
 	for range 2 * maxTries {
@@ -262,7 +262,7 @@ func TestCacheKilled(t *testing.T) {
 				panic(c.status().Fault)
 			}
 			if i == 0 {
-				fmt.Println("writing")
+				_, _ = os.Stdout.WriteString("writing\n")
 			}
 		}
 	}
@@ -340,8 +340,8 @@ func TestCacheDisk(t *testing.T) {
 	if got := versionOf(again.load()); got != "1" {
 		t.Errorf("on a full disk loaded %s", got)
 	}
-	if !again.try(1) || !again.try(1) || again.try(1) {
-		t.Error("tries are not counted on a full disk")
+	if got := []bool{again.try(1), again.try(1), again.try(1)}; !slices.Equal(got, []bool{true, true, false}) {
+		t.Errorf("tries are not counted on a full disk: %v", got)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)

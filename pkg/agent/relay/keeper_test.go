@@ -178,11 +178,31 @@ func TestKeepsNoParts(t *testing.T) {
 	e.ask(clusters)
 	e.take("clusters a=1 b=1")
 	e.ask(endpoints, "a")
-	e.want("endpoints a=1")
+	e.want("endpoints a=1") // and there is no answer
+	g.held(listeners, 1)
+	e.ask(listeners)
+	e.take("listeners in=1")
+	g.eventually("that was heard", func() bool { return g.Status().Kinds[listeners].Accepted == 1 })
 	g.stop()
 	if files := left(t, dir, "*"); len(files) > 0 {
 		t.Errorf("kept %v", files)
 	}
+}
+
+// An Envoy waits for an answer about clusters, be there any or not.
+func TestServesNoneFromDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "xds")
+	c, _ := openTest(t, dir)
+	var k kept
+	k[listeners].resources = []*discoveryv3.Resource{keptResource(listeners, "in", "1")}
+	c.save(&k, time.Time{}, proof)
+	g := newRig(t, newCP(t), keeping(dir), away)
+	e := g.envoy()
+	e.ask(clusters)
+	e.take("clusters")
+	e.ask(listeners)
+	e.take("listeners in=1")
+	g.waitSynced()
 }
 
 // TestPoison has an Envoy that ends whenever it has been given the newest set.

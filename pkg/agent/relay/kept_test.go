@@ -68,6 +68,10 @@ func TestKeptRoundTrip(t *testing.T) {
 			t.Errorf("claims of %s to the control plane: %s, want %s", kinds[i].name, got, want)
 		}
 	}
+	table.connected()
+	if req := table[endpoints].ask(); fmt.Sprint(req.GetResourceNamesSubscribe()) != "[a b]" {
+		t.Errorf("ahead of Envoy the control plane is asked for %v", req)
+	}
 }
 
 func TestKeptRefuses(t *testing.T) {
