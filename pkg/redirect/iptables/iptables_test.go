@@ -16,7 +16,6 @@ import (
 	"github.com/weft-mesh/weft/internal/redirecttest"
 	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect"
-	"github.com/weft-mesh/weft/pkg/redirect/nftables"
 )
 
 func on(h *testnet.Host, do func() error) error { return h.Do(do) }
@@ -287,36 +286,4 @@ func FuzzParse(f *testing.F) {
 		}
 		restoreText(as(h), h)
 	})
-}
-
-// Time of Apply with other rules, for both engines side by side.
-func TestApplyTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures")
-	}
-	a, b := redirecttest.Broken(), redirecttest.Broken()
-	b.Outbound.ExcludeUIDs = nil
-	for _, e := range []struct {
-		name   string
-		engine redirect.Redirector
-	}{{"nftables", nftables.New()}, {"iptables nft", New(WithFlavour(NFT))}, {"iptables legacy", New(WithFlavour(Legacy))}} {
-		h := testnet.Hosts(t, 1)[0]
-		var changed, same []time.Duration
-		for i := range 50 {
-			rules := []redirect.Rules{a, b}[i%2]
-			for _, into := range []*[]time.Duration{&changed, &same} {
-				begun := time.Now()
-				if err := on(h, func() error { return e.engine.Apply(t.Context(), rules) }); err != nil {
-					t.Fatal(err)
-				}
-				*into = append(*into, time.Since(begun))
-			}
-		}
-		slices.Sort(changed)
-		slices.Sort(same)
-		t.Logf("%s: median of 50: other rules %s (worst %s), same rules %s", e.name, changed[25], changed[49], same[25])
-		if changed[25] > time.Second {
-			t.Errorf("%s takes %s to apply", e.name, changed[25])
-		}
-	}
 }
