@@ -5,8 +5,10 @@ package redirecttest
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -132,6 +134,7 @@ func (u suite) longConnections(t *testing.T) {
 				exchange(t, caller, proxy)
 				u.install(t, s.host, withExclusions()) // other rules do not touch it
 				exchange(t, proxy, caller)
+				settle(t, caller, proxy)
 				u.uninstall(t, s.host)
 				if c.name == "inbound" {
 					exchange(t, caller, proxy) // needs no NAT
@@ -139,6 +142,32 @@ func (u suite) longConnections(t *testing.T) {
 				u.install(t, s.host, everything())
 				exchange(t, proxy, caller)
 			})
+		}
+	}
+}
+
+// settle waits until connections are idle: nothing that they sent waits for
+// its acknowledgement. A late one would meet no rules, and end an outbound
+// connection.
+func settle(t *testing.T, conns ...*testnet.Conn) {
+	t.Helper()
+	deadline := time.Now().Add(testnet.Patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for _, c := range conns {
+		raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for waiting := 1; waiting > 0; <-tick.C {
+			var ioctlErr error
+			err := raw.Control(func(fd uintptr) { waiting, ioctlErr = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+			if err = errors.Join(err, ioctlErr); err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes are not acknowledged", waiting)
+			}
 		}
 	}
 }
