@@ -134,7 +134,7 @@ func (u suite) longConnections(t *testing.T) {
 				exchange(t, caller, proxy)
 				u.install(t, s.host, withExclusions()) // other rules do not touch it
 				exchange(t, proxy, caller)
-				settle(t, caller, proxy)
+				Settle(t, caller, proxy)
 				u.uninstall(t, s.host)
 				if c.name == "inbound" {
 					exchange(t, caller, proxy) // needs no NAT
@@ -146,10 +146,10 @@ func (u suite) longConnections(t *testing.T) {
 	}
 }
 
-// settle waits until connections are idle: nothing that they sent waits for
+// Settle waits until connections are idle: nothing that they sent waits for
 // its acknowledgement. A late one would meet no rules, and end an outbound
 // connection.
-func settle(t *testing.T, conns ...*testnet.Conn) {
+func Settle(t *testing.T, conns ...*testnet.Conn) {
 	t.Helper()
 	deadline := time.Now().Add(testnet.Patience)
 	tick := time.NewTicker(time.Millisecond)

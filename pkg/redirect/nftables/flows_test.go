@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-mesh/weft/internal/redirecttest"
 	"github.com/weft-mesh/weft/internal/testnet"
 )
 
@@ -131,6 +132,7 @@ func TestLongConnections(t *testing.T) {
 				exchange(t, caller, proxy)
 				install(t, s.host, withExclusions()) // other rules do not touch it
 				exchange(t, proxy, caller)
+				redirecttest.Settle(t, caller, proxy)
 				uninstall(t, s.host)
 				if c.name == "inbound" {
 					exchange(t, caller, proxy) // needs no NAT
