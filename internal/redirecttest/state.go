@@ -132,7 +132,7 @@ func (u suite) sameRulesAgain(t *testing.T) {
 	shuffled := rules
 	shuffled.Table = redirect.DefaultTable
 	shuffled.Inbound.Ports = []redirect.PortRange{{First: 9005, Last: 9010}, {First: 8080, Last: 8080}, {First: 9000, Last: 9004}}
-	shuffled.Outbound.ExcludeUIDs = []uint32{4000, 4242, 4000}
+	shuffled.Outbound.Exclude.UIDs = []uint32{4000, 4242, 4000}
 	for _, r := range []redirect.Rules{rules, shuffled} {
 		u.install(t, h, r)
 		if d := u.check(t, h, r); len(d) > 0 {
@@ -295,8 +295,8 @@ func (u suite) longLists(t *testing.T) {
 		}
 		r.Outbound.ExcludeDestinations = append(r.Outbound.ExcludeDestinations, p4)
 		r.Inbound.ExcludeSources = append(r.Inbound.ExcludeSources, p6)
-		r.Outbound.ExcludeUIDs = append(r.Outbound.ExcludeUIDs, 100000+i)
-		r.DNS.ExcludeUIDs = append(r.DNS.ExcludeUIDs, 200000+i)
+		r.Outbound.Exclude.UIDs = append(r.Outbound.Exclude.UIDs, 100000+i)
+		r.DNS.Exclude.UIDs = append(r.DNS.Exclude.UIDs, 200000+i)
 		ports := redirect.PortRange{First: uint16(20000 + 2*i), Last: uint16(20000 + 2*i)}
 		r.Inbound.Ports = append(r.Inbound.Ports, ports)
 		r.Outbound.ExcludePorts = append(r.Outbound.ExcludePorts, ports)

@@ -85,7 +85,7 @@ func TestRulesFollowTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Table != "weft-two" || r.Inbound.Ports[0].First != 8080 || len(r.Outbound.ExcludeUIDs) != 2 || len(r.DNS.ExcludeUIDs) != 2 {
+	if r.Table != "weft-two" || r.Inbound.Ports[0].First != 8080 || len(r.Outbound.Exclude.UIDs) != 2 || len(r.DNS.Exclude.UIDs) != 2 {
 		t.Errorf("got %+v", r)
 	}
 	if got := r.Outbound.ExcludeDestinations; len(got) != 2 || got[0] != netip.MustParsePrefix("192.0.2.7/32") {

@@ -41,9 +41,9 @@ func (c *Config) Rules() (redirect.Rules, error) {
 			To:                  c.OutboundPort,
 			ExcludePorts:        outPorts,
 			ExcludeDestinations: targets,
-			ExcludeUIDs:         users,
+			Exclude:             redirect.Owners{UIDs: users},
 		},
-		DNS:  redirect.DNS{To: c.DNSPort, ExcludeUIDs: append(resolvers, users...)},
+		DNS:  redirect.DNS{To: c.DNSPort, Exclude: redirect.Owners{UIDs: append(resolvers, users...)}},
 		VIPs: []netip.Prefix{proxy.VIP4, proxy.VIP6},
 
 		FailOpen: c.FailOpen,

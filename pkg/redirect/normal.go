@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // DefaultTable names our table where the rules name none.
@@ -14,12 +15,18 @@ const DefaultTable = "weft"
 // have equal Normals. It shares nothing with r.
 func (r Rules) Normal() Rules {
 	r.Table = cmp.Or(r.Table, DefaultTable)
+	r.Inbound.Method = cmp.Or(r.Inbound.Method, Keep)
 	r.Inbound.Ports = mergePorts(r.Inbound.Ports)
+	r.Inbound.ExcludePorts = mergePorts(r.Inbound.ExcludePorts)
 	r.Inbound.ExcludeSources = mergePrefixes(r.Inbound.ExcludeSources)
+	r.Inbound.ExcludeInterfaces = mergeInterfaces(r.Inbound.ExcludeInterfaces)
+	r.Outbound.Forwarded = mergeInterfaces(r.Outbound.Forwarded)
 	r.Outbound.ExcludePorts = mergePorts(r.Outbound.ExcludePorts)
 	r.Outbound.ExcludeDestinations = mergePrefixes(r.Outbound.ExcludeDestinations)
-	r.Outbound.ExcludeUIDs = mergeUIDs(r.Outbound.ExcludeUIDs)
-	r.DNS.ExcludeUIDs = mergeUIDs(r.DNS.ExcludeUIDs)
+	r.Outbound.ExcludeInterfaces = mergeInterfaces(r.Outbound.ExcludeInterfaces)
+	for _, o := range r.owners() {
+		*o.owners = o.owners.normal()
+	}
 	r.VIPs = mergePrefixes(r.VIPs)
 	return r
 }
@@ -72,6 +79,53 @@ func join(a, b netip.Prefix) (netip.Prefix, bool) {
 	return whole, whole.Contains(b.Addr())
 }
 
-func mergeUIDs(in []uint32) []uint32 {
-	return slices.Compact(slices.Sorted(slices.Values(in)))
+func merge[T cmp.Ordered](in []T) []T { return slices.Compact(slices.Sorted(slices.Values(in))) }
+
+// mergeInterfaces drops names that a pattern has already.
+func mergeInterfaces(in []string) []string {
+	var out []string
+	for _, name := range merge(in) {
+		had := func(pattern string) bool {
+			stem, any := strings.CutSuffix(pattern, "*")
+			return any && pattern != name && strings.HasPrefix(strings.TrimSuffix(name, "*"), stem)
+		}
+		if !slices.ContainsFunc(in, had) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// normal drops cgroups that are beneath another.
+func (o Owners) normal() Owners {
+	o.UIDs, o.GIDs = merge(o.UIDs), merge(o.GIDs)
+	var cgroups []string
+	for _, path := range merge(o.Cgroups) {
+		above := func(other string) bool { return beneath(path, other) }
+		if !slices.ContainsFunc(cgroups, above) {
+			cgroups = append(cgroups, path)
+		}
+	}
+	o.Cgroups = cgroups
+	return o
+}
+
+// beneath tells whether a path of a tree is another, or beneath it.
+func beneath(path, other string) bool {
+	return path == other || strings.HasPrefix(path, other+"/")
+}
+
+type placed struct {
+	place  string
+	owners *Owners
+}
+
+// owners are all that r names, with their places.
+func (r *Rules) owners() []placed {
+	return []placed{
+		{"proxy", &r.Proxy},
+		{"outbound.only", &r.Outbound.Only},
+		{"outbound.exclude", &r.Outbound.Exclude},
+		{"dns.exclude", &r.DNS.Exclude},
+	}
 }

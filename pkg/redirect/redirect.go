@@ -31,7 +31,11 @@ type Rules struct {
 	// a network namespace. Default "weft".
 	Table string `json:"table"`
 
-	Marks    Marks    `json:"marks"`
+	Marks Marks `json:"marks"`
+	// Proxy tells the proxy's and the agent's processes besides by their
+	// marks, for a proxy that may not set any. Where that is all that tells
+	// them, calls of the proxy back to this host are not taken in again.
+	Proxy    Owners   `json:"proxy,omitzero"`
 	Inbound  Inbound  `json:"inbound"`
 	Outbound Outbound `json:"outbound"`
 	DNS      DNS      `json:"dns"`
@@ -63,36 +67,76 @@ type Marks struct {
 	Agent    uint32 `json:"agent"`    // the agent itself
 }
 
-// Inbound is traffic to the workloads of this host. Destination and port are
-// kept (TPROXY), so that the host's own firewall rules go on meaning what they
-// say.
+// Owners are local processes, told by who or where they are. A process is
+// among them if any of the lists has it.
+type Owners struct {
+	UIDs []uint32 `json:"uids,omitempty"` // effective user, as the socket was made
+	GIDs []uint32 `json:"gids,omitempty"` // effective group, alike
+	// Cgroups are folders of the cgroup v2 tree and all beneath them, from the
+	// tree's root, such as "system.slice/api.service".
+	Cgroups []string `json:"cgroups,omitempty"`
+}
+
+// IsZero tells that nobody is meant.
+func (o Owners) IsZero() bool { return len(o.UIDs)+len(o.GIDs)+len(o.Cgroups) == 0 }
+
+// A Method is how inbound connections get to the proxy.
+type Method string
+
+const (
+	// Keep leaves destination and port as they are (TPROXY, sk_lookup), so
+	// that the host's own firewall rules go on meaning what they say and no
+	// two connections fold into one. It is the default, also as "".
+	Keep Method = "keep"
+	// Rewrite makes the proxy's listener the destination (REDIRECT). The
+	// host's firewall then meets the listener's port.
+	Rewrite Method = "rewrite"
+)
+
+// Inbound is traffic to the workloads of this host.
 type Inbound struct {
-	// To is the port of the proxy's transparent listener; 0 redirects nothing.
-	To uint16 `json:"to,omitempty"`
+	// To is the port of the proxy's inbound listener; 0 redirects nothing.
+	To     uint16 `json:"to,omitempty"`
+	Method Method `json:"method,omitempty"`
 	// Ports are redirected. Everything else, sshd above all, stays untouched.
 	Ports []PortRange `json:"ports,omitempty"`
-	// ExcludeSources reach the workload directly.
-	ExcludeSources []netip.Prefix `json:"excludeSources,omitempty"`
+	// All redirects every port that ExcludePorts does not have; Ports is empty
+	// then.
+	All bool `json:"all,omitempty"`
+	// What is excluded reaches the workload directly.
+	ExcludePorts      []PortRange    `json:"excludePorts,omitempty"`
+	ExcludeSources    []netip.Prefix `json:"excludeSources,omitempty"`
+	ExcludeInterfaces []string       `json:"excludeInterfaces,omitempty"` // that it comes in by; a "*" at the end stands for any rest
 }
 
 // Outbound is what this host's own processes call.
 type Outbound struct {
 	// To is the port of the proxy's outbound listener; 0 redirects nothing.
 	To uint16 `json:"to,omitempty"`
+	// Only are those whose calls are redirected, calls to VIPs and DNS queries
+	// included; nobody means everybody. By it several workloads of one host
+	// can each have a proxy: their Only must not overlap.
+	Only Owners `json:"only,omitzero"`
+	// Forwarded are interfaces (of containers or VMs) of which forwarded TCP
+	// connections are redirected like calls of this host's own processes. Only
+	// does not apply to them, nor do exclusions by owner.
+	Forwarded []string `json:"forwarded,omitempty"`
 	// Exclusions go out directly, except for calls to VIPs: only the proxy can
 	// reach those.
+	Exclude             Owners         `json:"exclude,omitzero"`
 	ExcludePorts        []PortRange    `json:"excludePorts,omitempty"`
 	ExcludeDestinations []netip.Prefix `json:"excludeDestinations,omitempty"`
-	ExcludeUIDs         []uint32       `json:"excludeUIDs,omitempty"`
+	ExcludeInterfaces   []string       `json:"excludeInterfaces,omitempty"` // that it goes out by
 }
 
-// DNS is the queries of this host's own processes, UDP and TCP.
+// DNS is the queries of this host's own processes, UDP and TCP, within
+// Outbound.Only.
 type DNS struct {
 	// To is the port of the agent's DNS server; 0 redirects nothing.
 	To uint16 `json:"to,omitempty"`
-	// ExcludeUIDs ask their servers directly: the host's own resolver must be
-	// among them, or its upstream queries come back to it through the agent.
-	ExcludeUIDs []uint32 `json:"excludeUIDs,omitempty"`
+	// Exclude asks its servers directly: the host's own resolver must be among
+	// them, or its upstream queries come back to it through the agent.
+	Exclude Owners `json:"exclude,omitzero"`
 }
 
 // A PortRange is the ports from First to Last, both included.

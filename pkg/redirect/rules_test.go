@@ -61,8 +61,31 @@ func TestValidate(t *testing.T) {
 			[]string{"inbound.excludeSources[0]: 10.1.2.3/8 has bits set beyond its length: write 10.0.0.0/8 for the range or 10.1.2.3/32 for the host"}},
 		{"no prefix", func(r *Rules) { r.Outbound.ExcludeDestinations = make([]netip.Prefix, 1) }, []string{"outbound.excludeDestinations[0]: is not an address range"}},
 		{"mapped", func(r *Rules) { r.Inbound.ExcludeSources = prefixes("::ffff:10.0.0.0/104") }, []string{"inbound.excludeSources[0]: "}},
-		{"nobody", func(r *Rules) { r.DNS.ExcludeUIDs = []uint32{0, math.MaxUint32} }, []string{"dns.excludeUIDs[1]: "}},
-		{"too many", func(r *Rules) { r.Outbound.ExcludeUIDs = make([]uint32, maxEntries+1) }, []string{"outbound.excludeUIDs: has 4097 entries"}},
+		{"nobody", func(r *Rules) { r.DNS.Exclude.UIDs = []uint32{0, math.MaxUint32} }, []string{"dns.exclude.uids[1]: "}},
+		{"too many", func(r *Rules) { r.Outbound.Exclude.UIDs = make([]uint32, maxEntries+1) }, []string{"outbound.exclude.uids: has 4097 entries"}},
+		{"no group", func(r *Rules) { r.Proxy.GIDs = []uint32{math.MaxUint32} }, []string{"proxy.gids[0]: "}},
+		{"a cgroup", func(r *Rules) { r.Outbound.Only.Cgroups = []string{"system.slice/api.service"} }, nil},
+		{"no cgroups", func(r *Rules) {
+			r.Outbound.Only.Cgroups = []string{"", "/system.slice", "a//b", "..", "a/../../b", "a\"b"}
+		}, []string{"outbound.only.cgroups[0]: ", "[1]: ", "[2]: ", "[3]: ", "[4]: ", "[5]: "}},
+		{"chosen and excluded", func(r *Rules) {
+			r.Outbound.Only.Cgroups, r.Outbound.Exclude.Cgroups = []string{"a/b", "ab"}, []string{"a"}
+		}, []string{"outbound.only.cgroups[0]: a/b is excluded by outbound.exclude.cgroups[0] a"}},
+
+		{"interfaces", func(r *Rules) { r.Outbound.Forwarded = []string{"docker0", "br-*", "veth.7"} }, nil},
+		{"no interfaces", func(r *Rules) { r.Inbound.ExcludeInterfaces = []string{"*", "a b", "sixteen-letters-", "a/b", "a*b"} },
+			[]string{"inbound.excludeInterfaces[0]: ", "[1]: ", "[2]: ", "[3]: ", "[4]: "}},
+		{"forwarded to nobody", func(r *Rules) {
+			r.VIPs, r.Outbound = nil, Outbound{Forwarded: []string{"docker0"}}
+		}, []string{"outbound.to: is 0 though outbound.forwarded"}},
+
+		{"every port", func(r *Rules) { r.Inbound = Inbound{To: 15006, All: true, ExcludePorts: []PortRange{{22, 22}}} }, nil},
+		{"every port and some", func(r *Rules) { r.Inbound.All = true }, []string{"inbound.ports: has entries though inbound.all"}},
+		{"every port to nobody", func(r *Rules) { r.Inbound = Inbound{All: true} }, []string{"inbound.to: is 0 though inbound.all"}},
+		{"exclusions of some ports", func(r *Rules) { r.Inbound.ExcludePorts = []PortRange{{22, 22}} }, []string{"inbound.excludePorts: has entries though only"}},
+		{"a method", func(r *Rules) { r.Inbound.Method = Rewrite }, nil},
+		{"no method", func(r *Rules) { r.Inbound.Method = "redirect" }, []string{`inbound.method: "redirect" is neither keep nor rewrite`}},
+
 		{"too many services", func(r *Rules) { r.VIPs = make([]netip.Prefix, maxVIPs+1) }, nil}, // below
 
 		{"a lease", func(r *Rules) { r.FailOpen = 30 * time.Second }, nil},
@@ -118,9 +141,12 @@ func TestNormal(t *testing.T) {
 	r := valid()
 	r.Inbound.Ports = []PortRange{{9005, 9010}, {80, 80}, {9000, 9004}, {81, 81}, {9001, 9002}, {65535, 65535}}
 	r.Outbound.ExcludePorts = []PortRange{}
-	r.Outbound.ExcludeUIDs = []uint32{7, 3, 7}
+	r.Outbound.Exclude.UIDs = []uint32{7, 3, 7}
 	r.Outbound.ExcludeDestinations = prefixes("10.128.0.0/9", "10.0.0.0/9", "10.1.0.0/16", "192.0.2.1/32", "fd00::/8", "fd12::/16", "192.0.2.1/32", "0.0.0.0/0", "::/1", "8000::/1")
 	r.Inbound.ExcludeSources = prefixes("198.51.100.2/31", "198.51.100.0/32", "198.51.100.1/32", "198.51.100.5/32")
+	r.Outbound.Exclude.GIDs = []uint32{9, 9}
+	r.Outbound.Only.Cgroups = []string{"b/c", "a.slice", "b", "a", "a/b", "b"}
+	r.Outbound.Forwarded = []string{"veth1", "docker0", "veth*", "veth", "veth1*", "docker0"}
 	before := r
 	before.Inbound.Ports = slices.Clone(r.Inbound.Ports)
 	got := r.Normal()
@@ -132,7 +158,10 @@ func TestNormal(t *testing.T) {
 	want.Inbound.Ports = []PortRange{{80, 81}, {9000, 9010}, {65535, 65535}}
 	want.Inbound.ExcludeSources = prefixes("198.51.100.0/30", "198.51.100.5/32")
 	want.Outbound.ExcludeDestinations = prefixes("0.0.0.0/0", "::/0")
-	want.Outbound.ExcludeUIDs = []uint32{3, 7}
+	want.Outbound.Exclude = Owners{UIDs: []uint32{3, 7}, GIDs: []uint32{9}}
+	want.Outbound.Only.Cgroups = []string{"a", "a.slice", "b"}
+	want.Outbound.Forwarded = []string{"docker0", "veth*"}
+	want.Inbound.Method = Keep
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -33,16 +34,11 @@ func (r Rules) Validate() error {
 	f.marks(r)
 	f.captures(r)
 
-	f.ports("inbound.ports", r.Inbound.Ports)
-	if r.Inbound.To == 0 && len(r.Inbound.Ports) > 0 {
-		f.add("inbound.to", "is 0 though inbound.ports has entries: give the port of the proxy's inbound listener")
+	f.inbound(r.Inbound)
+	f.outbound(r.Outbound)
+	for _, o := range r.owners() {
+		f.owners(o.place, *o.owners)
 	}
-	f.prefixes("inbound.excludeSources", r.Inbound.ExcludeSources)
-
-	f.ports("outbound.excludePorts", r.Outbound.ExcludePorts)
-	f.prefixes("outbound.excludeDestinations", r.Outbound.ExcludeDestinations)
-	f.uids("outbound.excludeUIDs", r.Outbound.ExcludeUIDs)
-	f.uids("dns.excludeUIDs", r.DNS.ExcludeUIDs)
 	f.vips(r)
 	f.lease("failOpen", r.FailOpen)
 	f.lease("confirmWithin", r.ConfirmWithin)
@@ -115,6 +111,72 @@ func (f *faults) captures(r Rules) {
 	}
 }
 
+func (f *faults) inbound(in Inbound) {
+	switch {
+	case in.To != 0:
+	case in.All:
+		f.add("inbound.to", "is 0 though inbound.all is set: give the port of the proxy's inbound listener")
+	case len(in.Ports) > 0:
+		f.add("inbound.to", "is 0 though inbound.ports has entries: give the port of the proxy's inbound listener")
+	}
+	if in.Method != "" && in.Method != Keep && in.Method != Rewrite {
+		f.add("inbound.method", "%.40q is neither %s nor %s", in.Method, Keep, Rewrite)
+	}
+	f.ports("inbound.ports", in.Ports)
+	if in.All && len(in.Ports) > 0 {
+		f.add("inbound.ports", "has entries though inbound.all has every port: leave one of them out")
+	}
+	f.ports("inbound.excludePorts", in.ExcludePorts)
+	if !in.All && len(in.ExcludePorts) > 0 {
+		f.add("inbound.excludePorts", "has entries though only inbound.ports are redirected: leave them out, or set inbound.all")
+	}
+	f.prefixes("inbound.excludeSources", in.ExcludeSources)
+	f.interfaces("inbound.excludeInterfaces", in.ExcludeInterfaces)
+}
+
+func (f *faults) outbound(out Outbound) {
+	f.ports("outbound.excludePorts", out.ExcludePorts)
+	f.prefixes("outbound.excludeDestinations", out.ExcludeDestinations)
+	f.interfaces("outbound.excludeInterfaces", out.ExcludeInterfaces)
+	f.interfaces("outbound.forwarded", out.Forwarded)
+	if out.To == 0 && len(out.Forwarded) > 0 {
+		f.add("outbound.to", "is 0 though outbound.forwarded has entries: give the port of the proxy's outbound listener")
+	}
+	for i, path := range out.Only.Cgroups {
+		for j, other := range out.Exclude.Cgroups {
+			if path != "" && other != "" && beneath(path, other) {
+				f.add(fmt.Sprintf("outbound.only.cgroups[%d]", i), "%s is excluded by outbound.exclude.cgroups[%d] %s: leave one of them out", path, j, other)
+			}
+		}
+	}
+}
+
+// maxInterfaceName is IFNAMSIZ of <linux/if.h> less the NUL.
+const maxInterfaceName = 15
+
+func (f *faults) interfaces(place string, names []string) {
+	f.limit(place, len(names))
+	for i, name := range names {
+		stem := strings.TrimSuffix(name, "*")
+		if stem == "" || len(name) > maxInterfaceName || stem == "." || stem == ".." || strings.ContainsFunc(stem, func(c rune) bool {
+			return c <= ' ' || c > '~' || c == '/' || c == '*' || c == '"'
+		}) {
+			f.add(fmt.Sprintf("%s[%d]", place, i), "%.40q is not the name of an interface: up to %d letters and digits, such as eth0, or docker* for all that begin so", name, maxInterfaceName)
+		}
+	}
+}
+
+func (f *faults) owners(place string, o Owners) {
+	f.ids(place+".uids", "user", o.UIDs)
+	f.ids(place+".gids", "group", o.GIDs)
+	f.limit(place+".cgroups", len(o.Cgroups))
+	for i, p := range o.Cgroups {
+		if p == "" || p == "." || path.Clean(p) != p || strings.HasPrefix(p, "/") || strings.HasPrefix(p, "../") || p == ".." || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == '"' }) {
+			f.add(fmt.Sprintf("%s.cgroups[%d]", place, i), "%.80q is not a folder of the cgroup tree: write it from the tree's root, such as system.slice/api.service", p)
+		}
+	}
+}
+
 func (f *faults) limit(place string, n int) bool {
 	if n > maxEntries {
 		f.add(place, "has %d entries; at most %d fit: use wider ranges", n, maxEntries)
@@ -160,11 +222,11 @@ func (f *faults) prefixes(place string, prefixes []netip.Prefix) {
 	}
 }
 
-func (f *faults) uids(place string, uids []uint32) {
-	f.limit(place, len(uids))
-	for i, uid := range uids {
-		if uid == math.MaxUint32 {
-			f.add(fmt.Sprintf("%s[%d]", place, i), "%d is the kernel's word for no user", uid)
+func (f *faults) ids(place, what string, ids []uint32) {
+	f.limit(place, len(ids))
+	for i, id := range ids {
+		if id == math.MaxUint32 {
+			f.add(fmt.Sprintf("%s[%d]", place, i), "%d is the kernel's word for no %s", id, what)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // engine in one run: other rules than before, and the same again.
 func BenchmarkApply(b *testing.B) {
 	one, two := redirecttest.Broken(), redirecttest.Broken()
-	two.Outbound.ExcludeUIDs = nil
+	two.Outbound.Exclude.UIDs = nil
 	for _, engine := range []struct {
 		name string
 		redirect.Redirector

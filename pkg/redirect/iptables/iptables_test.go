@@ -165,7 +165,7 @@ func TestMissingThingsAreNamed(t *testing.T) {
 func TestFailureBringsBackWhatWas(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	old := redirecttest.Broken()
-	old.Outbound.ExcludeUIDs = []uint32{77}
+	old.Outbound.Exclude.UIDs = []uint32{77}
 	if err := on(h, func() error { return New(WithFlavour(NFT)).Apply(t.Context(), old) }); err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func (b builder) dns() chain {
 	c.add("dns: answers of the agent", fmt.Sprintf("-o lo -p udp -m udp --sport %d", b.DNS.To), zone)
 	c.add("dns: queries to the agent itself", fmt.Sprintf("-o lo -p udp -m udp --dport %d", b.DNS.To), zone)
 	b.straight(&c, "dns")
-	c.users("dns: excluded user", "", b.DNS.ExcludeUIDs)
+	c.users("dns: excluded user", "", b.DNS.Exclude.UIDs)
 	c.add("dns: redirected queries", "-p udp -m udp --dport 53", zone)
 	return c
 }
@@ -128,8 +128,8 @@ func (b builder) output() chain {
 	b.straight(&c, "outbound")
 	if b.DNS.To != 0 {
 		agent := fmt.Sprintf("REDIRECT --to-ports %d", b.DNS.To)
-		c.users("dns: excluded user over UDP", "-p udp -m udp --dport 53 ", b.DNS.ExcludeUIDs)
-		c.users("dns: excluded user over TCP", "-p tcp -m tcp --dport 53 ", b.DNS.ExcludeUIDs)
+		c.users("dns: excluded user over UDP", "-p udp -m udp --dport 53 ", b.DNS.Exclude.UIDs)
+		c.users("dns: excluded user over TCP", "-p tcp -m tcp --dport 53 ", b.DNS.Exclude.UIDs)
 		c.add("dns: UDP to the agent", "-p udp -m udp --dport 53", agent)
 		c.add("dns: TCP to the agent", "-p tcp -m tcp --dport 53 "+isSYN, agent)
 	}
@@ -144,7 +144,7 @@ func (b builder) output() chain {
 	c.add("outbound: this host's addresses and loopback go straight", "-m addrtype --dst-type LOCAL", "RETURN")
 	c.prefixes("outbound: excluded destination", "-d", b.of(b.Outbound.ExcludeDestinations))
 	c.ports("outbound: excluded ports", b.Outbound.ExcludePorts, rule{target: "RETURN"})
-	c.users("outbound: excluded user", "", b.Outbound.ExcludeUIDs)
+	c.users("outbound: excluded user", "", b.Outbound.Exclude.UIDs)
 	c.add("outbound: to the proxy", "-p tcp", proxy)
 	return c
 }

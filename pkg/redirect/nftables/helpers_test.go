@@ -45,8 +45,8 @@ func withExclusions() redirect.Rules {
 	r.Inbound.ExcludeSources = []netip.Prefix{netip.MustParsePrefix("198.51.100.12/32"), netip.MustParsePrefix("2001:db8:57::c/128")}
 	r.Outbound.ExcludePorts = []redirect.PortRange{{First: 25, Last: 25}, {First: 9443, Last: 9450}}
 	r.Outbound.ExcludeDestinations = []netip.Prefix{netip.MustParsePrefix("198.51.100.12/32"), netip.MustParsePrefix("2001:db8:57::c/128"), netip.MustParsePrefix("10.0.0.0/8")}
-	r.Outbound.ExcludeUIDs = []uint32{4242, 4000}
-	r.DNS.ExcludeUIDs = []uint32{4353}
+	r.Outbound.Exclude.UIDs = []uint32{4242, 4000}
+	r.DNS.Exclude.UIDs = []uint32{4353}
 	return r
 }
 

@@ -129,10 +129,10 @@ func (b *builder) addSets() {
 		v4, v6 = byFamily(b.Outbound.ExcludeDestinations)
 		b.addSet(prefixSet(setExclDst4, v4, typeIP))
 		b.addSet(prefixSet(setExclDst6, v6, typeIP6))
-		b.addSet(uidSet(setExclUIDs, b.Outbound.ExcludeUIDs))
+		b.addSet(uidSet(setExclUIDs, b.Outbound.Exclude.UIDs))
 	}
 	if b.DNS.To != 0 {
-		b.addSet(uidSet(setDNSExclUIDs, b.DNS.ExcludeUIDs))
+		b.addSet(uidSet(setDNSExclUIDs, b.DNS.Exclude.UIDs))
 	}
 	if b.FailOpen != 0 && (b.Outbound.To != 0 || b.DNS.To != 0) {
 		b.sets = append(b.sets, leaseSet(setLease, b.FailOpen))

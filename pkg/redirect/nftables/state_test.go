@@ -44,7 +44,7 @@ func TestSameRulesAgainWriteNothing(t *testing.T) {
 	shuffled := rules
 	shuffled.Table = redirect.DefaultTable
 	shuffled.Inbound.Ports = []redirect.PortRange{{First: 9005, Last: 9010}, {First: 8080, Last: 8080}, {First: 9000, Last: 9004}}
-	shuffled.Outbound.ExcludeUIDs = []uint32{4000, 4242, 4000}
+	shuffled.Outbound.Exclude.UIDs = []uint32{4000, 4242, 4000}
 	for _, r := range []redirect.Rules{rules, shuffled} {
 		install(t, h, r)
 		if d := check(t, h, r); len(d) > 0 {
@@ -199,8 +199,8 @@ func TestLongLists(t *testing.T) {
 			r.Outbound.ExcludeDestinations = append(r.Outbound.ExcludeDestinations, p6)
 			r.Inbound.ExcludeSources = append(r.Inbound.ExcludeSources, p4)
 		}
-		r.Outbound.ExcludeUIDs = append(r.Outbound.ExcludeUIDs, 100000+i)
-		r.DNS.ExcludeUIDs = append(r.DNS.ExcludeUIDs, 200000+i)
+		r.Outbound.Exclude.UIDs = append(r.Outbound.Exclude.UIDs, 100000+i)
+		r.DNS.Exclude.UIDs = append(r.DNS.Exclude.UIDs, 200000+i)
 		r.Inbound.Ports = append(r.Inbound.Ports, redirect.PortRange{First: uint16(20000 + 2*i), Last: uint16(20000 + 2*i)})
 		r.Outbound.ExcludePorts = append(r.Outbound.ExcludePorts, redirect.PortRange{First: uint16(20000 + 2*i), Last: uint16(20000 + 2*i)})
 	}
