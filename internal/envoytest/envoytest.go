@@ -2,25 +2,18 @@
 package envoytest
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // Binary returns the path of Envoy: that of the environment variable ENVOY,
 // else where hack/envoy.sh puts it. The test fails when there is none.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path := os.Getenv("ENVOY")
-	if path == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatalf("find Envoy: %v: set ENVOY, or run make envoy", err)
-		}
-		path = filepath.Join(cache, "weft", "envoy-1.40.0", "envoy")
+	path, err := find()
+	if err != nil {
+		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("find Envoy: %v: run make envoy", err)
@@ -36,16 +29,8 @@ func Validate(t testing.TB, bootstrap []byte) {
 	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), Binary(t),
-		"--mode", "validate", "--config-path", path, "--log-level", "warning",
-		"--disable-hot-restart", "--concurrency", "1")
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("Envoy refused it: %v\n%s\n%s", err, out, bootstrap)
-	}
-	if bytes.Contains(out, []byte("][warning][")) || bytes.Contains(out, []byte("][error][")) {
-		t.Fatalf("Envoy complained:\n%s", out)
+	if words, err := judgement(t, path); err != nil {
+		t.Fatalf("Envoy refused it: %v\n%s\n%s", err, words, bootstrap)
 	}
 }
 

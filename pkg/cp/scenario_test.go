@@ -3,6 +3,7 @@ package cp_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/weft-mesh/weft/internal/envoytest"
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
@@ -49,12 +51,20 @@ func TestScenarios(t *testing.T) {
 	if len(files) < 15 {
 		t.Fatalf("found %d scenarios only", len(files))
 	}
+	var told []envoytest.Told
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { run(t, file) })
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) { told = append(told, run(t, name, file)...) })
 	}
+	if !envoytest.Present() {
+		t.Log("the real Envoy was not asked: there is none; run make envoy")
+		return
+	}
+	envoytest.Accept(t, told...)
 }
 
-func run(t *testing.T, file string) {
+// run checks one scenario, and returns what it has Envoys told.
+func run(t *testing.T, name, file string) (told []envoytest.Told) {
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +73,8 @@ func run(t *testing.T, file string) {
 		t.Errorf("the title %q is no sentence", title)
 	}
 	state := load(t, archive)
-	for _, name := range state.Meshes() {
-		holds(t, state.Mesh(name))
+	for _, meshName := range state.Meshes() {
+		told = append(told, holds(t, name, state.Mesh(meshName))...)
 	}
 	checked := 0
 	for i := range archive.Files {
@@ -88,6 +98,7 @@ func run(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 	}
+	return told
 }
 
 // load makes the state that a scenario's resources are.
@@ -120,28 +131,36 @@ func load(t *testing.T, archive *txtar.Archive) *snapshot.State {
 }
 
 // holds checks what is true of every mesh: each plan can be rendered, is the
-// same when it is made again, and names no cluster without endpoints.
-func holds(t *testing.T, m *snapshot.Mesh) {
+// same when it is made again, and names no cluster without endpoints. It
+// returns what Envoys are told.
+func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.Told) {
 	t.Helper()
 	clusters := map[string]bool{}
+	shared := envoytest.Told{Name: fmt.Sprintf("scenario %s, mesh %s", scenario, m.Name())}
 	for _, e := range endpoints(m) {
 		clusters[e.Cluster] = true
+		shared.Endpoints = append(shared.Endpoints, render.Endpoints(e))
 	}
+	told = append(told, shared)
 	for _, r := range m.Dataplanes() {
 		c, _ := plan.For(snapshot.NewView(m), r.Meta.Name)
 		again, _ := plan.For(snapshot.NewView(m), r.Meta.Name)
 		if d := cmp.Diff(string(yamlOf(t, c)), string(yamlOf(t, again))); d != "" {
 			t.Errorf("the plan of %s is another one the second time:\n%s", r.Meta.Name, d)
 		}
-		if _, err := render.Resources(c); err != nil {
+		b, err := render.Resources(c)
+		if err != nil {
 			t.Error(err)
+			continue
 		}
+		told = append(told, envoytest.Told{Name: fmt.Sprintf("scenario %s, proxy %s", scenario, c.ID), Bundle: b})
 		for _, out := range c.Outbounds {
 			if !clusters[out.Cluster.Name] {
 				t.Errorf("%s calls cluster %s, of which no endpoints are made", r.Meta.Name, out.Cluster.Name)
 			}
 		}
 	}
+	return told
 }
 
 func endpoints(m *snapshot.Mesh) (all []proxy.Endpoints) {

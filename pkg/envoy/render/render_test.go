@@ -2,7 +2,6 @@ package render_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -120,7 +119,7 @@ func TestEnvoyAcceptsEveryForm(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := mustRender(t, c)
-			envoytest.Validate(t, static(t, b))
+			envoytest.Accept(t, envoytest.Told{Name: name, Bundle: b})
 			for _, list := range [][]render.Resource{b.Listeners, b.Clusters, b.Routes} {
 				for _, r := range list {
 					if v, ok := r.Message.(interface{ ValidateAll() error }); !ok || v.ValidateAll() != nil {
@@ -130,49 +129,6 @@ func TestEnvoyAcceptsEveryForm(t *testing.T) {
 			}
 		})
 	}
-}
-
-// static makes a bootstrap of b, with a file of nothing where the agent would be.
-func static(t *testing.T, b *render.Bundle) []byte {
-	t.Helper()
-	type o = map[string]any
-	pipe := func(name string) o {
-		return o{
-			"name": name, "type": "STATIC",
-			"load_assignment": o{"cluster_name": name, "endpoints": []o{{"lb_endpoints": []o{
-				{"endpoint": o{"address": o{"pipe": o{"path": "/nothing"}}}},
-			}}}},
-			"typed_extension_protocol_options": o{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": o{
-				"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-				"explicit_http_config": o{"http2_protocol_options": o{}},
-			}},
-		}
-	}
-	raw := func(rs []render.Resource) (all []any) {
-		for _, r := range rs {
-			text, err := protojson.Marshal(r.Message)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, json.RawMessage(text))
-		}
-		return all
-	}
-	text, err := json.Marshal(o{
-		"node": o{"id": "default.web-1", "cluster": "web"},
-		"dynamic_resources": o{"ads_config": o{
-			"api_type": "DELTA_GRPC", "transport_api_version": "V3",
-			"grpc_services": []o{{"envoy_grpc": o{"cluster_name": "ads"}}},
-		}},
-		"static_resources": o{
-			"clusters":  append(raw(b.Clusters), pipe("ads"), pipe(proxy.SDSCluster)),
-			"listeners": raw(b.Listeners),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 func TestNames(t *testing.T) {
