@@ -7,6 +7,9 @@ var Kinds = []*Kind{
 	SecretKind,
 	DataplaneKind,
 	TrafficPermissionKind,
+	ExternalServiceKind,
+	VirtualOutboundKind,
+	ProxyTemplateKind,
 }
 
 // The kinds by name, for code that speaks of one of them.
@@ -26,5 +29,17 @@ var (
 	TrafficPermissionKind = &Kind{
 		Name: "TrafficPermission", Path: "traffic-permissions", Singular: "traffic-permission",
 		Scope: InMesh, New: func() Spec { return new(TrafficPermission) },
+	}
+	ExternalServiceKind = &Kind{
+		Name: "ExternalService", Path: "external-services", Singular: "external-service",
+		Scope: InMesh, New: func() Spec { return new(ExternalService) },
+	}
+	VirtualOutboundKind = &Kind{
+		Name: "VirtualOutbound", Path: "virtual-outbounds", Singular: "virtual-outbound",
+		Scope: InMesh, New: func() Spec { return new(VirtualOutbound) },
+	}
+	ProxyTemplateKind = &Kind{
+		Name: "ProxyTemplate", Path: "proxytemplates", Singular: "proxytemplate",
+		Scope: InMesh, New: func() Spec { return new(ProxyTemplate) },
 	}
 )

@@ -91,7 +91,7 @@ func kindsByName() []*mesh.Kind {
 
 // isPolicy tells whether a kind says how proxies treat traffic.
 func isPolicy(k *mesh.Kind) bool {
-	return k.Scope == mesh.InMesh && !k.Admin && k != mesh.DataplaneKind
+	return k.Scope == mesh.InMesh && !k.Admin && k != mesh.DataplaneKind && k != mesh.ExternalServiceKind
 }
 
 // singular turns TrafficPermission into "Traffic Permission".
