@@ -1,10 +1,15 @@
 // Package policy chooses which policies apply to what, and tells why.
 //
-// A policy selects by tags. How well it fits is the rank of its best selector
-// that matches: more tags fit better, and of as many tags those with more exact
-// values. On a tie the policy that was created later comes first, then the one
-// whose name sorts first. Some kinds of policy want the one that fits best,
-// some want all that match; both read from the same order.
+// What a policy says of whom it is for is its selectors: one list (Selectors),
+// or two for connections (Ends). What it is chosen for is a Target: tags. How
+// well it fits is the Rank of its best selector that matches: more tags fit
+// better, and of as many tags those with more exact values. On a tie the policy
+// that was created later comes first, then the one whose name sorts first.
+// Every choice is a Match, which names the policy that it comes from: the
+// origin of all that is read out of it. Some kinds of policy want the one that
+// fits best (Winner), some want all (Matches); the confs of several never merge.
+//
+// A kind is a small file here that says which of its lists count for what.
 package policy
 
 import (
@@ -20,35 +25,38 @@ type Selectors func(mesh.Spec) []mesh.Selector
 // A Match is a policy that applies, and where in it that is written.
 type Match struct {
 	Policy *mesh.Resource
-	// Selector is the one of its selectors that fits best, the first of those
-	// that fit alike.
+	// Source is the selector of a connection's source that fits best, of those
+	// that fit alike the first. Of kinds with one list it is empty.
+	Source mesh.Selector
+	// Selector is that of the target: of a connection the destination's.
 	Selector mesh.Selector
-	Rank     mesh.Rank
+	Rank     mesh.Rank // of both together
 }
 
-// Matches are all policies that apply to the same tags, the best one first.
+// Matches are all policies that apply to the same target, the best one first.
 type Matches []Match
 
 // Select finds the policies of which some selector matches tags.
 func Select(policies []*mesh.Resource, by Selectors, tags mesh.Tags) Matches {
 	var ms Matches
 	for _, p := range policies {
-		if m, ok := match(p, by(p.Spec), tags); ok {
-			ms = append(ms, m)
+		if s, ok := best(by(p.Spec), tags); ok {
+			ms = append(ms, Match{Policy: p, Selector: s, Rank: s.Rank()})
 		}
 	}
 	slices.SortStableFunc(ms, Match.compare)
 	return ms
 }
 
-func match(p *mesh.Resource, selectors []mesh.Selector, tags mesh.Tags) (best Match, ok bool) {
+// best returns the selector that fits any of the targets best, the first of
+// those that fit alike.
+func best(selectors []mesh.Selector, targets ...mesh.Tags) (b mesh.Selector, ok bool) {
 	for _, s := range selectors {
-		r := s.Rank()
-		if s.Matches(tags) && (!ok || r.Compare(best.Rank) > 0) {
-			best, ok = Match{p, s, r}, true
+		if (!ok || s.Rank().Compare(b.Rank()) > 0) && slices.ContainsFunc(targets, s.Matches) {
+			b, ok = s, true
 		}
 	}
-	return best, ok
+	return b, ok
 }
 
 // compare orders matches: negative where m comes before o.
