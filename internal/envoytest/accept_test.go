@@ -31,10 +31,11 @@ func told(t *testing.T, name string, spoil func(*render.Bundle)) envoytest.Told 
 	b, err := render.Resources(&proxy.Config{
 		ID: proxy.ID{Mesh: "default", Name: "web-1"},
 		Outbounds: []proxy.Outbound{{
-			Service: "api", Protocol: proxy.HTTP,
-			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:10001"), netip.MustParseAddrPort("[::1]:10001")},
-			Cluster: proxy.Cluster{Name: "api", HTTP2: true},
+			Name: "api", Service: "api", Protocol: proxy.HTTP,
+			Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:10001"), netip.MustParseAddrPort("[::1]:10001")},
+			Routes: proxy.Routes{Rules: []proxy.Route{{To: []proxy.Weighted{{Cluster: "api", Weight: 1}}}}},
 		}},
+		Clusters: []proxy.Cluster{{Name: "api", Service: "api", HTTP2: true}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -154,9 +154,9 @@ func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.To
 			continue
 		}
 		told = append(told, envoytest.Told{Name: fmt.Sprintf("scenario %s, proxy %s", scenario, c.ID), Bundle: b})
-		for _, out := range c.Outbounds {
-			if !clusters[out.Cluster.Name] {
-				t.Errorf("%s calls cluster %s, of which no endpoints are made", r.Meta.Name, out.Cluster.Name)
+		for _, cl := range c.Clusters {
+			if !clusters[cl.Name] {
+				t.Errorf("%s calls cluster %s, of which no endpoints are made", r.Meta.Name, cl.Name)
 			}
 		}
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	Transparent *Transparent `json:"transparent,omitempty"` // nil: listeners bind their ports
 	Inbounds    []Inbound    `json:"inbounds,omitempty"`
 	Outbounds   []Outbound   `json:"outbounds,omitempty"`
+	// Clusters are where the routes of the outbounds lead, each once.
+	Clusters []Cluster `json:"clusters,omitempty"`
 }
 
 // Identity is what the proxy shows to its peers. The key and the certificate
@@ -109,22 +111,19 @@ type Principal struct {
 	URIs []string `json:"uris,omitempty"`
 }
 
-// An Outbound is one service that the proxy can call, at every address at
-// which the workload knows it.
+// An Outbound is something that the workload calls under one name, at every
+// address at which the workload knows it.
 type Outbound struct {
-	Service  string           `json:"service"`
-	Listen   []netip.AddrPort `json:"listen"`
-	Protocol string           `json:"protocol"`
-	Cluster  Cluster          `json:"cluster"`
-}
-
-// A Cluster is a set of endpoints that are called alike. Its endpoints travel
-// in a lane of their own, under its name.
-type Cluster struct {
-	Name           string   `json:"name"`
-	ConnectTimeout Duration `json:"connectTimeout"`
-	HTTP2          bool     `json:"http2,omitempty"`
-	TLS            *PeerTLS `json:"tls,omitempty"` // nil: plain
+	// Name is the service, and for a part of a service what its cluster is
+	// called.
+	Name     string            `json:"name"`
+	Service  string            `json:"service"`
+	Tags     map[string]string `json:"tags,omitempty"` // what is asked for, with the service
+	Listen   []netip.AddrPort  `json:"listen"`
+	Protocol string            `json:"protocol"` // of all that its routes lead to
+	Routes   Routes            `json:"routes"`
+	Timeouts Timeouts          `json:"timeouts,omitzero"`
+	Retry    *Retry            `json:"retry,omitempty"`
 }
 
 // A Duration prints as people write it, "5s".

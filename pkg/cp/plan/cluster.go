@@ -43,14 +43,21 @@ func Cluster(tags mesh.Tags) string {
 	return tags.Service() + "-" + hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-func (p *planner) cluster(name string, tags mesh.Tags, protocol string) proxy.Cluster {
-	c := proxy.Cluster{
+// cluster plans the cluster of what carries all of tags, once for all routes
+// that lead to it. It is not ok where another part of the mesh has its name.
+func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool) {
+	name = Cluster(tags)
+	if c := p.clusters[name]; c != nil {
+		return name, maps.Equal(c.tags, tags)
+	}
+	c := &cluster{tags: tags, Cluster: proxy.Cluster{
 		Name:           name,
+		Service:        tags.Service(),
 		ConnectTimeout: connectTimeout,
 		// The far end is a proxy too, and takes HTTP/2 whatever its workload
 		// speaks.
 		HTTP2: protocol == proxy.HTTP || protocol == proxy.HTTP2 || protocol == proxy.GRPC,
-	}
+	}}
 	// In a PERMISSIVE mesh some endpoints may have no certificate yet, and
 	// nothing tells us which: outbounds stay plain, which every one takes.
 	if p.mode() == proxy.Strict {
@@ -59,7 +66,22 @@ func (p *planner) cluster(name string, tags mesh.Tags, protocol string) proxy.Cl
 			SNI:     sni(p.view.Name(), tags),
 		}
 	}
-	return c
+	p.clusters[name] = c
+	return name, true
+}
+
+// A cluster is one that some route leads to, and what was asked for.
+type cluster struct {
+	proxy.Cluster
+	tags mesh.Tags
+}
+
+// allClusters are the clusters planned so far, sorted by name.
+func (p *planner) allClusters() (list []proxy.Cluster) {
+	for _, name := range slices.Sorted(maps.Keys(p.clusters)) {
+		list = append(list, p.clusters[name].Cluster)
+	}
+	return list
 }
 
 // sni names a service and what is asked of it: `api{mesh=default,version=v1}`.

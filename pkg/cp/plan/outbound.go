@@ -17,7 +17,7 @@ import (
 // outbounds plans what the workload can call: with redirection every service
 // at its virtual addresses, and whatever the dataplane lists itself.
 func (p *planner) outbounds() []proxy.Outbound {
-	o := outbounds{planner: p, byCluster: map[string]*proxy.Outbound{}, tags: map[string]mesh.Tags{}, taken: map[netip.AddrPort]bool{}}
+	o := outbounds{planner: p, byName: map[string]*proxy.Outbound{}, taken: map[netip.AddrPort]bool{}}
 	if t := p.dp.Networking.TransparentProxying; t != nil && t.RedirectPortOutbound != 0 {
 		o.virtual(t)
 	}
@@ -25,19 +25,19 @@ func (p *planner) outbounds() []proxy.Outbound {
 		o.listed(fmt.Sprintf("networking.outbound[%d]", i), out)
 	}
 	var list []proxy.Outbound
-	for _, name := range slices.Sorted(maps.Keys(o.byCluster)) {
-		out := *o.byCluster[name]
+	for _, name := range slices.Sorted(maps.Keys(o.byName)) {
+		out := o.byName[name]
 		slices.SortFunc(out.Listen, netip.AddrPort.Compare)
-		list = append(list, out)
+		p.route(out)
+		list = append(list, *out)
 	}
 	return list
 }
 
 type outbounds struct {
 	*planner
-	byCluster map[string]*proxy.Outbound
-	tags      map[string]mesh.Tags // by cluster: what was asked for
-	taken     map[netip.AddrPort]bool
+	byName map[string]*proxy.Outbound
+	taken  map[netip.AddrPort]bool
 }
 
 // virtual adds the services of the mesh, or those that the workload says it
@@ -107,15 +107,14 @@ func (o *outbounds) add(tags mesh.Tags, protocol string, listen ...netip.AddrPor
 		return
 	}
 	name := Cluster(tags)
-	out := o.byCluster[name]
-	if other := o.tags[name]; other != nil && !maps.Equal(other, tags) {
-		o.warn(fmt.Sprintf("outbound %s", words(tags)), "is left out: its cluster %s is that of %s already; rename one of the two services or tags", name, words(other))
+	out := o.byName[name]
+	if out != nil && !maps.Equal(out.Tags, tags) {
+		o.warn(fmt.Sprintf("outbound %s", words(tags)), "is left out: its cluster %s is that of %s already; rename one of the two services or tags", name, words(out.Tags))
 		return
 	}
-	o.tags[name] = tags
 	if out == nil {
-		out = &proxy.Outbound{Service: tags.Service(), Protocol: protocol, Cluster: o.cluster(name, tags, protocol)}
-		o.byCluster[name] = out
+		out = &proxy.Outbound{Name: name, Service: tags.Service(), Tags: tags, Protocol: protocol}
+		o.byName[name] = out
 	}
 	for _, l := range listen {
 		o.taken[l] = true

@@ -11,6 +11,7 @@ package plan
 import (
 	"fmt"
 
+	"github.com/weft-mesh/weft/pkg/cp/policy"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -30,7 +31,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	if r == nil {
 		return nil, nil
 	}
-	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane)}
+	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), clusters: map[string]*cluster{}}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
 		Identity:    p.identity(),
@@ -38,6 +39,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Inbounds:    p.inbounds(),
 		Outbounds:   p.outbounds(),
 	}
+	c.Clusters = p.allClusters()
 	return c, p.warnings
 }
 
@@ -46,6 +48,7 @@ type planner struct {
 	view     *snapshot.View
 	spec     *mesh.MeshSpec
 	dp       *mesh.Dataplane
+	clusters map[string]*cluster // by name
 	warnings []Warning
 }
 
@@ -88,4 +91,9 @@ func family(t *mesh.TransparentProxying) string {
 	default:
 		return ""
 	}
+}
+
+// origin is what the plan says of where a value comes from.
+func origin(m policy.Match) proxy.Origin {
+	return proxy.Origin{Kind: m.Policy.Kind.Name, Name: m.Policy.Meta.Name}
 }

@@ -143,9 +143,9 @@ func TestOwnClustersCannotBeNamed(t *testing.T) {
 		m := state(strictMesh(), dataplane("web", "192.0.2.1", "web"), bad).Mesh("default")
 		for _, name := range []string{"web", "bad"} {
 			c, warnings := For(snapshot.NewView(m), name)
-			for _, out := range c.Outbounds {
-				if out.Service != "web" {
-					t.Errorf("%s has a cluster %s", name, out.Cluster.Name)
+			for _, cl := range c.Clusters {
+				if cl.Service != "web" {
+					t.Errorf("%s has a cluster %s", name, cl.Name)
 				}
 			}
 			if len(warnings) == 0 || !strings.Contains(warnings[0].Part, service) {

@@ -68,9 +68,10 @@ func (r *renderer) localCluster(in proxy.Inbound) string {
 }
 
 // outboundCluster makes the cluster of a service; its endpoints come apart.
-func (r *renderer) outboundCluster(p proxy.Cluster) error {
+func (r *renderer) outboundCluster(p proxy.Cluster) {
 	if p.TLS != nil && r.cfg.Identity == nil {
-		return errNoIdentity
+		r.fail("cluster %q: %w", p.Name, errNoIdentity)
+		return
 	}
 	timeout := time.Duration(p.ConnectTimeout)
 	if timeout <= 0 {
@@ -87,7 +88,6 @@ func (r *renderer) outboundCluster(p proxy.Cluster) error {
 		c.TransportSocket = r.upstreamTLS(r.cfg.Identity, p.TLS)
 	}
 	r.cluster(p.Name, c)
-	return nil
 }
 
 // newCluster has no limits but those of the host: a limit is a policy, and

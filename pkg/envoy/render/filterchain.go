@@ -100,13 +100,21 @@ func (r *renderer) toWorkload(listener string, in proxy.Inbound, local string) *
 	return r.tcpProxy(local, local, inboundTCPIdle)
 }
 
-// outboundChain leads to out's cluster.
+// outboundChain leads where out's routes lead. A chain without a filter closes
+// every connection.
 func (r *renderer) outboundChain(out proxy.Outbound) *listenerv3.FilterChain {
-	last := r.tcpProxy(out.Cluster.Name, out.Cluster.Name, 0)
+	chain := &listenerv3.FilterChain{Name: out.Name}
 	if isHTTP(out.Protocol) {
-		last = r.outboundHTTP(out)
+		chain.Filters = []*listenerv3.Filter{r.outboundHTTP(out)}
+		return chain
 	}
-	return &listenerv3.FilterChain{Name: out.Cluster.Name, Filters: []*listenerv3.Filter{last}}
+	for _, rule := range out.Routes.Rules {
+		if rule.Match == nil {
+			chain.Filters = []*listenerv3.Filter{r.outboundTCP(out, rule)}
+			break
+		}
+	}
+	return chain
 }
 
 // tcpProxy passes bytes on to a cluster; idle 0 lets silent connections be.
@@ -116,6 +124,24 @@ func (r *renderer) tcpProxy(stat, cluster string, idle time.Duration) *listenerv
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      durationpb.New(idle),
 	})
+}
+
+// outboundTCP passes the bytes of a connection on to one of rule's clusters.
+func (r *renderer) outboundTCP(out proxy.Outbound, rule proxy.Route) *listenerv3.Filter {
+	p := &tcpproxyv3.TcpProxy{
+		StatPrefix:  statName(out.Name),
+		IdleTimeout: durationpb.New(time.Duration(out.Timeouts.TCPIdle)),
+	}
+	if len(rule.To) == 1 {
+		p.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: rule.To[0].Cluster}
+	} else {
+		split := &tcpproxyv3.TcpProxy_WeightedCluster{}
+		for _, to := range rule.To {
+			split.Clusters = append(split.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{Name: to.Cluster, Weight: to.Weight})
+		}
+		p.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: split}
+	}
+	return r.filter("envoy.filters.network.tcp_proxy", p)
 }
 
 func isHTTP(protocol string) bool {

@@ -47,7 +47,7 @@ func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string) 
 func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	name := outboundRouteName(out)
 	r.route(name, outboundRoute(name, out))
-	h := r.newHCM(out.Cluster.Name)
+	h := r.newHCM(out.Name)
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
 	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it
 	return r.filter("envoy.filters.network.http_connection_manager", h)

@@ -31,16 +31,12 @@ func (r *renderer) inbound(in proxy.Inbound) {
 }
 
 // outbound renders one service that the workload calls: a listener for each
-// address at which the workload knows it, cluster and route.
+// address at which the workload knows it, and its routes.
 func (r *renderer) outbound(out proxy.Outbound) {
-	if err := r.outboundCluster(out.Cluster); err != nil {
-		r.fail("outbound %q: %w", out.Service, err)
-		return
-	}
 	chain := r.outboundChain(out)
 	for _, at := range out.Listen {
 		if !at.IsValid() {
-			r.fail("outbound %q: listens at no valid address", out.Service)
+			r.fail("outbound %q: listens at no valid address", out.Name)
 			continue
 		}
 		name := listenerName("outbound", at)

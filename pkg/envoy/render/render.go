@@ -26,6 +26,9 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	for _, out := range c.Outbounds {
 		r.outbound(out)
 	}
+	for _, cl := range c.Clusters {
+		r.outboundCluster(cl)
+	}
 	if c.Transparent != nil {
 		r.captures(*c.Transparent)
 	}

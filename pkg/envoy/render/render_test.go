@@ -56,6 +56,7 @@ func plan() *proxy.Config {
 	for i, protocol := range []string{proxy.TCP, proxy.TLS, proxy.HTTP, proxy.HTTP2, proxy.GRPC, proxy.Kafka} {
 		service := "api-" + protocol
 		c.Outbounds = append(c.Outbounds, proxy.Outbound{
+			Name:    service,
 			Service: service,
 			Listen: []netip.AddrPort{
 				netip.MustParseAddrPort(fmt.Sprintf("240.0.0.%d:80", i+1)),
@@ -63,13 +64,18 @@ func plan() *proxy.Config {
 				netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", 10001+i)),
 			},
 			Protocol: protocol,
-			Cluster: proxy.Cluster{
-				Name: service, ConnectTimeout: proxy.Duration(5 * time.Second), HTTP2: i%2 == 0,
-				TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/" + service, SNI: service + "{mesh=default}"},
-			},
+			Routes:   everythingTo(service),
+		})
+		c.Clusters = append(c.Clusters, proxy.Cluster{
+			Name: service, Service: service, ConnectTimeout: proxy.Duration(5 * time.Second), HTTP2: i%2 == 0,
+			TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/" + service, SNI: service + "{mesh=default}"},
 		})
 	}
 	return c
+}
+
+func everythingTo(cluster string) proxy.Routes {
+	return proxy.Routes{Rules: []proxy.Route{{To: []proxy.Weighted{{Cluster: cluster, Weight: 1}}}}}
 }
 
 // bare is plan on a host whose traffic is not redirected.
@@ -97,8 +103,8 @@ func plain() *proxy.Config {
 	c := plan()
 	c.Identity = nil
 	c.Inbounds = c.Inbounds[12:] // those in mode plain
-	for i := range c.Outbounds {
-		c.Outbounds[i].Cluster.TLS = nil
+	for i := range c.Clusters {
+		c.Clusters[i].TLS = nil
 	}
 	return c
 }
@@ -134,7 +140,7 @@ func TestEnvoyAcceptsEveryForm(t *testing.T) {
 func TestNames(t *testing.T) {
 	c := plan()
 	c.Inbounds = c.Inbounds[2:3] // strict http
-	c.Outbounds = c.Outbounds[2:3]
+	c.Outbounds, c.Clusters = c.Outbounds[2:3], c.Clusters[2:3]
 	b := mustRender(t, c)
 	for _, list := range []struct {
 		kind string
@@ -189,10 +195,10 @@ func TestVersionTellsPlansApart(t *testing.T) {
 		"policy":          func(c *proxy.Config) { c.Inbounds[0].Access.Policy = "others" },
 		"principal":       func(c *proxy.Config) { c.Inbounds[0].Access.Allow[0].URIs = []string{"spiffe://default/other"} },
 		"nobody":          func(c *proxy.Config) { c.Inbounds[0].Access.Allow = nil },
-		"peer":            func(c *proxy.Config) { c.Outbounds[0].Cluster.TLS.PeerURI = "spiffe://default/other" },
+		"peer":            func(c *proxy.Config) { c.Clusters[0].TLS.PeerURI = "spiffe://default/other" },
 		"passthrough":     func(c *proxy.Config) { c.Transparent.Passthrough = false },
 		"one inbound":     func(c *proxy.Config) { c.Inbounds = c.Inbounds[:1] },
-		"connect timeout": func(c *proxy.Config) { c.Outbounds[0].Cluster.ConnectTimeout = proxy.Duration(time.Second) },
+		"connect timeout": func(c *proxy.Config) { c.Clusters[0].ConnectTimeout = proxy.Duration(time.Second) },
 	} {
 		c := plan()
 		change(c)
@@ -211,7 +217,7 @@ func TestContradictionsAreRefused(t *testing.T) {
 		want   string
 	}{
 		{"address taken twice", func(c *proxy.Config) { c.Inbounds[1].Listen = c.Inbounds[0].Listen }, `listener "inbound:192.0.2.1:8001" is planned twice`},
-		{"one cluster, two ways", func(c *proxy.Config) { c.Outbounds[1].Cluster.Name = c.Outbounds[0].Cluster.Name }, `cluster "api-tcp" is planned twice`},
+		{"one cluster, two ways", func(c *proxy.Config) { c.Clusters[1].Name = c.Clusters[0].Name }, `cluster "api-tcp" is planned twice`},
 		{"mTLS without identity", func(c *proxy.Config) { c.Identity = nil }, "the proxy has no identity"},
 		{"unknown mode", func(c *proxy.Config) { c.Inbounds[0].Access.Mode = "lax" }, `inbound "8001": access mode "lax" is not known`},
 		{"no mode", func(c *proxy.Config) { c.Inbounds[0].Access.Mode = "" }, `access mode "" is not known`},
@@ -246,7 +252,7 @@ func TestWorkloadsOfOnePort(t *testing.T) {
 		in.Workload, in.Protocol = netip.MustParseAddrPort(w.at), w.protocol
 		c.Inbounds = append(c.Inbounds, in)
 	}
-	c.Outbounds = nil
+	c.Outbounds, c.Clusters = nil, nil
 	var names []string
 	for _, r := range mustRender(t, c).Clusters {
 		names = append(names, r.Name)

@@ -1,6 +1,8 @@
 package render
 
 import (
+	"time"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -28,14 +30,37 @@ func inboundRoute(listener, service, cluster string) *routev3.RouteConfiguration
 
 // outboundRouteName is "outbound:<service>", and for a part of a service what
 // its cluster is called.
-func outboundRouteName(out proxy.Outbound) string { return "outbound:" + out.Cluster.Name }
+func outboundRouteName(out proxy.Outbound) string { return "outbound:" + out.Name }
 
-// outboundRoute leads everything to the service's cluster.
+// outboundRoute leads where out's rules lead. What none matches is a 404.
 func outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration {
+	host := &routev3.VirtualHost{Name: out.Service, Domains: []string{"*"}}
+	for _, rule := range out.Routes.Rules {
+		host.Routes = append(host.Routes, outboundRule(out, rule))
+	}
 	return &routev3.RouteConfiguration{
 		Name:             name,
 		ValidateClusters: wrapperspb.Bool(false),
-		VirtualHosts:     []*routev3.VirtualHost{everything(out.Service, out.Cluster.Name)},
+		VirtualHosts:     []*routev3.VirtualHost{host},
+	}
+}
+
+func outboundRule(out proxy.Outbound, rule proxy.Route) *routev3.Route {
+	to := &routev3.RouteAction{
+		Timeout: durationpb.New(time.Duration(out.Timeouts.Request)),
+	}
+	if len(rule.To) == 1 {
+		to.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: rule.To[0].Cluster}
+	} else {
+		split := &routev3.WeightedCluster{}
+		for _, w := range rule.To {
+			split.Clusters = append(split.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: w.Cluster, Weight: wrapperspb.UInt32(w.Weight)})
+		}
+		to.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: split}
+	}
+	return &routev3.Route{
+		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_Route{Route: to},
 	}
 }
 

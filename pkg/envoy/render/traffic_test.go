@@ -80,21 +80,25 @@ func newWorld(t *testing.T) *world {
 			Name: fmt.Sprint(p.port), Listen: listen, Workload: to, Service: service, Protocol: p.protocol,
 			Access: proxy.Access{Mode: p.mode, Policy: "policy-" + service, Allow: p.allow},
 		})
-		out := proxy.Outbound{
-			Service: service, Protocol: p.protocol, Listen: []netip.AddrPort{netip.AddrPortFrom(w.client, p.port)},
-			Cluster: proxy.Cluster{Name: service, HTTP2: true},
-		}
+		client.Outbounds = append(client.Outbounds, proxy.Outbound{
+			Name: service, Service: service, Protocol: p.protocol,
+			Listen: []netip.AddrPort{netip.AddrPortFrom(w.client, p.port)}, Routes: everythingTo(service),
+		})
+		cluster := proxy.Cluster{Name: service, Service: service, HTTP2: true}
 		if p.mode != proxy.Plain {
-			out.Cluster.TLS = &proxy.PeerTLS{PeerURI: "spiffe://default/api", SNI: service + "{mesh=default}"}
+			cluster.TLS = &proxy.PeerTLS{PeerURI: "spiffe://default/api", SNI: service + "{mesh=default}"}
 		}
-		client.Outbounds = append(client.Outbounds, out)
+		client.Clusters = append(client.Clusters, cluster)
 		endpoints = append(endpoints, proxy.Endpoints{Cluster: service, Members: []proxy.Endpoint{{Address: listen}}})
 	}
 	// A service whose endpoint is not who it should be, and one without any.
 	for port, name := range map[uint16]string{9001: "impostor", 9002: "empty"} {
 		client.Outbounds = append(client.Outbounds, proxy.Outbound{
-			Service: name, Protocol: proxy.HTTP, Listen: []netip.AddrPort{netip.AddrPortFrom(w.client, port)},
-			Cluster: proxy.Cluster{Name: name, HTTP2: true, TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/" + name, SNI: name}},
+			Name: name, Service: name, Protocol: proxy.HTTP,
+			Listen: []netip.AddrPort{netip.AddrPortFrom(w.client, port)}, Routes: everythingTo(name),
+		})
+		client.Clusters = append(client.Clusters, proxy.Cluster{
+			Name: name, Service: name, HTTP2: true, TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/" + name, SNI: name},
 		})
 	}
 	endpoints = append(endpoints,

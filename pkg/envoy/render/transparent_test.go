@@ -104,10 +104,12 @@ func TestTransparent(t *testing.T) {
 					Access: proxy.Access{Mode: proxy.Strict, Policy: "all", Allow: []proxy.Principal{{}}},
 				}},
 				Outbounds: []proxy.Outbound{{
-					Service: "api", Protocol: proxy.HTTP,
-					Listen: []netip.AddrPort{netip.AddrPortFrom(family.vip, proxy.VIPPort)},
-					Cluster: proxy.Cluster{Name: "api", HTTP2: true,
-						TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/api", SNI: "api{mesh=default}"}},
+					Name: "api", Service: "api", Protocol: proxy.HTTP,
+					Listen: []netip.AddrPort{netip.AddrPortFrom(family.vip, proxy.VIPPort)}, Routes: everythingTo("api"),
+				}},
+				Clusters: []proxy.Cluster{{
+					Name: "api", Service: "api", HTTP2: true,
+					TLS: &proxy.PeerTLS{PeerURI: "spiffe://default/api", SNI: "api{mesh=default}"},
 				}},
 			}
 			endpoints := []proxy.Endpoints{{Cluster: "api", Members: []proxy.Endpoint{{Address: netip.AddrPortFrom(family.host, 8001)}}}}
