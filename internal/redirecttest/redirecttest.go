@@ -9,7 +9,9 @@
 package redirecttest
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/testnet"
@@ -40,6 +42,12 @@ func HalfDone(scripts map[string]string) Option { return func(u *suite) { u.half
 // Gone is a script that takes away everything of ours but routes.
 func Gone(script string) Option { return func(u *suite) { u.gone = script } }
 
+// RouteMetric tells that the engine's routes have this metric. Scripts that
+// speak of "proto 87" get it added.
+func RouteMetric(n int) Option {
+	return func(u *suite) { u.proto87 = strings.NewReplacer("proto 87", fmt.Sprintf("proto 87 metric %d", n)) }
+}
+
 // suite is one engine under test.
 type suite struct {
 	engine    func() redirect.Redirector
@@ -47,11 +55,12 @@ type suite struct {
 	breakages []Breakage
 	halfDone  map[string]string
 	gone      string
+	proto87   *strings.Replacer
 }
 
 // Run tests an engine. Each call of engine gives one that has not been used.
 func Run(t *testing.T, engine func() redirect.Redirector, opts ...Option) {
-	u := suite{engine: engine, closed: refusal}
+	u := suite{engine: engine, closed: refusal, proto87: strings.NewReplacer()}
 	for _, o := range opts {
 		o(&u)
 	}

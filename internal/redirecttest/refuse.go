@@ -28,7 +28,7 @@ func (u suite) breakagesAreNamed(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			u.install(t, h, Broken())
-			h.Run(t, "sh", "-ec", c.Script)
+			h.Run(t, "sh", "-ec", u.proto87.Replace(c.Script))
 			found := u.check(t, h, Broken())
 			if len(found) != len(c.Want) {
 				t.Errorf("told %d differences, want %d: %v", len(found), len(c.Want), found)

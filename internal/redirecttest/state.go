@@ -213,7 +213,7 @@ func (u suite) halfDoneIsMended(t *testing.T) {
 	for name, half := range cases {
 		t.Run(name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
-			h.Run(t, "sh", "-ec", half)
+			h.Run(t, "sh", "-ec", u.proto87.Replace(half))
 			if d := u.check(t, h, everything()); len(d) == 0 {
 				t.Error("Check saw nothing")
 			}

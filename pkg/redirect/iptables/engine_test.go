@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/redirecttest"
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
 // gone flushes everything that iptables of this kind holds.
@@ -20,6 +21,7 @@ func TestEngine(t *testing.T) {
 				redirecttest.WaitsWhileAway(),
 				redirecttest.Gone(fmt.Sprintf(gone, f)),
 				redirecttest.Breakages(breakages(f)...),
+				redirecttest.RouteMetric(int(route.Iptables)),
 				redirecttest.HalfDone(halfDone(f)),
 			)
 		})

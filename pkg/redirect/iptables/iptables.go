@@ -253,7 +253,7 @@ func (h host) routes(wanted []netip.Prefix) (route.Plan, error) {
 	for _, both := range h.held {
 		others = append(append(others, both[ipv4].otherVIPs...), both[ipv6].otherVIPs...)
 	}
-	t, err := route.Read()
+	t, err := route.Iptables.Read()
 	if err != nil {
 		return route.Plan{}, err
 	}
@@ -367,7 +367,7 @@ func (e *Engine) Describe(r redirect.Rules) (string, error) {
 	}
 	var b strings.Builder
 	for _, p := range r.VIPs {
-		fmt.Fprintf(&b, "# %s\n", route.Text("add", p))
+		fmt.Fprintf(&b, "# %s\n", route.Iptables.Text("add", p))
 	}
 	for _, f := range []family{ipv4, ipv6} {
 		program := [...]string{"iptables-restore", "ip6tables-restore"}[f]

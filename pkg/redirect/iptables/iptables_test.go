@@ -65,6 +65,29 @@ func TestFlavourFollowsTheHostsRules(t *testing.T) {
 	}
 }
 
+// Another engine's routes to the same ranges are neither taken nor taken away.
+func TestRoutesOfOtherEnginesStay(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	h.Run(t, "ip", "route", "add", "240.0.0.0/4", "dev", "lo", "proto", "87", "src", "127.0.0.1")
+	h.Run(t, "ip", "-6", "route", "add", "fd57:6566:7400::/64", "dev", "lo", "proto", "87", "src", "::1")
+	routes := func() string { return h.Run(t, "ip", "route") + h.Run(t, "ip", "-6", "route") }
+	before := routes()
+	for _, do := range []func() error{
+		func() error { return New().Apply(t.Context(), redirecttest.Broken()) },
+		func() error { return New().Remove(t.Context(), "") },
+	} {
+		if err := on(h, do); err != nil {
+			t.Fatal(err)
+		}
+		if now := routes(); !strings.Contains(now, "240.0.0.0/4 dev lo proto 87 scope link src 127.0.0.1 \n") {
+			t.Errorf("the routes are\n%s", now)
+		}
+	}
+	if now := routes(); now != before {
+		t.Errorf("the routes are\n%swere\n%s", now, before)
+	}
+}
+
 // stub makes a folder with iptables' programs in which some are replaced by
 // scripts; an empty script leaves one out. %s in a script is the real program.
 func stub(t *testing.T, scripts map[string]string) string {

@@ -19,6 +19,10 @@ import (
 // them. Nobody else has it in iproute2's /etc/iproute2/rt_protos.
 const RouteProtocol = 87
 
+// metrics are what our routes have by default in each family. Other engines'
+// routes have others.
+var metrics = map[int]int{netlink.FAMILY_V4: 0, netlink.FAMILY_V6: 1024}
+
 // A heldRoute is a route of the main table that is ours or stands where one of
 // ours could be.
 type heldRoute struct {
@@ -69,6 +73,9 @@ func readRoutes() ([]heldRoute, error) {
 					continue
 				}
 				ours := r.Protocol == RouteProtocol && r.LinkIndex == loopbackIndex && r.Gw == nil
+				if metric := metrics[family]; ours && r.Priority != metric {
+					continue // another engine's
+				}
 				right := ours && r.Src.Equal(source(p).AsSlice())
 				out = append(out, heldRoute{prefix: p, ours: ours, right: right})
 			}

@@ -5,7 +5,8 @@
 //
 // A call to a service needs a route before redirection can see it. The routes
 // are in the main table, carry a protocol number of their own, by which they are
-// known, and are harmless alone: they lead nowhere.
+// known, and are harmless alone: they lead nowhere. Each engine has routes of
+// its own, told by their metric, so that none takes away what another wants.
 package route
 
 import (
@@ -27,6 +28,20 @@ import (
 // iproute2's /etc/iproute2/rt_protos.
 const Protocol = 87
 
+// A Metric tells one engine's routes from those of the others.
+type Metric uint32
+
+// The engines that have routes.
+const (
+	Nftables Metric = 0
+	Iptables Metric = 1
+	EBPF     Metric = 2
+)
+
+// metric6 is what the kernel makes of metric 0 in IPv6: IP6_RT_PRIO_USER in
+// include/uapi/linux/ipv6_route.h.
+const metric6 = 1024
+
 // ErrNotOurs: a route to a wanted range belongs to somebody else. It is left as
 // it is.
 var ErrNotOurs = errors.New("not ours")
@@ -36,8 +51,11 @@ var ErrNotOurs = errors.New("not ours")
 const loopbackIndex = 1
 
 // A Table is the routes of the calling thread's network namespace at one
-// moment.
-type Table []entry
+// moment, as one engine sees them: those of the others are not in it.
+type Table struct {
+	metric  Metric
+	entries []entry
+}
 
 type entry struct {
 	prefix netip.Prefix
@@ -48,13 +66,14 @@ type entry struct {
 // A Plan is what has to change.
 type Plan struct {
 	Differences    []redirect.Difference
+	metric         Metric
 	missing, wrong []netip.Prefix
 	stale          []netip.Prefix
 }
 
 // Read lists the routes of the main table.
-func Read() (Table, error) {
-	var out Table
+func (m Metric) Read() (Table, error) {
+	out := Table{metric: m}
 	err := with(func(h *netlink.Handle) error {
 		for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 			routes, err := h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
@@ -67,7 +86,10 @@ func Read() (Table, error) {
 					continue
 				}
 				ours := r.Protocol == Protocol && r.LinkIndex == loopbackIndex && r.Gw == nil
-				out = append(out, entry{p, ours, ours && r.Src.Equal(source(p).AsSlice())})
+				if ours && !m.is(family, r.Priority) {
+					continue
+				}
+				out.entries = append(out.entries, entry{p, ours, ours && r.Src.Equal(source(p).AsSlice())})
 			}
 		}
 		return nil
@@ -75,10 +97,17 @@ func Read() (Table, error) {
 	return out, err
 }
 
+func (m Metric) is(family, priority int) bool {
+	if family == netlink.FAMILY_V6 && m == 0 {
+		return priority == metric6
+	}
+	return priority == int(m)
+}
+
 // Plan tells how the routes differ from the wanted ranges. Routes of ours that
 // are neither wanted nor kept are to go.
 func (t Table) Plan(wanted, kept []netip.Prefix) Plan {
-	var p Plan
+	p := Plan{metric: t.metric}
 	for _, want := range routable(wanted) {
 		switch e, ok := t.find(want); {
 		case !ok:
@@ -91,7 +120,7 @@ func (t Table) Plan(wanted, kept []netip.Prefix) Plan {
 			p.wrong = append(p.wrong, want)
 		}
 	}
-	for _, e := range t {
+	for _, e := range t.entries {
 		if e.ours && !slices.Contains(wanted, e.prefix) && !slices.Contains(kept, e.prefix) {
 			p.add("left over", "apply the rules again, which deletes it", "route %s dev lo", e.prefix)
 			p.stale = append(p.stale, e.prefix)
@@ -125,13 +154,13 @@ func (p Plan) Mend() error {
 	}
 	return with(func(h *netlink.Handle) error {
 		for _, prefix := range p.missing {
-			if err := h.RouteAdd(to(prefix)); err != nil && !errors.Is(err, unix.EEXIST) {
-				return fmt.Errorf("%s: %w", Text("add", prefix), explain(err))
+			if err := h.RouteAdd(p.metric.to(prefix)); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("%s: %w", p.metric.Text("add", prefix), explain(err))
 			}
 		}
 		for _, prefix := range p.wrong {
-			if err := h.RouteReplace(to(prefix)); err != nil {
-				return fmt.Errorf("%s: %w", Text("replace", prefix), explain(err))
+			if err := h.RouteReplace(p.metric.to(prefix)); err != nil {
+				return fmt.Errorf("%s: %w", p.metric.Text("replace", prefix), explain(err))
 			}
 		}
 		return nil
@@ -145,10 +174,10 @@ func (p Plan) DeleteStale() error {
 	}
 	return with(func(h *netlink.Handle) error {
 		for _, prefix := range p.stale {
-			r := to(prefix)
+			r := p.metric.to(prefix)
 			r.Src = nil // whatever it is: an earlier version chose another
 			if err := h.RouteDel(r); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("%s: %w", Text("del", prefix), explain(err))
+				return fmt.Errorf("%s: %w", p.metric.Text("del", prefix), explain(err))
 			}
 		}
 		return nil
@@ -157,7 +186,7 @@ func (p Plan) DeleteStale() error {
 
 // find finds the route to a range: ours, else another's.
 func (t Table) find(p netip.Prefix) (found entry, ok bool) {
-	for _, e := range t {
+	for _, e := range t.entries {
 		if e.prefix == p && (e.ours || !ok) {
 			found, ok = e, true
 		}
@@ -166,12 +195,15 @@ func (t Table) find(p netip.Prefix) (found entry, ok bool) {
 }
 
 // Text is the route in ip's words; the verb is add, del or replace.
-func Text(verb string, p netip.Prefix) string {
-	family := ""
+func (m Metric) Text(verb string, p netip.Prefix) string {
+	family, metric := "", ""
 	if p.Addr().Is6() {
 		family = "-6 "
 	}
-	return fmt.Sprintf("ip %sroute %s %s dev lo proto %d src %s", family, verb, p, Protocol, source(p))
+	if m != 0 {
+		metric = fmt.Sprintf(" metric %d", m)
+	}
+	return fmt.Sprintf("ip %sroute %s %s dev lo proto %d src %s%s", family, verb, p, Protocol, source(p), metric)
 }
 
 // source is the address from which programs call what has this prefix. Left to
@@ -184,8 +216,8 @@ func source(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
-func to(p netip.Prefix) *netlink.Route {
-	r := &netlink.Route{LinkIndex: loopbackIndex, Protocol: Protocol, Src: source(p).AsSlice(),
+func (m Metric) to(p netip.Prefix) *netlink.Route {
+	r := &netlink.Route{LinkIndex: loopbackIndex, Protocol: Protocol, Priority: int(m), Src: source(p).AsSlice(),
 		Dst: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
 	if p.Addr().Is4() {
 		r.Scope = netlink.SCOPE_LINK
