@@ -3,7 +3,7 @@
 // Rules is the whole wish; a Redirector makes the host agree with it, and a
 // Keeper keeps it so. Engines live in the folders beside this file and know
 // nothing of each other. What an engine can do beyond a Redirector it says by
-// further interfaces: Watcher, Leaser.
+// further interfaces: Prober, Watcher, Leaser.
 package redirect
 
 import (
@@ -157,6 +157,14 @@ type Redirector interface {
 	Remove(ctx context.Context, table string) error
 	// Describe returns what Apply would put in force, as text.
 	Describe(r Rules) (string, error)
+}
+
+// A Prober is a Redirector that finds out whether this host can have rules.
+type Prober interface {
+	// Probe asks the kernel itself, by something that comes to nothing. It is
+	// ErrNotSupported where Apply of these rules would be, in the same words,
+	// and leaves no trace.
+	Probe(ctx context.Context, r Rules) error
 }
 
 // A Leaser is a Redirector whose rules can be in force for a time. Run-out
