@@ -7,6 +7,8 @@ var Kinds = []*Kind{
 	SecretKind,
 	DataplaneKind,
 	TrafficPermissionKind,
+	FaultInjectionKind,
+	RateLimitKind,
 	ExternalServiceKind,
 	VirtualOutboundKind,
 	ProxyTemplateKind,
@@ -29,6 +31,14 @@ var (
 	TrafficPermissionKind = &Kind{
 		Name: "TrafficPermission", Path: "traffic-permissions", Singular: "traffic-permission",
 		Scope: InMesh, New: func() Spec { return new(TrafficPermission) },
+	}
+	FaultInjectionKind = &Kind{
+		Name: "FaultInjection", Path: "fault-injections", Singular: "fault-injection",
+		Scope: InMesh, New: func() Spec { return new(FaultInjection) },
+	}
+	RateLimitKind = &Kind{
+		Name: "RateLimit", Path: "rate-limits", Singular: "rate-limit",
+		Scope: InMesh, New: func() Spec { return new(RateLimit) },
 	}
 	ExternalServiceKind = &Kind{
 		Name: "ExternalService", Path: "external-services", Singular: "external-service",
