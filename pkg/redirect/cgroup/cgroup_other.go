@@ -1,4 +1,5 @@
 //go:build !linux
 
-// Package cgroup finds folders of the cgroup v2 tree, on Linux.
+// Package cgroup finds the folders of the cgroup v2 tree by which redirection
+// tells processes, on Linux.
 package cgroup
