@@ -1,5 +1,4 @@
 //go:build !linux
 
-// Package cgroup finds the folders of the cgroup v2 tree by which redirection
-// tells processes, on Linux.
+// Package cgroup finds folders of the cgroup v2 tree, on Linux.
 package cgroup

@@ -3,123 +3,55 @@
 package cgroup
 
 import (
-	"context"
-	"fmt"
-	"maps"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-func TestRootIn(t *testing.T) {
-	for name, c := range map[string]struct{ mountinfo, want string }{
-		"version 2": {"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n", "/sys/fs/cgroup"},
-		"both versions": {"31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n" +
-			"32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" +
-			"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup/unified"},
-		"a name with a space": {`30 23 0:26 / /mnt/the\040tree rw - cgroup2 none rw`, "/mnt/the tree"},
-		"version 1 alone":     {"32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", ""},
+func TestFind(t *testing.T) {
+	for _, c := range []struct{ name, mountinfo, want string }{
+		{"unified", "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate", "/sys/fs/cgroup"},
+		{"hybrid", "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw", "/sys/fs/cgroup/unified"},
+		{"a space", `41 31 0:38 / /sys/fs/c\040g rw - cgroup2 cgroup2 rw`, "/sys/fs/c g"},
+		{"legacy", "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd", ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if got, ok := rootIn(c.mountinfo); got != c.want || ok != (c.want != "") {
-				t.Errorf("found %q, %v, want %q", got, ok, c.want)
-			}
-		})
+		got, err := find(strings.NewReader(c.mountinfo))
+		if got != c.want || (c.want == "") != errors.Is(err, redirect.ErrNotSupported) {
+			t.Errorf("%s: %q, %v, want %q", c.name, got, err, c.want)
+		}
 	}
 }
 
-// folder is a cgroup of the test's own, relative to the tree's root.
-func folder(t *testing.T) (root, name string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making cgroups takes root: run the tests as root")
-	}
+// A folder that is made anew has another id.
+func TestID(t *testing.T) {
 	root, err := Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name = fmt.Sprintf("weft-test-%d", os.Getpid())
-	makeFolder(t, filepath.Join(root, name))
-	t.Cleanup(func() { removeFolder(t, filepath.Join(root, name)) })
-	return root, name
-}
-
-func makeFolder(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Mkdir(path, 0o755); err != nil {
+	dir, err := os.MkdirTemp(root, "weft-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func removeFolder(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Remove(path); err != nil {
+	defer os.Remove(dir)
+	path := filepath.Base(dir)
+	first, ok, err := ID(root, path)
+	if !ok || err != nil {
+		t.Fatalf("%d, %t, %v", first, ok, err)
+	}
+	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// A folder is found by the id that it has now, and changes are told, also of
-// folders whose parents come only later.
-func TestWatch(t *testing.T) {
-	root, name := folder(t)
-	unit, deep := name+"/api.service", name+"/late.slice/late.service"
-	changes := make(chan struct{}, 16)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	if err := Watch(ctx, func() { changes <- struct{}{} }, unit, deep); err != nil {
+	if _, ok, err := ID(root, path); ok || err != nil {
+		t.Errorf("a folder that is gone: %t, %v", ok, err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	find := func() map[string]uint64 {
-		t.Helper()
-		f, err := Find(unit, deep)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f.IDs
-	}
-	seen := find()
-	if len(seen) != 0 {
-		t.Errorf("found %v before there was anything", seen)
-	}
-	for _, step := range []struct {
-		do   func(*testing.T, string)
-		path string
-		told bool
-	}{
-		{makeFolder, unit, true},
-		{makeFolder, name + "/other.service", false},
-		{removeFolder, name + "/other.service", false},
-		{makeFolder, name + "/late.slice", false},
-		{makeFolder, deep, true},
-		{removeFolder, unit, true},
-		{makeFolder, unit, true}, // with another id
-		{removeFolder, deep, true},
-		{removeFolder, name + "/late.slice", false},
-		{makeFolder, name + "/late.slice", false},
-		{makeFolder, deep, true},
-		{removeFolder, deep, true},
-		{removeFolder, name + "/late.slice", false},
-		{removeFolder, unit, true},
-	} {
-		step.do(t, filepath.Join(root, step.path))
-		now := find()
-		if maps.Equal(now, seen) == step.told {
-			t.Errorf("%s: found %v, before %v", step.path, now, seen)
-		}
-		seen = now
-		if !step.told {
-			continue
-		}
-		select {
-		case <-changes:
-		case <-time.After(testnet.Patience):
-			t.Fatalf("no sign of the change to %s", step.path)
-		}
-	}
-	if n := len(changes); n > 0 {
-		t.Errorf("%d signs more than changes", n)
+	if again, ok, err := ID(root, path); again == first || !ok || err != nil {
+		t.Errorf("made anew it is %d, %t, %v, as before", again, ok, err)
 	}
 }

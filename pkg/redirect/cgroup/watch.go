@@ -17,8 +17,8 @@ import (
 // comings are the events of a folder that make or take what is in it.
 const comings = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
 
-// Watch calls changed, from now on until ctx ends, when Find would tell
-// otherwise than before. Other folders that come and go cost a look each.
+// Watch calls changed, from now on until ctx ends, when a path's folder is made,
+// taken away or made anew. Other folders that come and go cost a look each.
 // Without paths it does nothing.
 func Watch(ctx context.Context, changed func(), paths ...string) error {
 	if len(paths) == 0 {
@@ -42,7 +42,7 @@ func Watch(ctx context.Context, changed func(), paths ...string) error {
 			}
 			// What happened is of no interest, only what is there now.
 			now, err := w.look()
-			if err != nil || maps.Equal(now.IDs, before.IDs) {
+			if err != nil || maps.Equal(now, before) {
 				continue
 			}
 			before = now
@@ -72,21 +72,21 @@ func newWatch(paths []string) (*watch, error) {
 }
 
 // look listens first and finds then, so that nothing falls in between.
-func (w *watch) look() (Found, error) {
+func (w *watch) look() (map[string]uint64, error) {
 	conn, err := w.events.SyscallConn()
 	if err != nil {
-		return Found{}, err
+		return nil, err
 	}
 	for _, p := range w.paths {
 		var watchErr error
 		if err := conn.Control(func(fd uintptr) { watchErr = w.above(int(fd), p) }); err != nil {
-			return Found{}, err
+			return nil, err
 		}
 		if watchErr != nil {
-			return Found{}, watchErr
+			return nil, watchErr
 		}
 	}
-	return Find(w.paths...)
+	return IDs(w.root, w.paths)
 }
 
 // above listens at the folders above a path, from the root down to the first
