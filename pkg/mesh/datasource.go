@@ -1,5 +1,7 @@
 package mesh
 
+import "path/filepath"
+
 // A DataSource says where bytes are: exactly one of its fields is set.
 type DataSource struct {
 	Secret       string `json:"secret,omitempty"` // the name of a Secret in the mesh
@@ -21,8 +23,15 @@ func (d *DataSource) validate(path string) (v Violations) {
 	if set != 1 {
 		v.Add(path, "must have exactly one of secret, file, inline and inlineString, has %d", set)
 	}
-	if d.Secret != "" && !namePattern.MatchString(d.Secret) {
+	switch {
+	case d.Secret == "":
+	case !namePattern.MatchString(d.Secret):
 		v.Add(field(path, "secret"), nameRule)
+	case OwnSecret(d.Secret):
+		v.Add(field(path, "secret"), "%q is a name of the control plane's own secrets, which it passes on to nobody; give yours another name", d.Secret)
+	}
+	if d.File != "" && !filepath.IsAbs(d.File) {
+		v.Add(field(path, "file"), "%q must be an absolute path on the control plane's machine", d.File)
 	}
 	return v
 }

@@ -126,3 +126,25 @@ func (s *ExternalService) Protocol() string {
 	}
 	return "tcp"
 }
+
+// A Source is a DataSource of a resource, and the field in which it stands.
+type Source struct {
+	Field string
+	*DataSource
+}
+
+// Sources are all that it names, in a fixed order.
+func (s *ExternalService) Sources() (all []Source) {
+	t := s.Networking.TLS
+	if t == nil || !t.Enabled {
+		return nil
+	}
+	for _, src := range []Source{
+		{"networking.tls.caCert", t.CACert}, {"networking.tls.clientCert", t.ClientCert}, {"networking.tls.clientKey", t.ClientKey},
+	} {
+		if src.DataSource != nil {
+			all = append(all, src)
+		}
+	}
+	return all
+}

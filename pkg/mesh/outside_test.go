@@ -46,6 +46,8 @@ func TestExternalServiceValidate(t *testing.T) {
 		{"no source", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{CACert: &mesh.DataSource{}, ClientCert: &mesh.DataSource{}, ClientKey: &mesh.DataSource{}}), Tags: tags},
 			"networking.tls.caCert: must have exactly one\nnetworking.tls.clientCert: must have exactly one\nnetworking.tls.clientKey: must have exactly one"},
 		{"secret's name", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{CACert: &mesh.DataSource{Secret: "A B"}}), Tags: tags}, "networking.tls.caCert.secret: must be lower-case"},
+		{"the mesh's own authority", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{CACert: &mesh.DataSource{Secret: "default.ca-builtin-key-ca-1"}}), Tags: tags}, "networking.tls.caCert.secret: \"default.ca-builtin-key-ca-1\" is a name of the control plane's own"},
+		{"file", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{CACert: &mesh.DataSource{File: "ca.pem"}}), Tags: tags}, "networking.tls.caCert.file: \"ca.pem\" must be an absolute path"},
 		{"certificate alone", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{ClientCert: inline}), Tags: tags}, "networking.tls.clientKey: must be given with clientCert"},
 		{"key alone", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{ClientKey: inline}), Tags: tags}, "networking.tls.clientCert: must be given with clientKey"},
 		{"empty server name", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{ServerName: name("")}), Tags: tags}, "networking.tls.serverName: must not be empty"},

@@ -1,5 +1,7 @@
 package mesh
 
+import "strings"
+
 // A Secret is bytes that only administrators and the control plane may read.
 type Secret struct {
 	Data []byte `json:"data,omitempty"` // base64 in documents
@@ -7,3 +9,17 @@ type Secret struct {
 
 // Validate accepts any bytes, none included.
 func (s *Secret) Validate() (v Violations) { return nil }
+
+// ownSecrets are parts of the names of the control plane's own Secrets.
+var ownSecrets = []string{".ca-builtin-cert-", ".ca-builtin-key-", "dataplane-token-signing-key-", "dataplane-token-revocations-"}
+
+// OwnSecret tells whether a Secret of this name is the control plane's own: the
+// key of an authority, or one that signs tokens. No policy may pass it on.
+func OwnSecret(name string) bool {
+	for _, part := range ownSecrets {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}

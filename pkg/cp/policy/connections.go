@@ -43,9 +43,9 @@ func From(policies []*mesh.Resource, by Ends, sources []mesh.Tags) *Choice {
 		}
 	}
 	for _, ms := range c.byService {
-		slices.SortStableFunc(ms, Match.compare)
+		slices.SortStableFunc(ms, Match.Compare)
 	}
-	slices.SortStableFunc(c.others, Match.compare)
+	slices.SortStableFunc(c.others, Match.Compare)
 	return c
 }
 
@@ -75,7 +75,7 @@ func (c *Choice) each(destination mesh.Tags, yield func(Match) bool) {
 	a, b := c.byService[destination.Service()], c.others
 	for len(a) > 0 || len(b) > 0 {
 		from := &a
-		if len(a) == 0 || len(b) > 0 && b[0].compare(a[0]) < 0 {
+		if len(a) == 0 || len(b) > 0 && b[0].Compare(a[0]) < 0 {
 			from = &b
 		}
 		m := (*from)[0]

@@ -44,7 +44,7 @@ func Select(policies []*mesh.Resource, by Selectors, tags mesh.Tags) Matches {
 			ms = append(ms, Match{Policy: p, Selector: s, Rank: s.Rank()})
 		}
 	}
-	slices.SortStableFunc(ms, Match.compare)
+	slices.SortStableFunc(ms, Match.Compare)
 	return ms
 }
 
@@ -59,8 +59,8 @@ func best(selectors []mesh.Selector, targets ...mesh.Tags) (b mesh.Selector, ok 
 	return b, ok
 }
 
-// compare orders matches: negative where m comes before o.
-func (m Match) compare(o Match) int {
+// Compare orders matches: negative where m comes before o.
+func (m Match) Compare(o Match) int {
 	return cmp.Or(
 		o.Rank.Compare(m.Rank),
 		o.Policy.Meta.Created.Compare(m.Policy.Meta.Created),

@@ -38,6 +38,24 @@ func (w *writer) permission(name string) store.Change {
 	return w.put(mesh.TrafficPermissionKind, "default", name, &mesh.TrafficPermission{})
 }
 
+func (w *writer) external(meshName, name, service, address string) store.Change {
+	return w.put(mesh.ExternalServiceKind, meshName, name, &mesh.ExternalService{
+		Networking: mesh.ExternalNetworking{Address: address},
+		Tags:       mesh.Tags{mesh.ServiceTag: service, mesh.ProtocolTag: "http", "version": "v9"},
+	})
+}
+
+// virtual makes a VirtualOutbound with the parameters s (the service) and v
+// (its version) for whatever has a version.
+func (w *writer) virtual(meshName, name, host, port string) store.Change {
+	return w.put(mesh.VirtualOutboundKind, meshName, name, &mesh.VirtualOutbound{
+		Selectors: []mesh.Selector{{Match: mesh.Tags{"version": "*"}}},
+		Conf: mesh.VirtualOutboundConf{Host: host, Port: port, Parameters: []mesh.VirtualParameter{
+			{Name: "s", TagKey: mesh.ServiceTag}, {Name: "v", TagKey: "version"},
+		}},
+	})
+}
+
 // inbound makes one at port 8080, with tags as in "version=v1".
 func inbound(service string, tags ...string) mesh.Inbound {
 	in := mesh.Inbound{Port: 8080, Tags: mesh.Tags{mesh.ServiceTag: service}}
@@ -79,7 +97,22 @@ func dump(s *State) string {
 			}
 		}
 		for sv := range m.Services().All() {
-			fmt.Fprintf(&b, "  service %s %s %d\n", sv.Name, sv.Protocol, sv.Slot)
+			fmt.Fprintf(&b, "  service %s %s %d offered %t\n", sv.Name, sv.Protocol, sv.Slot, sv.Offered)
+			for _, r := range sv.External.All() {
+				fmt.Fprintf(&b, "    external %s @%d\n", r.Meta.Name, r.Meta.Version)
+			}
+		}
+		for _, n := range m.Directory().All() {
+			fmt.Fprintf(&b, "  name %s %d\n", n.Host, n.Slot)
+			for _, c := range n.Calls {
+				fmt.Fprintf(&b, "    %d %s by %s @%d\n", c.Port, c.Tags, c.From.Meta.Name, c.From.Meta.Version)
+			}
+		}
+		for _, f := range m.Directory().Faults() {
+			fmt.Fprintf(&b, "  fault %s %s %s\n", f.From.Meta.Name, f.Tags, f.Why)
+		}
+		for i := range 6 {
+			fmt.Fprintf(&b, "  secret n%d @%d\n", i, m.Secret(fmt.Sprint("n", i)))
 		}
 		for _, service := range Changed(nil, m) {
 			in := m.Instances(service)

@@ -11,8 +11,10 @@ type edit struct {
 	setSpec    bool
 	dataplanes map[string]*mesh.Resource
 	policies   map[*mesh.Kind]map[string]*mesh.Resource
+	secrets    map[string]mesh.Version
 	// moved names the dataplanes with a host name that has another address now.
 	moved []string
+	files bool // those that resources name have other content now
 }
 
 // editsOf sorts changes by mesh; of several changes of one resource the last
@@ -21,7 +23,16 @@ func editsOf(changes []store.Change) map[string]*edit {
 	edits := map[string]*edit{}
 	for _, c := range changes {
 		switch kind, _ := mesh.KindByName(c.Key.Kind); kind {
-		case nil, mesh.SecretKind:
+		case nil:
+		case mesh.SecretKind:
+			if mesh.OwnSecret(c.Key.Name) {
+				continue
+			}
+			e, version := editOf(edits, c.Key.Mesh), mesh.Version(0)
+			if c.Now != nil {
+				version = c.Now.Meta.Version
+			}
+			put(&e.secrets, c.Key.Name, version)
 		case mesh.MeshKind:
 			e := editOf(edits, c.Key.Name)
 			e.spec, e.setSpec = nil, true

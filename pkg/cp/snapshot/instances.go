@@ -48,8 +48,8 @@ func (i *Instances) All() iter.Seq[Instance] {
 }
 
 // Subsets returns the tags of which outbounds want more than the service:
-// every distinct set that some dataplane's networking.outbound names besides
-// the bare service, in a fixed order. The caller must not change it.
+// every distinct set that some dataplane's networking.outbound or some policy
+// names besides the bare service, in a fixed order. The caller must not change it.
 func (i *Instances) Subsets() []mesh.Tags {
 	if i == nil {
 		return nil
@@ -89,14 +89,25 @@ func Changed(prev, next *Mesh) (services []string) {
 // An entry is what a mesh knows of one service. It never changes.
 type entry struct {
 	speakers  map[string]int // protocol: how many inbounds speak it
-	asks      map[string]ask // by text of the tags
+	offers    map[string]use // tags of its inbounds, by text
+	asks      map[string]use // tags that outbounds ask for, by text
+	wishes    []mesh.Tags    // and those that policies ask for: see Mesh.wishes
 	instances *Instances
 }
 
-// An ask is a set of tags by which outbounds want a service.
-type ask struct {
-	tags  mesh.Tags
-	users int
+// A use is a set of tags and how many there are of it.
+type use struct {
+	tags mesh.Tags
+	n    int
+}
+
+// count adds n to the uses of tags.
+func count(m *map[string]use, tags mesh.Tags, n int) {
+	k := tags.String()
+	put(m, k, use{tags, (*m)[k].n + n})
+	if (*m)[k].n == 0 {
+		delete(*m, k)
+	}
 }
 
 // protocol returns what all inbounds of the service speak, "" where it has none.
@@ -112,7 +123,7 @@ func (e *entry) with(service string, edits []shareEdit) *entry {
 	if e == nil {
 		e = &entry{instances: &Instances{service: service}}
 	}
-	next := &entry{maps.Clone(e.speakers), maps.Clone(e.asks), e.instances}
+	next := &entry{maps.Clone(e.speakers), maps.Clone(e.offers), maps.Clone(e.asks), e.wishes, e.instances}
 	members := map[string]*share{}
 	for _, edit := range edits {
 		next.add(edit.old, -1)
@@ -125,14 +136,29 @@ func (e *entry) with(service string, edits []shareEdit) *entry {
 			members[edit.dataplane] = edit.now
 		}
 	}
-	if len(next.speakers) == 0 && len(next.asks) == 0 {
+	return next.indexed(service, members)
+}
+
+// wishing returns the entry of a service of which policies ask for these tags,
+// nil where nothing is left of it.
+func (e *entry) wishing(service string, wishes []mesh.Tags) *entry {
+	next := &entry{instances: &Instances{service: service}}
+	if e != nil {
+		*next = *e
+	}
+	next.wishes = wishes
+	return next.indexed(service, nil)
+}
+
+// indexed finishes an entry of which members changed.
+func (e *entry) indexed(service string, members map[string]*share) *entry {
+	if len(e.speakers) == 0 && len(e.asks) == 0 && len(e.wishes) == 0 {
 		return nil
 	}
-	subsets := next.subsets()
-	if len(members) > 0 || !slices.EqualFunc(subsets, e.instances.subsets, maps.Equal[mesh.Tags, mesh.Tags]) {
-		next.instances = &Instances{service, e.instances.members.with(members), subsets}
+	if subsets := e.subsets(); len(members) > 0 || !slices.EqualFunc(subsets, e.instances.subsets, maps.Equal[mesh.Tags, mesh.Tags]) {
+		e.instances = &Instances{service, e.instances.members.with(members), subsets}
 	}
-	return next
+	return e
 }
 
 // add counts what a share speaks and asks for, n times.
@@ -146,19 +172,41 @@ func (e *entry) add(s *share, n int) {
 			delete(e.speakers, p)
 		}
 	}
+	for _, tags := range s.offers {
+		count(&e.offers, tags, n)
+	}
 	for _, tags := range s.asks {
-		k := tags.String()
-		put(&e.asks, k, ask{tags, e.asks[k].users + n})
-		if e.asks[k].users == 0 {
-			delete(e.asks, k)
-		}
+		count(&e.asks, tags, n)
 	}
 }
 
+// sameOffers tells whether the service's inbounds carry the same tags.
+func (e *entry) sameOffers(o *entry) bool {
+	if e == nil || o == nil {
+		return e == o
+	}
+	if len(e.offers) != len(o.offers) {
+		return false
+	}
+	for k := range e.offers {
+		if _, ok := o.offers[k]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
 func (e *entry) subsets() (tags []mesh.Tags) {
-	for _, k := range slices.Sorted(maps.Keys(e.asks)) {
-		if len(e.asks[k].tags) > 1 {
-			tags = append(tags, e.asks[k].tags)
+	all := map[string]mesh.Tags{}
+	for k, use := range e.asks {
+		all[k] = use.tags
+	}
+	for _, tags := range e.wishes {
+		all[tags.String()] = tags
+	}
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		if len(all[k]) > 1 {
+			tags = append(tags, all[k])
 		}
 	}
 	return tags

@@ -15,8 +15,12 @@ type Mesh struct {
 	dataplanes table[*mesh.Resource]
 	policies   map[*mesh.Kind]*PolicySet
 	entries    table[*entry] // by service
+	externals  table[*External]
 	services   *ServiceSet
+	directory  *Directory   // nil: no names but those of services
 	hosts      table[*host] // by DNS name
+	secrets    table[mesh.Version]
+	files      map[string]string // hashes of content, by path
 }
 
 // A PolicySet is the policies of one kind in one mesh. It never changes.
@@ -47,8 +51,12 @@ func (m *Mesh) Dataplanes() []*mesh.Resource { return m.dataplanes.values() }
 func (m *Mesh) Policies(kind *mesh.Kind) *PolicySet { return m.policies[kind] }
 
 // Services returns what can be called in the mesh. Its pointer is another one
-// only when a name or a protocol is.
+// only when a name or a protocol is, or what is outside.
 func (m *Mesh) Services() *ServiceSet { return m.services }
+
+// Directory returns the names beside those of services, nil where there are
+// none. Its pointer is another one only when its content is.
+func (m *Mesh) Directory() *Directory { return m.directory }
 
 // Instances returns where a service is found, or nil where no dataplane offers
 // it and none asks for it. Its pointer is another one only when its content is.
@@ -72,13 +80,22 @@ func (m *Mesh) Host(address string) netip.Addr {
 	return netip.Addr{}
 }
 
+// Secret returns at which version a Secret is that policies may name, 0 where
+// there is none of that name.
+func (m *Mesh) Secret(name string) mesh.Version { return m.secrets.get(name) }
+
+// File returns a hash of what is in a file that resources name, "" where it
+// cannot be read.
+func (m *Mesh) File(path string) string { return m.files[path] }
+
 func (m *Mesh) empty() bool {
-	return m.spec == nil && len(m.dataplanes) == 0 && len(m.policies) == 0
+	return m.spec == nil && len(m.dataplanes) == 0 && len(m.policies) == 0 && len(m.secrets) == 0
 }
 
 // with returns the mesh after e.
-func (m *Mesh) with(e *edit, hosts map[string]netip.Addr) *Mesh {
+func (m *Mesh) with(e *edit, hosts map[string]netip.Addr, files map[string]string) *Mesh {
 	next := *m
+	next.secrets, next.files = m.secrets.with(e.secrets), files
 	if e.setSpec {
 		next.spec = e.spec
 	}
@@ -108,7 +125,7 @@ func (m *Mesh) with(e *edit, hosts map[string]netip.Addr) *Mesh {
 			}
 		}
 	}
-	next.withShares(edits)
+	next.withShares(edits, e)
 	return &next
 }
 
@@ -129,17 +146,28 @@ func withPolicies(old map[*mesh.Kind]*PolicySet, edits map[*mesh.Kind]map[string
 }
 
 // withShares brings the indexes by service up to date.
-func (m *Mesh) withShares(edits map[string][]shareEdit) {
+func (m *Mesh) withShares(edits map[string][]shareEdit, e *edit) {
 	entries := make(map[string]*entry, len(edits))
-	newNames := false
+	newNames, newOffers := false, false
 	for service, es := range edits {
 		old := m.entries.get(service)
 		now := old.with(service, es)
 		entries[service] = now
 		newNames = newNames || old.protocol() != now.protocol()
+		newOffers = newOffers || !old.sameOffers(now)
 	}
 	m.entries = m.entries.with(entries)
-	if newNames {
-		m.services = newServiceSet(m.name, m.entries)
+	newOutside := len(e.policies[mesh.ExternalServiceKind]) > 0
+	if newOutside {
+		m.externals = m.withExternals(m.externals)
 	}
+	if newNames || newOutside {
+		m.services = newServiceSet(m.name, m.entries, m.externals)
+	}
+	if newNames || newOffers || newOutside || len(e.policies[mesh.VirtualOutboundKind]) > 0 {
+		if d := newDirectory(m); !d.equal(m.directory) {
+			m.directory = d
+		}
+	}
+	m.withWishes()
 }

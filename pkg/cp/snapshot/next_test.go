@@ -61,7 +61,7 @@ func randomChanges(rnd *rand.Rand, n int) (changes []store.Change) {
 	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
 	for range n {
 		name, meshName := fmt.Sprint("n", rnd.IntN(6)), pick("default", "other")
-		switch rnd.IntN(10) {
+		switch rnd.IntN(14) {
 		case 0:
 			changes = append(changes, w.mesh(meshName))
 		case 1:
@@ -74,6 +74,14 @@ func randomChanges(rnd *rand.Rand, n int) (changes []store.Change) {
 			changes = append(changes, w.delete(mesh.DataplaneKind, meshName, name))
 		case 5:
 			changes = append(changes, w.put(mesh.SecretKind, meshName, name, &mesh.Secret{}))
+		case 6:
+			changes = append(changes, w.external(meshName, name, pick("pay", "api"), pick("pay.example:443", "web.mesh:8080", "192.0.2.9:80")))
+		case 7:
+			changes = append(changes, w.delete(mesh.ExternalServiceKind, meshName, name))
+		case 8:
+			changes = append(changes, w.virtual(meshName, name, pick("{{.v}}.{{.s}}.mesh", "{{.s}}.mesh", "pay.example"), pick("80", "8080")))
+		case 9:
+			changes = append(changes, w.delete(mesh.VirtualOutboundKind, meshName, name))
 		default:
 			dp := &mesh.Dataplane{Networking: mesh.DataplaneNetworking{
 				Address:           pick("192.0.2.1", "h0.example", "h1.example", "h2.example"),

@@ -14,6 +14,7 @@ import (
 type share struct {
 	speaks  []string    // the protocol of each of its inbounds that is not Ignored
 	members []Instance  // those of them that are Ready
+	offers  []mesh.Tags // the tags of each that is not Ignored
 	asks    []mesh.Tags // what its outbounds ask of the service
 }
 
@@ -25,6 +26,7 @@ type shareEdit struct {
 
 func (s *share) equal(t *share) bool {
 	return t != nil && slices.Equal(s.speaks, t.speaks) && s.sameMembers(t) &&
+		slices.EqualFunc(s.offers, t.offers, maps.Equal[mesh.Tags, mesh.Tags]) &&
 		slices.EqualFunc(s.asks, t.asks, maps.Equal[mesh.Tags, mesh.Tags])
 }
 
@@ -61,6 +63,7 @@ func (m *Mesh) shares(dataplane string) map[string]*share {
 		}
 		s := of(in.Tags.Service())
 		s.speaks = append(s.speaks, known(dp.Protocol(i)))
+		s.offers = append(s.offers, in.Tags)
 		if dp.Ready(i) {
 			s.members = append(s.members, m.instance(r.Meta.Name, dp, i))
 		}

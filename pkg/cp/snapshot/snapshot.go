@@ -6,7 +6,8 @@
 // index with the same pointer says the same. A View uses that to tell whether
 // anything that a plan has read is different now.
 //
-// Secrets are not part of it: nothing that is planned or printed reads them.
+// What is in Secrets and in files is not part of it, only whether they are there
+// and at which version: nothing that is planned or printed reads them.
 package snapshot
 
 import (
@@ -26,6 +27,8 @@ type State struct {
 	names     []string         // of those whose Mesh resource is there
 	hosts     map[string]netip.Addr
 	hostNames []string
+	files     map[string]string
+	fileNames []string
 }
 
 // Empty returns the state of a store in which nothing was written yet.
@@ -38,6 +41,9 @@ type Input struct {
 	// Hosts says what the DNS names in dataplanes' addresses stand for, all of
 	// them. Nil means that nothing changed.
 	Hosts map[string]netip.Addr
+	// Files are hashes of what is in the files that resources name, by path, of
+	// all that can be read. Nil means that nothing changed.
+	Files map[string]string
 }
 
 // Version returns the version of the last change that the state knows of.
@@ -60,6 +66,10 @@ func (s *State) Meshes() []string { return s.names }
 // what Input.Hosts should know. The caller must not change the list.
 func (s *State) HostNames() []string { return s.hostNames }
 
+// FileNames returns the paths of the files that resources name, sorted: what
+// Input.Files should know. The caller must not change the list.
+func (s *State) FileNames() []string { return s.fileNames }
+
 // Next returns the state after in, and shares with prev what in does not
 // touch. The resources in it must never be changed afterwards.
 func Next(prev *State, in Input) *State {
@@ -76,6 +86,12 @@ func Next(prev *State, in Input) *State {
 			}
 		}
 	}
+	if in.Files != nil && !maps.Equal(in.Files, prev.files) {
+		next.files = maps.Clone(in.Files)
+		for name := range prev.meshes {
+			editOf(edits, name).files = true
+		}
+	}
 	if len(edits) == 0 {
 		return &next
 	}
@@ -86,7 +102,7 @@ func Next(prev *State, in Input) *State {
 		if m == nil {
 			m = &Mesh{name: name, services: &ServiceSet{}}
 		}
-		if m = m.with(e, next.hosts); m.empty() {
+		if m = m.with(e, next.hosts, next.files); m.empty() {
 			delete(next.meshes, name)
 		} else {
 			next.meshes[name] = m
@@ -98,7 +114,7 @@ func Next(prev *State, in Input) *State {
 
 // list makes the lists that span meshes, unless they still hold.
 func (s *State) list() {
-	var names, hosts []string
+	var names, hosts, files []string
 	for name, m := range s.meshes {
 		if m.spec != nil {
 			names = append(names, name)
@@ -106,11 +122,20 @@ func (s *State) list() {
 		for _, h := range m.hosts {
 			hosts = append(hosts, h.name)
 		}
+		for _, r := range m.Policies(mesh.ExternalServiceKind).All() {
+			for _, src := range r.Spec.(*mesh.ExternalService).Sources() {
+				if src.File != "" {
+					files = append(files, src.File)
+				}
+			}
+		}
 	}
 	slices.Sort(names)
 	slices.Sort(hosts)
 	s.names = keep(s.names, names)
 	s.hostNames = keep(s.hostNames, slices.Compact(hosts))
+	slices.Sort(files)
+	s.fileNames = keep(s.fileNames, slices.Compact(files))
 }
 
 func keep(old, list []string) []string {

@@ -33,6 +33,9 @@ const (
 	aboutServices
 	aboutService
 	aboutHost
+	aboutDirectory
+	aboutSecret
+	aboutFile
 )
 
 type answer struct {
@@ -77,6 +80,21 @@ func (v *View) Host(address string) netip.Addr {
 	return v.ask(question{about: aboutHost, name: address}).(netip.Addr)
 }
 
+// Directory is Mesh.Directory.
+func (v *View) Directory() *Directory {
+	return v.ask(question{about: aboutDirectory}).(*Directory)
+}
+
+// Secret is Mesh.Secret.
+func (v *View) Secret(name string) mesh.Version {
+	return v.ask(question{about: aboutSecret, name: name}).(mesh.Version)
+}
+
+// File is Mesh.File.
+func (v *View) File(path string) string {
+	return v.ask(question{about: aboutFile, name: path}).(string)
+}
+
 // Fresh tells whether every answer that the view gave is the same in next, a
 // later moment of the mesh; nil means that the mesh is gone. Then the view
 // stands on next, so that it does not keep older moments in memory.
@@ -116,6 +134,12 @@ func (m *Mesh) answer(q question) any {
 		return s
 	case aboutHost:
 		return m.Host(q.name)
+	case aboutDirectory:
+		return m.Directory()
+	case aboutSecret:
+		return m.Secret(q.name)
+	case aboutFile:
+		return m.File(q.name)
 	}
 	return nil
 }

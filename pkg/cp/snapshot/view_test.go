@@ -28,6 +28,9 @@ func TestFresh(t *testing.T) {
 		"service new": func(v *View) { v.Service("new") },
 		"host":        func(v *View) { v.Host("a.example") },
 		"an IP":       func(v *View) { v.Host("192.0.2.1") },
+		"directory":   func(v *View) { v.Directory() },
+		"secret s":    func(v *View) { v.Secret("s") },
+		"file":        func(v *View) { v.File("/ca.pem") },
 	}
 	steps := []struct {
 		name  string
@@ -41,6 +44,15 @@ func TestFresh(t *testing.T) {
 		{"an endpoint", Input{Changes: []store.Change{w.dataplane("c", "192.0.2.3", inbound("web"))}}, nil},
 		{"a service", Input{Changes: []store.Change{w.dataplane("z", "192.0.2.4", inbound("new"))}}, []string{"dataplane z", "services", "service new"}},
 		{"a protocol", Input{Changes: []store.Change{w.dataplane("a", "a.example", inbound("web2"))}}, []string{"dataplane a", "services"}},
+		{"a secret", Input{Changes: []store.Change{w.put(mesh.SecretKind, "default", "s", &mesh.Secret{})}}, []string{"secret s"}},
+		{"the control plane's own secret", Input{Changes: []store.Change{w.put(mesh.SecretKind, "default", "default.ca-builtin-key-ca-1", &mesh.Secret{})}}, nil},
+		{"a file", Input{Files: map[string]string{"/ca.pem": "1"}}, []string{"file"}},
+		{"another file", Input{Files: map[string]string{"/ca.pem": "1", "/key.pem": "1"}}, nil},
+		{"what is outside", Input{Changes: []store.Change{w.external("default", "pay", "pay", "pay.example:443")}}, []string{"services", "directory"}},
+		{"outside, without a name", Input{Changes: []store.Change{w.external("default", "pay2", "pay", "192.0.2.9:443")}}, []string{"services"}},
+		{"a name", Input{Changes: []store.Change{w.virtual("default", "v", "{{.v}}.{{.s}}.mesh", "80")}}, []string{"directory"}},
+		{"an endpoint that has a name of its own", Input{Changes: []store.Change{w.dataplane("d", "192.0.2.3", inbound("web", "version=v1"))}}, []string{"directory"}},
+		{"one more of that name", Input{Changes: []store.Change{w.dataplane("e", "192.0.2.3", inbound("web", "version=v1"))}}, nil},
 		{"a host", Input{Hosts: hosts(t, "a.example=192.0.2.9")}, []string{"host"}},
 	}
 	for _, step := range steps {
