@@ -62,3 +62,26 @@ func validateDuration(path, s string) (v Violations) {
 	}
 	return v
 }
+
+// Duration reads a valid Go duration; "" is 0.
+func Duration(s string) time.Duration {
+	d, _ := time.ParseDuration(s)
+	return d
+}
+
+// validateSpan accepts "" as the default. Proxies count in milliseconds.
+func validateSpan(path, s string) (v Violations) {
+	v = validateDuration(path, s)
+	if d := Duration(s); d > 0 && d < time.Millisecond {
+		v.Add(path, "must be at least 1ms")
+	}
+	return v
+}
+
+// validateLimit is validateSpan for what "0s" turns off.
+func validateLimit(path, s string) (v Violations) {
+	if d, err := time.ParseDuration(s); err == nil && d == 0 {
+		return nil
+	}
+	return validateSpan(path, s)
+}

@@ -7,6 +7,11 @@ var Kinds = []*Kind{
 	SecretKind,
 	DataplaneKind,
 	TrafficPermissionKind,
+	TrafficRouteKind,
+	HealthCheckKind,
+	CircuitBreakerKind,
+	RetryKind,
+	TimeoutKind,
 	FaultInjectionKind,
 	RateLimitKind,
 	ExternalServiceKind,
@@ -31,6 +36,26 @@ var (
 	TrafficPermissionKind = &Kind{
 		Name: "TrafficPermission", Path: "traffic-permissions", Singular: "traffic-permission",
 		Scope: InMesh, New: func() Spec { return new(TrafficPermission) },
+	}
+	TrafficRouteKind = &Kind{
+		Name: "TrafficRoute", Path: "traffic-routes", Singular: "traffic-route",
+		Scope: InMesh, New: func() Spec { return new(TrafficRoute) },
+	}
+	HealthCheckKind = &Kind{
+		Name: "HealthCheck", Path: "health-checks", Singular: "healthcheck",
+		Scope: InMesh, New: func() Spec { return new(HealthCheck) },
+	}
+	CircuitBreakerKind = &Kind{
+		Name: "CircuitBreaker", Path: "circuit-breakers", Singular: "circuit-breaker",
+		Scope: InMesh, New: func() Spec { return new(CircuitBreaker) },
+	}
+	RetryKind = &Kind{
+		Name: "Retry", Path: "retries", Singular: "retry",
+		Scope: InMesh, New: func() Spec { return new(Retry) },
+	}
+	TimeoutKind = &Kind{
+		Name: "Timeout", Path: "timeouts", Singular: "timeout",
+		Scope: InMesh, New: func() Spec { return new(Timeout) },
 	}
 	FaultInjectionKind = &Kind{
 		Name: "FaultInjection", Path: "fault-injections", Singular: "fault-injection",

@@ -79,3 +79,22 @@ func validateSelectors(path string, ss []Selector) (v Violations) {
 	}
 	return v
 }
+
+// validateEnds checks the selectors of policies for calls of one service to
+// another: sources name the caller's service, and may ask for more; of the
+// destination only the service is known where it is called.
+func validateEnds(sources, destinations []Selector) (v Violations) {
+	v = append(v, validateSelectors("sources", sources)...)
+	for i, s := range sources {
+		if _, ok := s.Match[ServiceTag]; !ok && len(s.Match) > 0 {
+			v.Add(keyed(field("sources", i, "match"), ServiceTag), `tag has to exist; "*" means any service`)
+		}
+	}
+	v = append(v, validateSelectors("destinations", destinations)...)
+	for i, d := range destinations {
+		if _, ok := d.Match[ServiceTag]; len(d.Match) > 0 && (!ok || len(d.Match) > 1) {
+			v.Add(field("destinations", i, "match"), "must have the tag %s and no other", ServiceTag)
+		}
+	}
+	return v
+}
