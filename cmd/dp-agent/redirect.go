@@ -34,7 +34,8 @@ became of this command, the agent and your session. The kernel sees to that.`,
 	}
 	b := bind(cmd, getenv)
 	within := cmd.Flags().Duration("confirm-within", 0, "take it off again after this time, from 1s to 1h, unless it is confirmed; 0s: it stays")
-	dry := cmd.Flags().Bool("dry-run", false, "print what would be put in force, and change nothing")
+	dry := cmd.Flags().Bool("dry-run", false, "print what would be sent to this host as it is, and change nothing")
+	output := cmd.Flags().StringP("output", "o", "text", "of --dry-run: text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := b.joined(); err != nil {
 			return err
@@ -47,13 +48,15 @@ became of this command, the agent and your session. The kernel sees to that.`,
 		if err := rules.Validate(); err != nil {
 			return usageError{err}
 		}
+		if err := knownOutput(*output); err != nil {
+			return err
+		}
 		if *dry {
-			text, err := b.Redirector().Describe(rules)
+			plan, err := agent.PlanRedirection(cmd.Context(), *b.Config, *within)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
-			return err
+			return printAs(cmd.OutOrStdout(), *output, plan)
 		}
 		if err := agent.ApplyRedirection(cmd.Context(), *b.Config, *within); err != nil {
 			return err

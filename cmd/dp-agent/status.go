@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -39,12 +38,7 @@ func statusCommand(getenv func(string) string) *cobra.Command {
 func printStatus(w io.Writer, output string, st agent.Status) error {
 	switch output {
 	case "json":
-		out, err := json.MarshalIndent(st, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(w, string(out))
-		return err
+		return printJSON(w, st)
 	case "table":
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, c := range st.Checks {

@@ -97,6 +97,7 @@ func Run(t *testing.T, engine func() redirect.Redirector, opts ...Option) {
 		{"bad input touches nothing", u.badInput},
 		{"host without IPv6", u.hostWithoutIPv6},
 		{"description", u.description},
+		{"plans", u.plans},
 	} {
 		t.Run(c.name, c.test)
 	}

@@ -167,9 +167,20 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules, h host) (bool, err
 	return true, routes.DeleteStale()
 }
 
-// put writes what differs: the chosen flavour first, then takes ours out of
-// the other, so that there is always one in force.
+// put writes what differs.
 func (e *Engine) put(ctx context.Context, r redirect.Rules, h host, fl Flavour) (wrote bool, err error) {
+	steps := h.steps(r, fl)
+	for _, s := range steps {
+		if err := e.restore(ctx, s); err != nil {
+			return true, e.diagnose(ctx, s, err)
+		}
+	}
+	return len(steps) > 0, nil
+}
+
+// steps lead from what is held to the rules: the chosen flavour first, then
+// ours is taken out of the other, so that there is always one in force.
+func (h host) steps(r redirect.Rules, fl Flavour) []step {
 	var steps []step
 	for _, f := range h.families {
 		want, have := build(r, f), h.held[fl][f]
@@ -184,12 +195,7 @@ func (e *Engine) put(ctx context.Context, r redirect.Rules, h host, fl Flavour) 
 			}
 		}
 	}
-	for _, s := range steps {
-		if err := e.restore(ctx, s); err != nil {
-			return true, e.diagnose(ctx, s, err)
-		}
-	}
-	return len(steps) > 0, nil
+	return steps
 }
 
 // A step is one run of iptables-restore.

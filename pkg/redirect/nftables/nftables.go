@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
@@ -95,26 +96,43 @@ func apply(ctx context.Context, want ruleset) error {
 
 // write changes the table in one transaction. Where rules are in force already,
 // another one before it prepares their sets.
-func write(want ruleset, have held) (err error) {
-	if missing := want.missing(have); have.ours && len(missing) > 0 {
-		if err := commit(want.table, func(t *transaction) error { return t.prepare(missing) }); err != nil {
+func write(want ruleset, have held) error {
+	missing := want.prepared(have)
+	for i, step := range want.steps(have) {
+		err := commit(want.table, step)
+		if err != nil && i > 0 { // whole or not at all
+			_ = commit(want.table, func(t *transaction) error {
+				for _, s := range missing {
+					t.deleteSet(s.name)
+				}
+				return nil
+			})
+		}
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// steps are the transactions that lead from what is held to want.
+func (want ruleset) steps(have held) (out []func(t *transaction) error) {
+	if missing := want.prepared(have); len(missing) > 0 {
+		out = append(out, func(t *transaction) error { return t.prepare(missing) })
+		have.sets = slices.Clone(have.sets)
 		for _, s := range missing {
 			have.sets = append(have.sets, s.asHeld())
 		}
-		defer func() {
-			if err != nil { // whole or not at all
-				_ = commit(want.table, func(t *transaction) error {
-					for _, s := range missing {
-						t.deleteSet(s.name)
-					}
-					return nil
-				})
-			}
-		}()
 	}
-	return commit(want.table, func(t *transaction) error { return t.replace(want, have) })
+	return append(out, func(t *transaction) error { return t.replace(want, have) })
+}
+
+// prepared are the sets that must stand ready before rules use them.
+func (want ruleset) prepared(have held) []set {
+	if !have.ours {
+		return nil
+	}
+	return want.missing(have)
 }
 
 func commit(table string, fill func(t *transaction) error) error {
