@@ -38,6 +38,18 @@ func (s *Dataplane) Services() []string {
 	return slices.Compact(names)
 }
 
+// TagSets are the tags of each inbound and of the gateway: a selector matches
+// the dataplane where it matches one of them.
+func (s *Dataplane) TagSets() (sets []Tags) {
+	for i := range s.Networking.Inbound {
+		sets = append(sets, s.Networking.Inbound[i].Tags)
+	}
+	if g := s.Networking.Gateway; g != nil {
+		sets = append(sets, g.Tags)
+	}
+	return sets
+}
+
 // AdvertisedAddress is what other dataplanes call: an IP address or DNS name.
 func (s *Dataplane) AdvertisedAddress() string {
 	return cmp.Or(s.Networking.AdvertisedAddress, s.Networking.Address)

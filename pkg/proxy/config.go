@@ -38,6 +38,9 @@ const (
 	Kafka = "kafka"
 )
 
+// IsHTTP tells of which protocols proxies understand single requests.
+func IsHTTP(protocol string) bool { return protocol == HTTP || protocol == HTTP2 || protocol == GRPC }
+
 // A Config is the whole plan of one proxy. Lists are sorted, so that equal
 // plans are equal bytes.
 type Config struct {
@@ -46,6 +49,9 @@ type Config struct {
 	Transparent *Transparent `json:"transparent,omitempty"` // nil: listeners bind their ports
 	Inbounds    []Inbound    `json:"inbounds,omitempty"`
 	Outbounds   []Outbound   `json:"outbounds,omitempty"`
+	// Tags are what the proxy says of its workload to those that it calls by
+	// HTTP: every tag of its inbounds or its gateway, each with its values, sorted.
+	Tags map[string][]string `json:"tags,omitempty"`
 	// Clusters are where the routes of the outbounds lead, each once.
 	Clusters []Cluster `json:"clusters,omitempty"`
 }
@@ -85,6 +91,10 @@ type Inbound struct {
 	Tags     map[string]string `json:"tags,omitempty"`
 	Protocol string            `json:"protocol"`
 	Access   Access            `json:"access"`
+	// Faults all act on the calls that they are for.
+	Faults []Fault `json:"faults,omitempty"`
+	// Of RateLimits the first whose callers a call is from counts.
+	RateLimits []RateLimit `json:"rateLimits,omitempty"`
 }
 
 // How an inbound treats what is not mTLS.
@@ -124,6 +134,8 @@ type Outbound struct {
 	Routes   Routes            `json:"routes"`
 	Timeouts Timeouts          `json:"timeouts,omitzero"`
 	Retry    *Retry            `json:"retry,omitempty"`
+	// RateLimit is kept on this side for what is outside of the mesh.
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
 
 // A Duration prints as people write it, "5s".

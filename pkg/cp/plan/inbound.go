@@ -34,7 +34,7 @@ func (p *planner) inbounds() (ins []proxy.Inbound) {
 		if workload == listen && p.transparent() == nil {
 			p.warn(part, "the proxy would call itself at %s: set servicePort, or serviceAddress to where the workload listens, such as 127.0.0.1", listen)
 		}
-		ins = append(ins, proxy.Inbound{
+		inbound := proxy.Inbound{
 			Name:     p.dp.InboundName(i),
 			Listen:   listen,
 			Workload: workload,
@@ -42,7 +42,10 @@ func (p *planner) inbounds() (ins []proxy.Inbound) {
 			Tags:     maps.Clone(in.Tags),
 			Protocol: p.dp.Protocol(i),
 			Access:   p.access(in.Tags),
-		})
+		}
+		inbound.Faults = p.faults(&inbound)
+		inbound.RateLimits = p.rateLimits(&inbound)
+		ins = append(ins, inbound)
 	}
 	if a := p.dp.Networking.AdvertisedAddress; a != "" && !p.view.Host(a).IsValid() {
 		p.warn("networking.advertisedAddress", "host name %s is not resolved: nobody is sent here until the control plane's DNS knows it", a)

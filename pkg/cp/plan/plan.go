@@ -38,6 +38,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Transparent: p.transparent(),
 		Inbounds:    p.inbounds(),
 		Outbounds:   p.outbounds(),
+		Tags:        p.tags(),
 	}
 	c.Clusters = p.allClusters()
 	return c, p.warnings

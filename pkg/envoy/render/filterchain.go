@@ -81,21 +81,27 @@ func (r *renderer) meshChain(listener string, in proxy.Inbound, local string) *l
 		Name:                          "mesh",
 		TransportSocket:               r.downstreamTLS(r.cfg.Identity),
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
-		Filters:                       []*listenerv3.Filter{r.rbac(listener, in.Access), r.toWorkload(listener, in, local)},
+		Filters:                       []*listenerv3.Filter{r.rbac(listener, in.Access), r.toWorkload(listener, in, local, certificate)},
 	}
 }
 
+// plainChain takes everybody. His word counts only where nobody could have a
+// certificate.
 func (r *renderer) plainChain(listener string, in proxy.Inbound, local string) *listenerv3.FilterChain {
+	callers := nothing
+	if in.Access.Mode == proxy.Plain {
+		callers = header
+	}
 	return &listenerv3.FilterChain{
 		Name:    "plain",
-		Filters: []*listenerv3.Filter{r.toWorkload(listener, in, local)},
+		Filters: []*listenerv3.Filter{r.toWorkload(listener, in, local, callers)},
 	}
 }
 
 // toWorkload is the last filter of an inbound chain.
-func (r *renderer) toWorkload(listener string, in proxy.Inbound, local string) *listenerv3.Filter {
+func (r *renderer) toWorkload(listener string, in proxy.Inbound, local string, callers witness) *listenerv3.Filter {
 	if isHTTP(in.Protocol) {
-		return r.inboundHTTP(listener, in, local)
+		return r.inboundHTTP(listener, in, local, callers)
 	}
 	return r.tcpProxy(local, local, inboundTCPIdle)
 }
@@ -144,6 +150,4 @@ func (r *renderer) outboundTCP(out proxy.Outbound, rule proxy.Route) *listenerv3
 	return r.filter("envoy.filters.network.tcp_proxy", p)
 }
 
-func isHTTP(protocol string) bool {
-	return protocol == proxy.HTTP || protocol == proxy.HTTP2 || protocol == proxy.GRPC
-}
+func isHTTP(protocol string) bool { return proxy.IsHTTP(protocol) }

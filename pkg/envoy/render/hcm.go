@@ -1,7 +1,10 @@
 package render
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	rulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -26,7 +29,7 @@ const (
 )
 
 // inboundHTTP ends HTTP in front of the workload.
-func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string) *listenerv3.Filter {
+func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string, callers witness) *listenerv3.Filter {
 	h := r.newHCM(local)
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: inboundRoute(listener, in.Service, local)}
 	h.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
@@ -36,10 +39,12 @@ func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string) 
 	h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_KEEP_UNCHANGED
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(inboundHTTPIdle)}
 	h.StreamIdleTimeout = durationpb.New(inboundStreamIdle)
+	filters := append(r.faults(callers, in.Faults), r.rateLimits(callers, local, in.RateLimits)...)
 	if in.Protocol == proxy.GRPC {
 		stats := r.httpFilter("envoy.filters.http.grpc_stats", &grpcstatsv3.FilterConfig{EmitFilterState: true})
-		h.HttpFilters = append([]*hcmv3.HttpFilter{stats}, h.HttpFilters...)
+		filters = append([]*hcmv3.HttpFilter{stats}, filters...)
 	}
+	h.HttpFilters = append(filters, h.HttpFilters...)
 	return r.filter("envoy.filters.network.http_connection_manager", h)
 }
 
@@ -50,23 +55,24 @@ func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	h := r.newHCM(out.Name)
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
 	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it
+	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation(signature(r.cfg.Tags)))
+	if out.RateLimit != nil {
+		h.HttpFilters = append(r.rateLimits(nothing, out.Name, []proxy.RateLimit{*out.RateLimit}), h.HttpFilters...)
+	}
 	return r.filter("envoy.filters.network.http_connection_manager", h)
 }
 
 // newHCM is what both directions have.
 func (r *renderer) newHCM(stat string) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
-		CodecType:                  hcmv3.HttpConnectionManager_AUTO,
-		StatPrefix:                 statName(stat),
-		HttpFilters:                []*hcmv3.HttpFilter{r.httpFilter("envoy.filters.http.router", &routerv3.Router{})},
-		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
-		InternalAddressConfig:      &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{prefix(nobody)}},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
-			Name:        "envoy.http.early_header_mutation.header_mutation",
-			TypedConfig: r.any(steering()),
-		}},
-		UpgradeConfigs:       []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true}, // WebSockets in HTTP/2
+		CodecType:                     hcmv3.HttpConnectionManager_AUTO,
+		StatPrefix:                    statName(stat),
+		HttpFilters:                   []*hcmv3.HttpFilter{r.httpFilter("envoy.filters.http.router", &routerv3.Router{})},
+		ServerHeaderTransformation:    hcmv3.HttpConnectionManager_PASS_THROUGH,
+		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{prefix(nobody)}},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{r.earlyMutation(steering())},
+		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true}, // WebSockets in HTTP/2
 	}
 }
 
@@ -86,6 +92,25 @@ func steering() *mutationv3.HeaderMutation {
 			},
 		}},
 	}}}
+}
+
+// signature is what the proxy says of its workload. It takes the place of
+// whatever the workload itself says.
+func signature(tags map[string][]string) *mutationv3.HeaderMutation {
+	m := &rulesv3.HeaderMutation{Action: &rulesv3.HeaderMutation_Remove{Remove: tagsHeader}}
+	if len(tags) > 0 {
+		var b strings.Builder
+		for _, k := range slices.Sorted(maps.Keys(tags)) {
+			b.WriteString("&" + k + "=" + strings.Join(tags[k], ",") + "&")
+		}
+		m.Action = &rulesv3.HeaderMutation_Append{Append: addHeaders([]proxy.Header{{Name: tagsHeader, Value: b.String()}})[0]}
+	}
+	return &mutationv3.HeaderMutation{Mutations: []*rulesv3.HeaderMutation{m}}
+}
+
+// earlyMutation changes headers before Envoy itself reads them.
+func (r *renderer) earlyMutation(m *mutationv3.HeaderMutation) *corev3.TypedExtensionConfig {
+	return &corev3.TypedExtensionConfig{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: r.any(m)}
 }
 
 func (r *renderer) httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {

@@ -12,7 +12,7 @@ import (
 
 // notForWorkloads are headers that proxies write for each other: the caller's
 // tags, and whether Envoy believes it to be internal.
-var notForWorkloads = []string{"x-kuma-tags", "x-envoy-internal"}
+var notForWorkloads = []string{tagsHeader, "x-envoy-internal"}
 
 // inboundRoute leads everything to the workload.
 func inboundRoute(listener, service, cluster string) *routev3.RouteConfiguration {

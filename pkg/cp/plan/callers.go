@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// tags are what the proxy says of its workload to those that it calls: the
+// tags of all of its inbounds, or of its gateway.
+func (p *planner) tags() map[string][]string {
+	tags := map[string][]string{}
+	for _, ts := range p.dp.TagSets() {
+		for k, v := range ts {
+			if !slices.Contains(tags[k], v) {
+				tags[k] = append(tags[k], v)
+			}
+		}
+	}
+	for _, vs := range tags {
+		slices.Sort(vs)
+	}
+	return tags
+}
+
+// callers are those whom the sources of an inbound's policy name, none where
+// they name everybody. It is not ok where they name nobody.
+func (p *planner) callers(policy *mesh.Resource, sources []mesh.Selector) (cs []proxy.Caller, ok bool) {
+	everybody := false
+	for i, s := range sources {
+		c, ok := caller(s)
+		if !ok {
+			p.warnOnce(fmt.Sprintf("%s %q sources[%d]", policy.Kind.Name, policy.Meta.Name, i), "%s names nobody: no tag has such a value", words(s.Match))
+			continue
+		}
+		everybody = everybody || len(c) == 0
+		cs = append(cs, c)
+	}
+	if everybody {
+		return nil, true
+	}
+	p.doubt(policy, cs)
+	slices.SortFunc(cs, func(a, b proxy.Caller) int {
+		return strings.Compare(words(mesh.Tags(a)), words(mesh.Tags(b)))
+	})
+	return slices.CompactFunc(cs, func(a, b proxy.Caller) bool { return maps.Equal(a, b) }), len(cs) > 0
+}
+
+// caller is whom a source names, an empty one where that is everybody.
+//
+// "kuma.io/service: '*'" narrows nothing, as in permissions, and also means
+// callers whom nobody knows: a limit for everybody that plain callers pass by
+// would be none.
+func caller(s mesh.Selector) (c proxy.Caller, ok bool) {
+	if len(s.Match) == 0 {
+		return nil, false
+	}
+	c = proxy.Caller{}
+	for k, v := range s.Match {
+		switch {
+		case strings.Contains(v, "/"):
+			return nil, false // as in principal
+		case k == mesh.ServiceTag && v == mesh.Any:
+		default:
+			c[k] = v
+		}
+	}
+	return c, true
+}
+
+// doubt tells where callers are not known as well as a policy needs it.
+func (p *planner) doubt(policy *mesh.Resource, cs []proxy.Caller) {
+	if len(cs) == 0 {
+		return
+	}
+	part := fmt.Sprintf("%s %q sources", policy.Kind.Name, policy.Meta.Name)
+	switch p.mode() {
+	case proxy.Plain:
+		p.warnOnce(part, "mesh %s has no mTLS, so callers are who they say they are, and anybody can say anything; set its mtls.enabledBackend", p.view.Name())
+	case proxy.Permissive:
+		p.warnOnce(part, "mTLS of mesh %s is PERMISSIVE: who calls in plain shows no tags and is meant by \"kuma.io/service: '*'\" alone", p.view.Name())
+	}
+}

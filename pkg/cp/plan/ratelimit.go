@@ -1,0 +1,42 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+
+	"github.com/weft-mesh/weft/pkg/cp/policy"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// rateLimits are those of an inbound.
+func (p *planner) rateLimits(in *proxy.Inbound) (ls []proxy.RateLimit) {
+	for _, m := range policy.RateLimits(p.view.Policies(mesh.RateLimitKind).All(), in.Tags) {
+		if !proxy.IsHTTP(in.Protocol) {
+			if s := m.Selector.Match.Service(); s != "" && s != mesh.Any {
+				p.warnOnce(fmt.Sprintf("RateLimit %q", m.Policy.Meta.Name), "does not hold for %s: limits are kept in HTTP alone, this is %s; set %s", s, in.Protocol, mesh.ProtocolTag)
+			}
+			continue
+		}
+		if callers, ok := p.callers(m.Policy, m.Policy.Spec.(*mesh.RateLimit).Sources); ok {
+			ls = append(ls, rateLimit(m, callers))
+		}
+	}
+	return ls
+}
+
+func rateLimit(m policy.Match, callers []proxy.Caller) proxy.RateLimit {
+	conf := m.Policy.Spec.(*mesh.RateLimit).Conf.HTTP
+	l := proxy.RateLimit{
+		From: origin(m), Callers: callers,
+		Requests: conf.Requests, Interval: proxy.Duration(conf.Every()), Status: http.StatusTooManyRequests,
+	}
+	if on := conf.OnRateLimit; on != nil {
+		l.Status = cmp.Or(on.Status, l.Status)
+		for _, h := range on.Headers {
+			l.Headers = append(l.Headers, proxy.Header{Name: h.Key, Value: h.Value, Append: h.Append})
+		}
+	}
+	return l
+}
