@@ -1,5 +1,7 @@
 package mesh
 
+import "maps"
+
 // A TrafficRoute says where calls of its sources to its destinations go.
 type TrafficRoute struct {
 	Sources      []Selector        `json:"sources,omitempty"`
@@ -119,4 +121,36 @@ type HeaderAdd struct {
 // A HeaderRemove takes away all values of a header.
 type HeaderRemove struct {
 	Name string `json:"name,omitempty"`
+}
+
+// Targets returns the tags of all destinations, as they are written.
+func (c *TrafficRouteConf) Targets() (all []Tags) {
+	add := func(split []RouteSplit, destination Tags) {
+		if len(destination) > 0 {
+			all = append(all, destination)
+		}
+		for _, s := range split {
+			all = append(all, s.Destination)
+		}
+	}
+	for _, h := range c.HTTP {
+		add(h.Split, h.Destination)
+	}
+	add(c.Split, c.Destination)
+	return all
+}
+
+// Target returns what a destination means for calls of what has the tags of
+// called: the service "*" is what was called, with what was asked of it.
+func (t Tags) Target(called Tags) Tags {
+	if t.Service() != Any {
+		return t
+	}
+	target := maps.Clone(called)
+	for k, v := range t {
+		if _, asked := called[k]; v != Any || !asked {
+			target[k] = v
+		}
+	}
+	return target
 }

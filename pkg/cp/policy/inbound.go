@@ -21,7 +21,7 @@ func Inbound(policies []*mesh.Resource, by Ends, inbound mesh.Tags) Matches {
 			ms = append(ms, Match{Policy: p, Source: s, Selector: d, Rank: s.Rank()})
 		}
 	}
-	slices.SortStableFunc(ms, Match.compare)
+	slices.SortStableFunc(ms, Match.Compare)
 	return ms
 }
 
