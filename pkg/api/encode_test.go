@@ -55,12 +55,14 @@ networking:
 		},
 		{
 			"false is said where it is not the default, raw parts keep every digit",
-			mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "m"}, Spec: &mesh.MeshSpec{
-				Networking: &mesh.Networking{Outbound: &mesh.NetworkingOutbound{Passthrough: &no}},
-				Tracing:    []byte(`{"backends":[{"sampling":1.50,"id":18446744073709551615,"n":null,"e":[]}]}`),
+			mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "m", Name: "d"}, Spec: &mesh.Dataplane{
+				Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", TransparentProxying: &mesh.TransparentProxying{
+					ReachableBackends: []byte(`{"refs":[{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}]}`),
+				}},
+				Metrics: &mesh.MetricsBackend{Type: "prometheus", Conf: &mesh.PrometheusConf{SkipMTLS: &no}},
 			}},
-			`{"type":"Mesh","name":"m","kri":"kri_m____m_","networking":{"outbound":{"passthrough":false}},"tracing":{"backends":[{"sampling":1.50,"id":18446744073709551615,"n":null,"e":[]}]}}`,
-			"type: Mesh\nname: m\nkri: kri_m____m_\nnetworking:\n  outbound:\n    passthrough: false\ntracing:\n  backends:\n  - sampling: 1.5\n    id: 18446744073709551615\n    \"n\": null\n    e: []\n",
+			`{"type":"Dataplane","mesh":"m","name":"d","kri":"kri_dp_m___d_","networking":{"address":"192.0.2.1","transparentProxying":{"reachableBackends":{"refs":[{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}]}}},"metrics":{"type":"prometheus","conf":{"skipMTLS":false}}}`,
+			"type: Dataplane\nmesh: m\nname: d\nkri: kri_dp_m___d_\nnetworking:\n  address: 192.0.2.1\n  transparentProxying:\n    reachableBackends:\n      refs:\n      - weight: 1.5\n        id: 18446744073709551615\n        \"n\": null\n        e: []\nmetrics:\n  type: prometheus\n  conf:\n    skipMTLS: false\n",
 		},
 		{
 			"a secret",
@@ -90,7 +92,12 @@ networking:
 
 // What Encode writes is read as what it was, the server's own fields aside.
 func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
-	port := uint32(8080)
+	port, sampling, no := uint32(8080), 12.5, false
+	metrics := &mesh.PrometheusConf{
+		Port: 1, Path: "/m", Tags: mesh.Tags{"a": "b"}, SkipMTLS: &no, TLS: &mesh.MetricsTLS{Mode: "disabled"},
+		Aggregate: []mesh.Aggregate{{Name: "a", Port: 2, Path: "/n", Enabled: &no, Address: "::1"}},
+		Envoy:     &mesh.EnvoyMetrics{FilterRegex: "x", UsedOnly: &no},
+	}
 	for _, spec := range []mesh.Spec{
 		&mesh.MeshSpec{
 			MTLS: &mesh.MTLS{EnabledBackend: "ca-1", SkipValidation: true, Backends: []mesh.MTLSBackend{{
@@ -103,7 +110,15 @@ func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
 			Constraints:                 &mesh.Constraints{DataplaneProxy: &mesh.DataplaneConstraints{Requirements: []mesh.TagRule{{Tags: mesh.Tags{"env": "*"}}}}},
 			SkipCreatingInitialPolicies: []string{"*"},
 			MeshServices:                &mesh.MeshServices{Mode: "Exclusive"},
-			Logging:                     []byte(`{"a":[1,"x",true]}`),
+			Logging: &mesh.Logging{DefaultBackend: "f", Backends: []mesh.LoggingBackend{
+				{Name: "f", Format: "%KUMA_MESH%\n", Type: "file", Conf: &mesh.LoggingConf{Path: "/a"}},
+				{Name: "t", Type: "tcp", Conf: &mesh.LoggingConf{Address: "a:1"}},
+			}},
+			Tracing: &mesh.Tracing{DefaultBackend: "z", Backends: []mesh.TracingBackend{
+				{Name: "z", Sampling: &sampling, Type: "zipkin", Conf: &mesh.TracingConf{URL: "http://a:1/", TraceID128Bit: true, APIVersion: "httpProto", SharedSpanContext: &no}},
+				{Name: "d", Type: "datadog", Conf: &mesh.TracingConf{Address: "a", Port: 1, SplitService: true}},
+			}},
+			Metrics: &mesh.Metrics{EnabledBackend: "p", Backends: []mesh.MetricsBackend{{Name: "p", Type: "prometheus", Conf: metrics}}},
 		},
 		&mesh.Dataplane{
 			Networking: mesh.DataplaneNetworking{
@@ -118,11 +133,13 @@ func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
 				Admin:               &mesh.DataplaneAdmin{Port: 9901},
 				Listeners:           []mesh.Listener{{Type: "ZoneEgress", Address: "192.0.2.1", Port: 2, Name: "e", State: "Ready"}},
 			},
-			Metrics: []byte(`{"type":"prometheus"}`),
+			Metrics: &mesh.MetricsBackend{Name: "p", Type: "prometheus", Conf: metrics},
 			Probes:  &mesh.Probes{Port: 9000, Endpoints: []mesh.ProbeEndpoint{{InboundPort: port, InboundPath: "/a", Path: "/b"}}},
 		},
 		&mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Gateway: &mesh.Gateway{Type: mesh.Builtin, Tags: mesh.Tags{"kuma.io/service": "edge"}}}},
 		&mesh.TrafficPermission{Sources: []mesh.Selector{{Match: mesh.Tags{"a": "*"}}}, Destinations: []mesh.Selector{{Match: mesh.Tags{"b": "yes"}}, {}}},
+		&mesh.TrafficLog{Sources: []mesh.Selector{{Match: mesh.Tags{"kuma.io/service": "*"}}}, Conf: &mesh.TrafficLogConf{Backend: "f"}},
+		&mesh.TrafficTrace{Selectors: []mesh.Selector{{Match: mesh.Tags{"a": "b"}}}, Conf: &mesh.TrafficTraceConf{Backend: "z"}},
 		&mesh.Secret{Data: []byte("\x00\xff secret")},
 		&mesh.Secret{},
 	} {

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/base64"
 	"encoding/json"
+	"math"
 	"math/big"
 	"reflect"
 	"strconv"
@@ -174,7 +175,7 @@ func (f *filler) fillScalar(path string, n node, v reflect.Value) {
 		f.fillInteger(path, n, v)
 	case reflect.Float64:
 		x, err := strconv.ParseFloat(n.text, 64)
-		if err != nil || (n.shape != number && n.shape != text) {
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) || (n.shape != number && n.shape != text) {
 			f.want(path, "a number", n)
 			return
 		}

@@ -3,6 +3,7 @@ package mesh
 import (
 	"net/netip"
 	"regexp"
+	"strconv"
 )
 
 // A last label of digits alone would be an IP address gone wrong.
@@ -59,4 +60,13 @@ func validateOptionalPort(path string, port uint32) (v Violations) {
 		v.Add(path, "port must be in the range [0, 65535]")
 	}
 	return v
+}
+
+// portNumber reads a port as it is written; 0 is not one.
+func portNumber(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
 }

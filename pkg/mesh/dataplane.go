@@ -6,8 +6,8 @@ import "encoding/json"
 // workload, and what the workload is known as.
 type Dataplane struct {
 	Networking DataplaneNetworking `json:"networking"`
-	// Stored and given back as written; it takes effect with metrics.
-	Metrics json.RawMessage `json:"metrics,omitempty"`
+	// Metrics are merged over those of the mesh, see MeshSpec.Prometheus.
+	Metrics *MetricsBackend `json:"metrics,omitempty"`
 	Probes  *Probes         `json:"probes,omitempty"`
 }
 

@@ -29,6 +29,7 @@ func (s *Dataplane) Validate() (v Violations) {
 		v = append(v, s.validateOwnPort("networking.admin.port", n.Admin.Port)...)
 	}
 	v = append(v, s.validateListeners()...)
+	v = append(v, s.validateMetrics()...)
 	return append(v, s.validateProbes()...)
 }
 
@@ -189,6 +190,18 @@ func (s *Dataplane) validateListeners() (v Violations) {
 			v.Add(field(path, "port"), "%s listens on %s, port %d already", other, l.Address, l.Port)
 		}
 		names[l.Name], places[p] = path, path
+	}
+	return v
+}
+
+func (s *Dataplane) validateMetrics() (v Violations) {
+	m := s.Metrics
+	if m == nil {
+		return nil
+	}
+	v = append(v, m.validate("metrics")...)
+	if m.Conf != nil && m.Conf.Port <= 65535 {
+		v = append(v, s.validateOwnPort("metrics.conf.port", m.Conf.Port)...)
 	}
 	return v
 }

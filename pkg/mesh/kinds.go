@@ -17,6 +17,8 @@ var Kinds = []*Kind{
 	ExternalServiceKind,
 	VirtualOutboundKind,
 	ProxyTemplateKind,
+	TrafficLogKind,
+	TrafficTraceKind,
 }
 
 // The kinds by name, for code that speaks of one of them.
@@ -76,5 +78,13 @@ var (
 	ProxyTemplateKind = &Kind{
 		Name: "ProxyTemplate", Path: "proxytemplates", Singular: "proxytemplate",
 		Scope: InMesh, New: func() Spec { return new(ProxyTemplate) },
+	}
+	TrafficLogKind = &Kind{
+		Name: "TrafficLog", Path: "traffic-logs", Singular: "traffic-log",
+		Scope: InMesh, New: func() Spec { return new(TrafficLog) },
+	}
+	TrafficTraceKind = &Kind{
+		Name: "TrafficTrace", Path: "traffic-traces", Singular: "traffic-trace",
+		Scope: InMesh, New: func() Spec { return new(TrafficTrace) },
 	}
 )

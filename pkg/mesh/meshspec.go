@@ -1,7 +1,5 @@
 package mesh
 
-import "encoding/json"
-
 // A MeshSpec is one mesh: who may trust whom, and what holds for all of its
 // proxies.
 type MeshSpec struct {
@@ -11,11 +9,9 @@ type MeshSpec struct {
 	Constraints                 *Constraints  `json:"constraints,omitempty"`
 	SkipCreatingInitialPolicies []string      `json:"skipCreatingInitialPolicies,omitempty"`
 	MeshServices                *MeshServices `json:"meshServices,omitempty"`
-	// Stored and given back as written; they take effect with the policies
-	// that read them.
-	Logging json.RawMessage `json:"logging,omitempty"`
-	Tracing json.RawMessage `json:"tracing,omitempty"`
-	Metrics json.RawMessage `json:"metrics,omitempty"`
+	Logging                     *Logging      `json:"logging,omitempty"`
+	Tracing                     *Tracing      `json:"tracing,omitempty"`
+	Metrics                     *Metrics      `json:"metrics,omitempty"`
 }
 
 // MTLS names the certificate authority of a mesh.

@@ -17,7 +17,9 @@ func (s *MeshSpec) Validate() (v Violations) {
 	if s.MeshServices != nil {
 		v = append(v, oneOf("meshServices.mode", s.MeshServices.Mode, "Disabled", "Everywhere", "ReachableBackends", "Exclusive")...)
 	}
-	return v
+	v = append(v, s.Logging.validate("logging")...)
+	v = append(v, s.Tracing.validate("tracing")...)
+	return append(v, s.Metrics.validate("metrics")...)
 }
 
 func (m *MTLS) validate(path string) (v Violations) {
