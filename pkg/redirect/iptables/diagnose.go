@@ -4,31 +4,42 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
 // A feature is a match or target of iptables that we use.
 type feature struct {
+	name        string
 	table, rule string // a harmless rule that needs it
 	option      string // of the kernel
 }
 
-var features = map[string]feature{
-	"comment":   {"raw", `-m comment --comment probe -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_COMMENT (module xt_comment)"},
-	"mark":      {"raw", `-m mark --mark 0x1/0x1 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_MARK (module xt_mark)"},
-	"owner":     {"raw", `-m owner --uid-owner 0 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_OWNER (module xt_owner)"},
-	"addrtype":  {"mangle", `-m addrtype --dst-type LOCAL -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_ADDRTYPE (module xt_addrtype)"},
-	"multiport": {"mangle", `-p tcp -m multiport --dports 1,2 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_MULTIPORT (module xt_multiport)"},
-	"socket":    {"mangle", `-m socket -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_SOCKET (module xt_socket)"},
-	"conntrack": {"filter", `-m conntrack ! --ctstate DNAT -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_CONNTRACK (module xt_conntrack)"},
-	"CT":        {"raw", `-p udp -j CT --zone 1`, "CONFIG_NETFILTER_XT_TARGET_CT and CONFIG_NF_CONNTRACK_ZONES (module xt_CT)"},
-	"TPROXY":    {"mangle", `-p tcp -j TPROXY --on-port 1`, "CONFIG_NETFILTER_XT_TARGET_TPROXY (module xt_TPROXY)"},
-	"REDIRECT":  {"nat", `-p tcp -j REDIRECT --to-ports 1`, "CONFIG_NETFILTER_XT_TARGET_REDIRECT (module xt_REDIRECT)"},
-	"REJECT":    {"filter", `-p tcp -j REJECT --reject-with tcp-reset`, "CONFIG_IP_NF_TARGET_REJECT, CONFIG_IP6_NF_TARGET_REJECT (modules ipt_REJECT, ip6t_REJECT)"},
+var features = named(
+	feature{"comment", "raw", `-m comment --comment probe -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_COMMENT (module xt_comment)"},
+	feature{"mark", "raw", `-m mark --mark 0x1/0x1 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_MARK (module xt_mark)"},
+	feature{"owner", "raw", `-m owner --uid-owner 0 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_OWNER (module xt_owner)"},
+	feature{"addrtype", "mangle", `-m addrtype --dst-type LOCAL -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_ADDRTYPE (module xt_addrtype)"},
+	feature{"multiport", "mangle", `-p tcp -m multiport --dports 1,2 -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_MULTIPORT (module xt_multiport)"},
+	feature{"socket", "mangle", `-m socket -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_SOCKET (module xt_socket)"},
+	feature{"conntrack", "filter", `-m conntrack ! --ctstate DNAT -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_CONNTRACK (module xt_conntrack)"},
+	feature{"CT", "raw", `-p udp -j CT --zone 1`, "CONFIG_NETFILTER_XT_TARGET_CT and CONFIG_NF_CONNTRACK_ZONES (module xt_CT)"},
+	feature{"TPROXY", "mangle", `-p tcp -j TPROXY --on-port 1`, "CONFIG_NETFILTER_XT_TARGET_TPROXY (module xt_TPROXY)"},
+	feature{"REDIRECT", "nat", `-p tcp -j REDIRECT --to-ports 1`, "CONFIG_NETFILTER_XT_TARGET_REDIRECT (module xt_REDIRECT)"},
+	feature{"REJECT", "filter", `-p tcp -j REJECT --reject-with tcp-reset`, "CONFIG_IP_NF_TARGET_REJECT, CONFIG_IP6_NF_TARGET_REJECT (modules ipt_REJECT, ip6t_REJECT)"},
+)
+
+func named(all ...feature) map[string]feature {
+	out := make(map[string]feature, len(all))
+	for _, f := range all {
+		out[f.name] = f
+	}
+	return out
 }
 
 var extension = regexp.MustCompile(`(?:-m|-j) ([A-Za-z]+)`)
@@ -41,6 +52,51 @@ func probeChain() string { return fmt.Sprintf("%sprobe.%08x", prefixAll, rand.Ui
 // writers can make it fail as well.
 const probeAttempts = 3
 
+// Probe looks for the programs, the kernel's tables and every match and target
+// that the rules need, each by a rule in a chain that nothing leads to.
+func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	r = r.Normal()
+	return wrap("probe", r.Table, e.probeAll(ctx, r))
+}
+
+func (e *Engine) probeAll(ctx context.Context, r redirect.Rules) error {
+	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
+		return err
+	}
+	h, err := e.read(ctx, r.Table)
+	if err != nil {
+		return err
+	}
+	fl, err := h.choose(e.forced)
+	if err != nil {
+		return err
+	}
+	for _, f := range h.families {
+		s := step{fl, f, restoreText(wishes(r.Table, build(r, f), held{}), held{})}
+		wanted := s.features()
+		s.text = probeText(wanted...)
+		if err := e.restore(ctx, s); err != nil {
+			return e.diagnose(ctx, s, err)
+		}
+	}
+	return nil
+}
+
+// features are the matches and targets that a step needs.
+func (s step) features() (out []feature) {
+	tried := make(map[string]bool)
+	for _, m := range extension.FindAllStringSubmatch(s.text, -1) {
+		if f, known := features[m[1]]; known && !tried[m[1]] {
+			tried[m[1]] = true
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // diagnose finds out which match or target a refused step lacks, by a rule each
 // in a chain that nothing leads to. The step's own error comes back where none
 // is lacking.
@@ -49,14 +105,7 @@ func (e *Engine) diagnose(ctx context.Context, s step, err error) error {
 	if !ok || ctx.Err() != nil || surely.MatchString(f.said) {
 		return err
 	}
-	tried := make(map[string]bool)
-	for _, m := range extension.FindAllStringSubmatch(s.text, -1) {
-		name := m[1]
-		feature, known := features[name]
-		if !known || tried[name] {
-			continue
-		}
-		tried[name] = true
+	for _, feature := range s.features() {
 		probeErr := e.probe(ctx, s, feature)
 		if probeErr == nil {
 			continue
@@ -65,17 +114,25 @@ func (e *Engine) diagnose(ctx context.Context, s step, err error) error {
 			return probeErr // rights, time: nothing about the feature
 		}
 		return fmt.Errorf("%w: %s iptables-%s does not take %q; it needs %s in the kernel and iptables' extension of that name, else use the nftables engine (%w)",
-			redirect.ErrNotSupported, s.family, s.flavour, name, feature.option, f)
+			redirect.ErrNotSupported, s.family, s.flavour, feature.name, feature.option, f)
 	}
 	return err
 }
 
 func (e *Engine) probe(ctx context.Context, s step, f feature) (err error) {
 	for range probeAttempts {
-		text := fmt.Sprintf("*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), f.rule)
-		if err = e.restore(ctx, step{s.flavour, s.family, text}); err == nil {
+		if err = e.restore(ctx, step{s.flavour, s.family, probeText(f)}); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// probeText makes a chain with a rule for each feature and deletes it again.
+func probeText(features ...feature) string {
+	var b strings.Builder
+	for _, f := range features {
+		fmt.Fprintf(&b, "*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), f.rule)
+	}
+	return b.String()
 }

@@ -30,7 +30,10 @@ type Engine struct {
 	tools map[Flavour]tool
 }
 
-var _ redirect.Redirector = (*Engine)(nil)
+var (
+	_ redirect.Redirector = (*Engine)(nil)
+	_ redirect.Prober     = (*Engine)(nil)
+)
 
 // An Option changes an engine.
 type Option func(*Engine)

@@ -47,6 +47,9 @@ func elsewhere() error {
 // Apply reports that redirection by iptables needs Linux.
 func (e *Engine) Apply(context.Context, redirect.Rules) error { return elsewhere() }
 
+// Probe reports that redirection by iptables needs Linux.
+func (e *Engine) Probe(context.Context, redirect.Rules) error { return elsewhere() }
+
 // Check reports that redirection by iptables needs Linux.
 func (e *Engine) Check(context.Context, redirect.Rules) ([]redirect.Difference, error) {
 	return nil, elsewhere()

@@ -19,7 +19,10 @@ var ErrNotOurs = errors.New("not ours")
 // calling thread, keeps no state and may be used concurrently.
 type Engine struct{}
 
-var _ redirect.Redirector = (*Engine)(nil)
+var (
+	_ redirect.Redirector = (*Engine)(nil)
+	_ redirect.Prober     = (*Engine)(nil)
+)
 
 // New makes an engine. It touches nothing.
 func New() *Engine { return new(Engine) }

@@ -3,6 +3,7 @@
 package nftables
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,10 +57,38 @@ func diagnose(want ruleset, err error, try func(want ruleset, chain string, r ru
 	return fmt.Errorf("%w: the kernel takes each rule but not all of them; it needs Linux 5.9 or newer, else use the iptables engine (%w)", redirect.ErrNotSupported, err)
 }
 
+// Probe puts all that rules need into a table that the same transaction deletes
+// again, so that nobody ever sees it.
+func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	want := build(r.Normal())
+	want.table = probeTable
+	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := commit(want.table, func(t *transaction) error {
+			if err := t.replace(want, held{}); err != nil {
+				return err
+			}
+			t.deleteTable()
+			return nil
+		})
+		if err == nil || !transient(err) || attempt == applyAttempts {
+			return wrap("probe", r.Normal().Table, diagnose(want, err, probe))
+		}
+	}
+}
+
+// probeTable is in nobody's sight: it never outlives its transaction.
+const probeTable = "weft-probe"
+
 // probe puts one rule into a table that the same transaction deletes again, so
 // that nobody ever sees it.
 func probe(want ruleset, chain string, r rule) error {
-	want.table, want.chains = "weft-probe", slices.Clone(want.chains)
+	want.table, want.chains = probeTable, slices.Clone(want.chains)
 	for i := range want.chains {
 		want.chains[i].rules = nil
 		if want.chains[i].name == chain {
