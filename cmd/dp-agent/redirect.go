@@ -58,14 +58,15 @@ became of this command, the agent and your session. The kernel sees to that.`,
 			}
 			return printAs(cmd.OutOrStdout(), *output, plan)
 		}
-		if err := agent.ApplyRedirection(cmd.Context(), *b.Config, *within); err != nil {
+		choice, err := agent.ApplyRedirection(cmd.Context(), *b.Config, *within)
+		if err != nil {
 			return err
 		}
 		if *within != 0 {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force for %s; look whether all works, then: weft-agent redirect confirm\n", *within)
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force, by %s, table %s\n", b.RedirectEngine, b.RedirectTable)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force, by %s, table %s\n", choice, b.RedirectTable)
 		return err
 	}
 	return cmd
@@ -82,10 +83,11 @@ func redirectConfirm(getenv func(string) string) *cobra.Command {
 		if err := b.joined(); err != nil {
 			return err
 		}
-		if err := agent.ConfirmRedirection(cmd.Context(), *b.Config); err != nil {
+		choice, err := agent.ConfirmRedirection(cmd.Context(), *b.Config)
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "the redirection stays in force, by %s, table %s\n", b.RedirectEngine, b.RedirectTable)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection stays in force, by %s, table %s\n", choice, b.RedirectTable)
 		return err
 	}
 	return cmd

@@ -33,7 +33,7 @@ type Agent struct {
 	relay    *relay.Relay
 	dns      *dns.Server
 	envoy    *envoy.Process
-	engine   redirect.Redirector
+	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
 	dataplane []byte
@@ -70,11 +70,11 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
 	a := &Agent{
 		cfg: cfg, version: version, log: log,
-		identity: id, engine: cfg.Redirector(), rules: rules,
+		identity: id, rules: rules,
 		dataplane:  cfg.Dataplane(address),
 		registered: make(chan struct{}),
 	}
-	a.keeper = &redirect.Keeper{Engine: a.engine, Rules: rules, Wanted: a.wanted, Log: log.With("part", "redirect")}
+	a.keeper = &redirect.Keeper{Rules: rules, Wanted: a.wanted, Log: log.With("part", "redirect")}
 	a.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
 		Mark:       proxy.MarkAgent,
@@ -144,10 +144,8 @@ func (a *Agent) prepare(ctx context.Context) error {
 		return err
 	}
 	a.envoyVersion = version
-	if a.cfg.Redirect {
-		if _, err := a.engine.Check(ctx, a.rules); err != nil {
-			return fmt.Errorf("look at this host's redirection: %w", err)
-		}
+	if err := a.prepareRedirection(ctx); err != nil {
+		return err
 	}
 	doc, err := bootstrap.JSON(bootstrap.Config{
 		ID:          a.identity.ID(),

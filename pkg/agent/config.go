@@ -88,7 +88,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
 
 	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
-	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineNftables, "how the host's network is changed: nftables, or iptables where the kernel has no nf_tables; take the redirection off before changing it")
+	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineAuto, "how the host's network is changed: "+strings.Join(engineNames(), ", ")+"; auto takes nftables where the kernel has it, else iptables")
 	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
@@ -159,8 +159,8 @@ func (c *Config) Validate() error {
 	if !slices.Contains([]string{"trace", "debug", "info", "warning", "error", "off"}, c.EnvoyLogLevel) {
 		bad("envoyLogLevel", "%q is none of trace, debug, info, warning, error, off", c.EnvoyLogLevel)
 	}
-	if !slices.Contains([]string{engineNftables, engineIptables}, c.RedirectEngine) {
-		bad("redirectEngine", "%q is neither nftables nor iptables", c.RedirectEngine)
+	if names := engineNames(); !slices.Contains(names, c.RedirectEngine) {
+		bad("redirectEngine", "%q is none of %s", c.RedirectEngine, strings.Join(names, ", "))
 	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)

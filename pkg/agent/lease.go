@@ -24,7 +24,7 @@ const renewals = 3
 // until ctx ends. It does not give the lease back then: what runs out is that
 // nobody came.
 func (a *Agent) holdLease(ctx context.Context) error {
-	leaser, ok := a.engine.(redirect.Leaser)
+	leaser, ok := a.choice.redirector.(redirect.Leaser)
 	if a.rules.FailOpen == 0 {
 		return nil
 	}

@@ -17,7 +17,11 @@ func PlanRedirection(ctx context.Context, cfg Config, confirmWithin time.Duratio
 	if err := rules.Validate(); err != nil {
 		return redirect.Plan{}, err
 	}
-	engine := cfg.Redirector()
+	choice, err := cfg.Choose(ctx, rules)
+	if err != nil {
+		return redirect.Plan{}, err
+	}
+	engine := choice.redirector
 	if planner, ok := engine.(redirect.Planner); ok {
 		return planner.Plan(ctx, rules)
 	}
@@ -26,5 +30,5 @@ func PlanRedirection(ctx context.Context, cfg Config, confirmWithin time.Duratio
 		return redirect.Plan{}, err
 	}
 	text, err := engine.Describe(rules)
-	return redirect.Plan{Differences: differences, Steps: []redirect.Step{{By: cfg.RedirectEngine, Text: text}}}, err
+	return redirect.Plan{Differences: differences, Steps: []redirect.Step{{By: choice.Engine, Text: text}}}, err
 }

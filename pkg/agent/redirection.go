@@ -9,24 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
-	"github.com/weft-mesh/weft/pkg/redirect/iptables"
-	"github.com/weft-mesh/weft/pkg/redirect/nftables"
 )
-
-// The engines that can change a host's network.
-const (
-	engineNftables = "nftables"
-	engineIptables = "iptables"
-)
-
-// Redirector is the engine that the configuration names. It is never silently
-// another one: what it lacks, it says.
-func (c *Config) Redirector() redirect.Redirector {
-	if c.RedirectEngine == engineIptables {
-		return iptables.New()
-	}
-	return nftables.New()
-}
 
 // ErrNoTrial: there is no redirection on trial that could be confirmed.
 var ErrNoTrial = errors.New("nothing to confirm")
@@ -35,73 +18,90 @@ var ErrNoTrial = errors.New("nothing to confirm")
 // running agent keep it. With confirmWithin it does so on trial: unless it is
 // confirmed in that time, the kernel itself ends it. Where it fails the switch
 // is as it was.
-func ApplyRedirection(ctx context.Context, cfg Config, confirmWithin time.Duration) error {
+func ApplyRedirection(ctx context.Context, cfg Config, confirmWithin time.Duration) (Choice, error) {
 	rules, err := cfg.Rules()
 	if err != nil {
-		return err
+		return Choice{}, err
 	}
 	var next Switch
 	if rules.ConfirmWithin = confirmWithin; confirmWithin != 0 {
 		next.Trial = time.Now().Add(confirmWithin)
 	}
 	if err := rules.Validate(); err != nil {
-		return err
+		return Choice{}, err
 	}
-	return cfg.put(ctx, rules, next)
+	choice, err := cfg.Choose(ctx, rules)
+	if err != nil {
+		return choice, err
+	}
+	return choice, cfg.put(ctx, choice, rules, next)
 }
 
 // put turns the switch before it applies, so that a running agent does not
 // undo it, and back when that fails.
-func (c *Config) put(ctx context.Context, rules redirect.Rules, next Switch) error {
+func (c *Config) put(ctx context.Context, choice Choice, rules redirect.Rules, next Switch) error {
+	if err := choice.probe(ctx, rules); err != nil {
+		return err
+	}
 	before, readErr := c.Switch()
 	if err := c.turn(next); err != nil {
 		return err
 	}
-	err := c.Redirector().Apply(ctx, rules)
-	if err != nil && readErr == nil {
-		err = errors.Join(err, c.turn(before))
+	err := choice.redirector.Apply(ctx, rules)
+	if err != nil {
+		if readErr == nil {
+			err = errors.Join(err, c.turn(before))
+		}
+		return err
 	}
-	return err
+	if err := choice.retire(ctx, rules.Table); err != nil {
+		return fmt.Errorf("the redirection is in force by %s, but what another engine had was not taken off: %w", choice.Engine, err)
+	}
+	return nil
 }
 
 // ConfirmRedirection makes a redirection on trial stay. It fails with
 // ErrNoTrial where none is, or no more, or where it is no longer what was tried.
-func ConfirmRedirection(ctx context.Context, cfg Config) error {
+func ConfirmRedirection(ctx context.Context, cfg Config) (Choice, error) {
 	rules, err := cfg.Rules()
 	if err != nil {
-		return err
+		return Choice{}, err
 	}
 	state, err := cfg.Switch()
 	if err != nil {
-		return err
+		return Choice{}, err
 	}
 	const again = "begin one with weft-agent redirect apply --confirm-within 60s"
 	if state.Trial.IsZero() {
-		return fmt.Errorf("%w: the redirection is %s; %s", ErrNoTrial, state.Text(time.Now()), again)
+		return Choice{}, fmt.Errorf("%w: the redirection is %s; %s", ErrNoTrial, state.Text(time.Now()), again)
 	}
 	tried, on := state.under(rules, time.Now())
-	if leaser, ok := cfg.Redirector().(redirect.Leaser); ok && on {
+	choice, err := cfg.Choose(ctx, tried)
+	if err != nil {
+		return choice, err
+	}
+	if leaser, ok := choice.redirector.(redirect.Leaser); ok && on {
 		left, err := leaser.Remaining(ctx, rules.Table)
 		if err != nil {
-			return err
+			return choice, err
 		}
 		on = left.Trial != 0
 	}
 	if !on {
-		return fmt.Errorf("%w: the trial is over, and the redirection off; %s", ErrNoTrial, again)
+		return Choice{}, fmt.Errorf("%w: the trial is over, and the redirection off; %s", ErrNoTrial, again)
 	}
-	differences, err := cfg.Redirector().Check(ctx, tried)
+	differences, err := choice.redirector.Check(ctx, tried)
 	if err != nil {
-		return err
+		return choice, err
 	}
 	if len(differences) > 0 {
-		return fmt.Errorf("%w: what was tried is not what the configuration wants now (%s is %s); %s", ErrNoTrial, differences[0].What, differences[0].Is, again)
+		return Choice{}, fmt.Errorf("%w: what was tried is not what the configuration wants now (%s is %s); %s", ErrNoTrial, differences[0].What, differences[0].Is, again)
 	}
-	return cfg.put(ctx, rules, Switch{})
+	return choice, cfg.put(ctx, choice, rules, Switch{})
 }
 
-// RemoveRedirection takes the redirection off by command. A running agent
-// leaves it off, and so does one that starts later.
+// RemoveRedirection takes the redirection off by command, whatever engine it
+// is by. A running agent leaves it off, and so does one that starts later.
 func RemoveRedirection(ctx context.Context, cfg Config) error {
 	now, err := cfg.Switch()
 	if err != nil || now.Off.IsZero() {
@@ -113,7 +113,7 @@ func RemoveRedirection(ctx context.Context, cfg Config) error {
 	if err != nil {
 		err = fmt.Errorf("tell the agent to leave the redirection off: %w", err)
 	}
-	return errors.Join(err, cfg.Redirector().Remove(ctx, cfg.RedirectTable))
+	return errors.Join(err, removeAll(ctx, cfg.RedirectTable, ""))
 }
 
 // CheckRedirection tells how the switch stands and, where it is on, how the
@@ -125,7 +125,7 @@ func CheckRedirection(ctx context.Context, cfg Config) (Switch, []redirect.Diffe
 	}
 	s := Status{}
 	cfg.Redirect = true // it is asked for by name
-	err = s.lookAtRedirection(ctx, cfg, cfg.Redirector(), rules)
+	err = s.lookAtRedirection(ctx, cfg, Choice{}, rules)
 	return s.Switch, s.Redirection, err
 }
 
@@ -137,6 +137,24 @@ func (a *Agent) wanted() (redirect.Rules, bool, error) {
 	}
 	rules, on := s.under(a.rules, time.Now())
 	return rules, on, nil
+}
+
+// prepareRedirection chooses the engine and finds what it would fail at.
+func (a *Agent) prepareRedirection(ctx context.Context) (err error) {
+	if !a.cfg.Redirect {
+		return nil
+	}
+	if a.choice, err = a.cfg.Choose(ctx, a.rules); err != nil {
+		return err
+	}
+	a.keeper.Engine = a.choice.redirector
+	if err := a.choice.probe(ctx, a.rules); err != nil {
+		return err
+	}
+	if _, err := a.choice.redirector.Check(ctx, a.rules); err != nil {
+		return fmt.Errorf("look at this host's redirection: %w", err)
+	}
+	return nil
 }
 
 // redirect points the host's traffic at Envoy as soon as Envoy can serve it,
@@ -161,7 +179,10 @@ func (a *Agent) redirect(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("redirect this host's traffic: %w", err)
 	case on:
-		a.log.Info("traffic redirected", "table", a.rules.Table, "inbound_port", a.cfg.Port)
+		a.log.Info("traffic redirected", "engine", a.choice.Engine, "why", a.choice.Why, "table", a.rules.Table, "inbound_port", a.cfg.Port)
+		if err := a.choice.retire(ctx, a.rules.Table); err != nil {
+			a.log.Warn("what another engine had in force was not taken off", "error", err, "remedy", "weft-agent redirect remove, then apply")
+		}
 	default:
 		s, err := a.cfg.Switch()
 		a.log.Warn("traffic was not redirected", "redirection", s.Text(time.Now()), "error", err)

@@ -25,6 +25,7 @@ type Status struct {
 
 	PID         int                   `json:"pid,omitempty"` // of the agent; 0: it does not run
 	Version     string                `json:"version,omitempty"`
+	Engine      Choice                `json:"engine,omitzero"`
 	Redirection []redirect.Difference `json:"redirection,omitempty"`
 	Switch      Switch                `json:"switch,omitzero"`
 	Kept        redirect.Kept         `json:"kept,omitzero"`
@@ -57,7 +58,7 @@ func (a *Agent) status(ctx context.Context) Status {
 	a.mu.Unlock()
 	s.Checks = append(s.Checks, hostCheck(a.cfg, fmt.Sprintf("agent %s runs (pid %d)", a.version, s.PID)))
 	s.Kept = a.keeper.Kept()
-	err := s.lookAtRedirection(ctx, a.cfg, a.engine, a.rules)
+	err := s.lookAtRedirection(ctx, a.cfg, a.choice, a.rules)
 	s.Checks = append(s.Checks,
 		redirectionCheck(a.cfg, s, errors.Join(redirected, err), now),
 		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
@@ -224,7 +225,7 @@ func FetchStatus(ctx context.Context, cfg Config) Status {
 	}}}
 	rules, err := cfg.Rules()
 	if err == nil {
-		err = s.lookAtRedirection(ctx, cfg, cfg.Redirector(), rules)
+		err = s.lookAtRedirection(ctx, cfg, Choice{}, rules)
 	}
 	if err != nil || cfg.Redirect {
 		c := redirectionCheck(cfg, s, err, time.Now())

@@ -16,8 +16,9 @@ type LeaseStatus struct {
 	Unwell string `json:"unwell,omitempty"`
 }
 
-// lookAtRedirection finds what is in force and what should be.
-func (s *Status) lookAtRedirection(ctx context.Context, cfg Config, engine redirect.Redirector, rules redirect.Rules) (err error) {
+// lookAtRedirection finds what is in force and what should be. Without a
+// choice of the engine it makes one.
+func (s *Status) lookAtRedirection(ctx context.Context, cfg Config, choice Choice, rules redirect.Rules) (err error) {
 	if !cfg.Redirect {
 		return nil
 	}
@@ -28,10 +29,16 @@ func (s *Status) lookAtRedirection(ctx context.Context, cfg Config, engine redir
 	if !on {
 		return nil
 	}
-	if s.Redirection, err = engine.Check(ctx, rules); err != nil {
+	if choice.redirector == nil {
+		if choice, err = cfg.Choose(ctx, rules); err != nil {
+			return err
+		}
+	}
+	s.Engine = choice
+	if s.Redirection, err = choice.redirector.Check(ctx, rules); err != nil {
 		return err
 	}
-	leaser, ok := engine.(redirect.Leaser)
+	leaser, ok := choice.redirector.(redirect.Leaser)
 	if !ok || len(s.Redirection) > 0 {
 		return nil
 	}
@@ -63,7 +70,7 @@ func redirectionCheck(cfg Config, s Status, err error, now time.Time) Check {
 		}
 		c.Remedy = "the agent renews it as soon as Envoy and DNS answer; inbound calls are never let past Envoy"
 	case len(differences) == 0:
-		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: inbound %d, outbound TCP, DNS", cfg.RedirectEngine, cfg.RedirectTable, cfg.Port)
+		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: inbound %d, outbound TCP, DNS", s.Engine, cfg.RedirectTable, cfg.Port)
 	default:
 		c.Text = fmt.Sprintf("%s is %s", differences[0].What, differences[0].Is)
 		if more := len(differences) - 1; more > 0 {

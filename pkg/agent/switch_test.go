@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
@@ -57,7 +60,7 @@ func TestRemoveTurnsOff(t *testing.T) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	in(func() error { return ApplyRedirection(t.Context(), cfg, 0) })
+	in(func() error { _, err := ApplyRedirection(t.Context(), cfg, 0); return err })
 	wanted(true)
 	in(func() error { return RemoveRedirection(t.Context(), cfg) })
 	wanted(false)
@@ -73,12 +76,12 @@ func TestRemoveTurnsOff(t *testing.T) {
 		t.Errorf("left:\n%s", out)
 	}
 	h.Run(t, "nft", "add table inet weft; add chain inet weft theirs")
-	if err := h.Do(func() error { return ApplyRedirection(t.Context(), cfg, 0) }); err == nil {
+	if err := h.Do(func() error { _, err := ApplyRedirection(t.Context(), cfg, 0); return err }); err == nil {
 		t.Error("somebody else's table was taken")
 	}
 	wanted(false) // what could not be turned on is off
 	h.Run(t, "nft", "delete", "table", "inet", "weft")
-	in(func() error { return ApplyRedirection(t.Context(), cfg, 0) })
+	in(func() error { _, err := ApplyRedirection(t.Context(), cfg, 0); return err })
 	wanted(true)
 }
 
@@ -92,13 +95,13 @@ func TestTrial(t *testing.T) {
 	const trial = time.Second
 	begin := func(within time.Duration) {
 		t.Helper()
-		if err := h.Do(func() error { return ApplyRedirection(t.Context(), cfg, within) }); err != nil {
+		if err := h.Do(func() error { _, err := ApplyRedirection(t.Context(), cfg, within); return err }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	confirm := func(cfg Config, want string) {
 		t.Helper()
-		err := h.Do(func() error { return ConfirmRedirection(t.Context(), cfg) })
+		err := h.Do(func() error { _, err := ConfirmRedirection(t.Context(), cfg); return err })
 		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrNoTrial) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("confirm: %v, want %q", err, want)
 		}
@@ -159,7 +162,91 @@ func TestTrial(t *testing.T) {
 		t.Errorf("a trial that somebody ended is told as %d differences", d)
 	}
 	confirm(cfg, "the trial is over")
-	if err := h.Do(func() error { return ApplyRedirection(t.Context(), cfg, time.Millisecond) }); !errors.Is(err, redirect.ErrInvalid) {
+	if err := h.Do(func() error { _, err := ApplyRedirection(t.Context(), cfg, time.Millisecond); return err }); !errors.Is(err, redirect.ErrInvalid) {
 		t.Errorf("a trial of a millisecond: %v", err)
+	}
+}
+
+// Another engine takes over while calls go on, none of which passes the proxy
+// by, and a removal needs not know whose rules are there.
+func TestEnginesTakeTurns(t *testing.T) {
+	hosts := testnet.Hosts(t, 2)
+	h, server := hosts[0], hosts[1]
+	cfg := joined(t)
+	cfg.StateDir = t.TempDir()
+	says := func(l *testnet.Listener, who string) { l.Serve(func(*testnet.Conn) string { return who }) }
+	says(h.Listen(t, "127.0.0.1:15001"), "proxy")
+	to := netip.AddrPortFrom(server.IP4, 80).String()
+	says(server.Listen(t, to), "server")
+	call := func() (string, error) {
+		c, err := h.TryDial("tcp", to)
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(testnet.Patience))
+		b, err := io.ReadAll(c)
+		return string(b), err
+	}
+	apply := func(engine string) {
+		t.Helper()
+		cfg.RedirectEngine = engine
+		if err := h.Do(func() error { _, err := ApplyRedirection(t.Context(), cfg, 0); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func() (by []string) {
+		t.Helper()
+		for _, e := range []struct{ name, program, sign string }{
+			{"nftables", "nft list ruleset", "table inet weft"}, {"iptables", "iptables-save; ip6tables-save", "WEFT."},
+		} {
+			if out := h.Run(t, "sh", "-ec", e.program); strings.Contains(out, e.sign) {
+				by = append(by, e.name)
+			}
+		}
+		return by
+	}
+	apply("iptables")
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			if who, err := call(); who != "proxy" {
+				t.Errorf("call %d was answered by %q, %v", n, who, err)
+			}
+			select {
+			case <-stop:
+				t.Logf("%d calls", n+1)
+				return
+			default:
+			}
+		}
+	}()
+	for range 3 {
+		for _, engine := range []string{"nftables", "iptables", engineAuto} {
+			apply(engine)
+			want := engine
+			if engine == engineAuto {
+				want = "nftables"
+			}
+			if by := held(); len(by) != 1 || by[0] != want {
+				t.Errorf("after %s there are rules by %v", engine, by)
+			}
+			if routes := h.Run(t, "ip", "route"); !strings.Contains(routes, proxy.VIP4.String()+" dev lo proto 87") {
+				t.Errorf("after %s the route to services is gone:\n%s", engine, routes)
+			}
+		}
+	}
+	close(stop)
+	<-done
+	cfg.RedirectEngine = "iptables"
+	if err := h.Do(func() error { return RemoveRedirection(t.Context(), cfg) }); err != nil {
+		t.Fatal(err)
+	}
+	if by, routes := held(), h.Run(t, "ip", "route"); len(by) > 0 || strings.Contains(routes, "proto 87") {
+		t.Errorf("after removal there are rules by %v, routes\n%s", by, routes)
+	}
+	if who, err := call(); who != "server" {
+		t.Errorf("after removal a call is answered by %q, %v", who, err)
 	}
 }

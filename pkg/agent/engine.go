@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/iptables"
+	"github.com/weft-mesh/weft/pkg/redirect/nftables"
+)
+
+// engineAuto is the owner's word for the first engine that this host can have.
+const engineAuto = "auto"
+
+// An engine is one way to change a host's network.
+type engine struct {
+	name  string
+	make  func() redirect.Redirector
+	asked bool // auto never takes it
+}
+
+// engines are all that there are, in the order in which auto tries them.
+var engines = []engine{
+	{name: "nftables", make: func() redirect.Redirector { return nftables.New() }},
+	{name: "iptables", make: func() redirect.Redirector { return iptables.New() }},
+}
+
+func engineNames() []string {
+	names := []string{engineAuto}
+	for _, e := range engines {
+		names = append(names, e.name)
+	}
+	return names
+}
+
+// A Choice is the engine by which this host is redirected.
+type Choice struct {
+	Engine string `json:"engine"`
+	// Why it is this one, such as "as configured".
+	Why string `json:"why"`
+
+	redirector redirect.Redirector
+}
+
+func (c Choice) String() string { return c.Engine + " (" + c.Why + ")" }
+
+// Choose takes the configured engine; for auto, the first one by which this
+// host can have the rules. The kernel is asked, nothing is changed, and what was
+// asked for by name is never silently another.
+func (c *Config) Choose(ctx context.Context, rules redirect.Rules) (Choice, error) {
+	return choose(ctx, c.RedirectEngine, rules, engines)
+}
+
+func choose(ctx context.Context, name string, rules redirect.Rules, of []engine) (Choice, error) {
+	if name != engineAuto {
+		i := slices.IndexFunc(of, func(e engine) bool { return e.name == name })
+		if i < 0 {
+			return Choice{}, fmt.Errorf("redirectEngine: %q is none of %s", name, strings.Join(engineNames(), ", "))
+		}
+		return Choice{name, "as configured", of[i].make()}, nil
+	}
+	var lacking []error
+	for _, e := range of {
+		if e.asked {
+			continue
+		}
+		c := Choice{e.name, "auto: this kernel has what it takes", e.make()}
+		err := c.probe(ctx, rules)
+		if err == nil {
+			if len(lacking) > 0 {
+				c.Why = fmt.Sprintf("auto, for want of better: %v", errors.Join(lacking...))
+			}
+			return c, nil
+		}
+		if !errors.Is(err, redirect.ErrNotSupported) {
+			return Choice{}, err // rights, say: another engine would not be better off
+		}
+		lacking = append(lacking, fmt.Errorf("%s: %w", e.name, err))
+	}
+	return Choice{}, fmt.Errorf("this host can be redirected by no engine that auto takes: %w", errors.Join(lacking...))
+}
+
+// probe finds what the kernel lacks before anything is touched.
+func (c Choice) probe(ctx context.Context, rules redirect.Rules) error {
+	if p, ok := c.redirector.(redirect.Prober); ok {
+		return p.Probe(ctx, rules)
+	}
+	return nil
+}
+
+// retire takes off what other engines have in force under that table's name.
+// It is called when the chosen one is in force, so that the host is at no
+// moment without redirection.
+func (c Choice) retire(ctx context.Context, table string) error {
+	return removeAll(ctx, table, c.Engine)
+}
+
+// removeAll takes a table's redirection off by every engine but one, since
+// rules do not tell who put them there.
+func removeAll(ctx context.Context, table, except string) error {
+	var errs []error
+	for _, e := range engines {
+		if e.name != except {
+			errs = append(errs, e.make().Remove(ctx, table))
+		}
+	}
+	return errors.Join(errs...)
+}
