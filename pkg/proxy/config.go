@@ -54,6 +54,8 @@ type Config struct {
 	Tags map[string][]string `json:"tags,omitempty"`
 	// Clusters are where the routes of the outbounds lead, each once.
 	Clusters []Cluster `json:"clusters,omitempty"`
+	Tracing  *Tracing  `json:"tracing,omitempty"`
+	Metrics  *Metrics  `json:"metrics,omitempty"`
 }
 
 // Identity is what the proxy shows to its peers. The key and the certificate
@@ -68,7 +70,8 @@ type Transparent struct {
 	InboundPort  uint16 `json:"inboundPort"`
 	OutboundPort uint16 `json:"outboundPort"`
 	// Passthrough lets connections to unknown destinations out.
-	Passthrough bool `json:"passthrough"`
+	Passthrough bool        `json:"passthrough"`
+	AccessLogs  []AccessLog `json:"accessLogs,omitempty"` // of Passthrough
 	// Family is the only address family of the host, IPv4 or IPv6; "" is both.
 	Family string `json:"family,omitempty"`
 }
@@ -135,7 +138,8 @@ type Outbound struct {
 	Timeouts Timeouts          `json:"timeouts,omitzero"`
 	Retry    *Retry            `json:"retry,omitempty"`
 	// RateLimit is kept on this side for what is outside of the mesh.
-	RateLimit *RateLimit `json:"rateLimit,omitempty"`
+	RateLimit  *RateLimit  `json:"rateLimit,omitempty"`
+	AccessLogs []AccessLog `json:"accessLogs,omitempty"`
 }
 
 // A Duration prints as people write it, "5s".

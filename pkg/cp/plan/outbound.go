@@ -29,6 +29,7 @@ func (p *planner) outbounds() []proxy.Outbound {
 		out := o.byName[name]
 		slices.SortFunc(out.Listen, netip.AddrPort.Compare)
 		p.route(out)
+		out.AccessLogs = p.logs(out.Service, out.Protocol)
 		list = append(list, *out)
 	}
 	return list

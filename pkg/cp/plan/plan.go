@@ -31,7 +31,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	if r == nil {
 		return nil, nil
 	}
-	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), clusters: map[string]*cluster{}}
+	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, clusters: map[string]*cluster{}}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
 		Identity:    p.identity(),
@@ -39,7 +39,9 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Inbounds:    p.inbounds(),
 		Outbounds:   p.outbounds(),
 		Tags:        p.tags(),
+		Tracing:     p.tracing(),
 	}
+	c.Metrics = p.metrics(c)
 	c.Clusters = p.allClusters()
 	return c, p.warnings
 }
@@ -49,7 +51,9 @@ type planner struct {
 	view     *snapshot.View
 	spec     *mesh.MeshSpec
 	dp       *mesh.Dataplane
+	labels   map[string]string   // of dp
 	clusters map[string]*cluster // by name
+	logging  *policy.Choice      // nil until somebody asks
 	warnings []Warning
 }
 
@@ -78,6 +82,7 @@ func (p *planner) transparent() *proxy.Transparent {
 		InboundPort:  uint16(t.RedirectPortInbound),
 		OutboundPort: uint16(t.RedirectPortOutbound),
 		Passthrough:  p.spec.Passthrough(),
+		AccessLogs:   p.passthroughLogs(),
 		Family:       family(t),
 	}
 }

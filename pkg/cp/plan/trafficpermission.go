@@ -12,8 +12,10 @@ import (
 )
 
 // access says who may call an inbound with these tags.
-func (p *planner) access(tags mesh.Tags) proxy.Access {
-	a := proxy.Access{Mode: p.mode()}
+func (p *planner) access(tags mesh.Tags) proxy.Access { return p.accessIn(p.mode(), tags) }
+
+func (p *planner) accessIn(mode string, tags mesh.Tags) proxy.Access {
+	a := proxy.Access{Mode: mode}
 	if a.Mode == proxy.Plain {
 		a.Why = fmt.Sprintf("mesh %s has no mTLS, so nobody is denied; set its mtls.enabledBackend to make permissions count", p.view.Name())
 		return a

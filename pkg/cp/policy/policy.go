@@ -36,11 +36,12 @@ type Match struct {
 // Matches are all policies that apply to the same target, the best one first.
 type Matches []Match
 
-// Select finds the policies of which some selector matches tags.
-func Select(policies []*mesh.Resource, by Selectors, tags mesh.Tags) Matches {
+// Select finds the policies of which some selector matches any of targets: one
+// set of tags, or all those of a dataplane.
+func Select(policies []*mesh.Resource, by Selectors, targets ...mesh.Tags) Matches {
 	var ms Matches
 	for _, p := range policies {
-		if s, ok := best(by(p.Spec), tags); ok {
+		if s, ok := best(by(p.Spec), targets...); ok {
 			ms = append(ms, Match{Policy: p, Selector: s, Rank: s.Rank()})
 		}
 	}

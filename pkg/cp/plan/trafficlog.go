@@ -1,0 +1,109 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/weft-mesh/weft/pkg/cp/policy"
+	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+// The lines of backends that give no format of their own. Tools read them, so
+// what is in them and in which order stays as it is.
+const (
+	httpLog = `[%START_TIME%] %KUMA_MESH% "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" ` +
+		`%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% ` +
+		`"%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" ` +
+		`"%KUMA_SOURCE_SERVICE%" "%KUMA_DESTINATION_SERVICE%" "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%" "%UPSTREAM_HOST%"`
+	tcpLog = `[%START_TIME%] %RESPONSE_FLAGS% %KUMA_MESH% ` +
+		`%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%(%KUMA_SOURCE_SERVICE%)->%UPSTREAM_HOST%(%KUMA_DESTINATION_SERVICE%) ` +
+		`took %DURATION%ms, sent %BYTES_SENT% bytes, received: %BYTES_RECEIVED% bytes`
+)
+
+// external is what lines call everything that is outside of the mesh.
+const external = "external"
+
+// logs are where lines of the calls to a service go.
+func (p *planner) logs(service, protocol string) []proxy.AccessLog {
+	return p.accessLogs(service, service, protocol)
+}
+
+// passthroughLogs are where lines of calls to unknown destinations go.
+func (p *planner) passthroughLogs() []proxy.AccessLog {
+	if !p.spec.Passthrough() {
+		return nil
+	}
+	return p.accessLogs(mesh.PassThrough, external, proxy.TCP)
+}
+
+func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog {
+	if p.logging == nil {
+		p.logging = policy.Logs(p.view.Policies(mesh.TrafficLogKind).All(), p.dp.TagSets())
+	}
+	winner, ok := p.logging.Winner(mesh.Tags{mesh.ServiceTag: service})
+	if !ok {
+		return nil
+	}
+	name := winner.Policy.Spec.(*mesh.TrafficLog).Backend()
+	b := p.spec.Logging.Backend(name)
+	if b == nil {
+		p.warnBackend(winner.Policy, "logging", name, "calls are not logged")
+		return nil
+	}
+	format := b.Format
+	if format == "" {
+		format = tcpLog
+		if proxy.IsHTTP(protocol) {
+			format = httpLog
+		}
+	}
+	log := proxy.AccessLog{
+		From:    proxy.Origin{Kind: winner.Policy.Kind.Name, Name: winner.Policy.Meta.Name},
+		Backend: b.Name,
+		Format:  mesh.ExpandLogFormat(format, p.logValues(called)),
+	}
+	if b.Type == mesh.LogFile {
+		log.File = b.Conf.Path
+	} else {
+		log.TCP = b.Conf.Address
+	}
+	return []proxy.AccessLog{log}
+}
+
+// logValues are what stands in the place of the placeholders that are ours.
+func (p *planner) logValues(called string) map[string]string {
+	first := p.ownTags()
+	values := map[string]string{
+		mesh.LogMesh:          p.view.Name(),
+		mesh.LogDirection:     "OUTBOUND",
+		mesh.LogDestination:   called,
+		mesh.LogSourceService: first.Service(),
+		mesh.LogZone:          first[mesh.ZoneTag],
+		mesh.LogWorkload:      p.labels[mesh.WorkloadLabel],
+	}
+	if ip := p.view.Host(p.dp.Networking.Address); ip.IsValid() {
+		values[mesh.LogSourceIP] = ip.String()
+		values[mesh.LogSourceAddress] = netip.AddrPortFrom(ip, 0).String()
+	}
+	return values
+}
+
+// ownTags are those by which the dataplane is known where it can have only one
+// name: its first inbound's, or its gateway's.
+func (p *planner) ownTags() mesh.Tags {
+	if sets := p.dp.TagSets(); len(sets) > 0 {
+		return sets[0]
+	}
+	return nil
+}
+
+// warnBackend tells that a policy names a backend that the mesh does not have.
+func (p *planner) warnBackend(r *mesh.Resource, field, name, so string) {
+	part := fmt.Sprintf("%s %q conf.backend", r.Kind.Name, r.Meta.Name)
+	if name == "" {
+		p.warnOnce(part, "is not set, and mesh %s has no %s.defaultBackend: %s", p.view.Name(), field, so)
+		return
+	}
+	p.warnOnce(part, "%q is not the name of any of %s.backends in mesh %s: %s", name, field, p.view.Name(), so)
+}

@@ -1,0 +1,30 @@
+package proxy
+
+// Tracing has a proxy report a span of every request that it passes on, in
+// both directions, to one collector.
+type Tracing struct {
+	From     Origin   `json:"from,omitzero"`
+	Backend  string   `json:"backend"`  // of the mesh's tracing
+	Sampling float64  `json:"sampling"` // percent of the requests
+	Zipkin   *Zipkin  `json:"zipkin,omitempty"`
+	Datadog  *Datadog `json:"datadog,omitempty"`
+}
+
+// Zipkin is a collector that speaks Zipkin's version 2.
+type Zipkin struct {
+	Host       string `json:"host"` // an IP address or DNS name
+	Port       uint16 `json:"port"`
+	TLS        bool   `json:"tls,omitempty"`
+	Path       string `json:"path"`                 // with its query
+	TraceID128 bool   `json:"traceID128,omitempty"` // else 64 bits
+	Protobuf   bool   `json:"protobuf,omitempty"`   // else JSON
+	Shared     bool   `json:"shared,omitempty"`     // both ends of a call report one span
+}
+
+// Datadog is a Datadog agent.
+type Datadog struct {
+	Host    string `json:"host"` // an IP address or DNS name
+	Port    uint16 `json:"port"`
+	Service string `json:"service"`
+	Split   bool   `json:"split,omitempty"` // calls in and out are services of their own
+}
