@@ -85,7 +85,11 @@ func set(f *pflag.Flag, value any) error {
 		}
 		var items []string
 		for _, item := range v {
-			items = append(items, fmt.Sprint(item))
+			text, err := listed(item)
+			if err != nil {
+				return err
+			}
+			items = append(items, text)
 		}
 		return list.Replace(items)
 	case map[string]any:
@@ -106,6 +110,23 @@ func set(f *pflag.Flag, value any) error {
 		}
 		return f.Value.Set(fmt.Sprint(v))
 	}
+}
+
+// listed is an entry of a list as text. "- port: 25" is "port:25".
+func listed(item any) (string, error) {
+	switch v := item.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if _, deeper := value.(map[string]any); len(v) == 1 && !deeper {
+				text, err := listed(value)
+				return key + ":" + text, err
+			}
+		}
+	case []any, nil:
+	default:
+		return fmt.Sprint(v), nil
+	}
+	return "", fmt.Errorf("has an entry %.80q that is no text", fmt.Sprint(item))
 }
 
 // YAML prints the effective settings as a file that gives the same ones.

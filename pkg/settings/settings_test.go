@@ -97,6 +97,29 @@ func TestChangedLeavesDefaultsOut(t *testing.T) {
 	}
 }
 
+// An entry may be written with a space behind its colon, as YAML has it.
+func TestEntriesOfLists(t *testing.T) {
+	for text, want := range map[string]string{
+		"advertise: [\"port:25\", port:26]\n":             "port:25|port:26",
+		"advertise:\n- port: 25\n- cidr: fd00::/8\n- 7\n": "port:25|cidr:fd00::/8|7",
+		"advertise:\n- a: 1\n  b: 2\n":                    "",
+		"advertise:\n- a: {b: 2}\n":                       "",
+		"advertise:\n- [a]\n":                             "",
+		"advertise:\n- a:\n":                              "",
+	} {
+		file := filepath.Join(t.TempDir(), "c.yaml")
+		write(t, file, text)
+		var c config
+		err := Load(bind(&c), file, false, func(string) string { return "" })
+		if got := strings.Join(c.addrs, "|"); got != want || (want == "") != (err != nil) {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "advertise: has an entry") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestFaultsNameTheirSource(t *testing.T) {
 	tests := []struct{ name, file, env, want string }{
 		{"unknown key", "datadir: /x", "", "datadir: unknown setting; known are advertise, dataDir"},
