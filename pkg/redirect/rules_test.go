@@ -72,6 +72,9 @@ func TestValidate(t *testing.T) {
 			r.Outbound.Only.Cgroups, r.Outbound.Exclude.Cgroups = []string{"a/b", "ab"}, []string{"a"}
 		}, []string{"outbound.only.cgroups[0]: a/b is excluded by outbound.exclude.cgroups[0] a"}},
 
+		{"users chosen and excluded", func(r *Rules) {
+			r.Outbound.Only, r.Outbound.Exclude = Owners{UIDs: []uint32{1, 7}, GIDs: []uint32{2, 7}}, Owners{UIDs: []uint32{7}, GIDs: []uint32{2}}
+		}, []string{"outbound.only.uids[1]: 7 is excluded by outbound.exclude.uids[0]", "outbound.only.gids[0]: 2 is excluded"}},
 		{"interfaces", func(r *Rules) { r.Outbound.Forwarded = []string{"docker0", "br-*", "veth.7"} }, nil},
 		{"no interfaces", func(r *Rules) { r.Inbound.ExcludeInterfaces = []string{"*", "a b", "sixteen-letters-", "a/b", "a*b"} },
 			[]string{"inbound.excludeInterfaces[0]: ", "[1]: ", "[2]: ", "[3]: ", "[4]: "}},
@@ -82,7 +85,7 @@ func TestValidate(t *testing.T) {
 		{"every port", func(r *Rules) { r.Inbound = Inbound{To: 15006, All: true, ExcludePorts: []PortRange{{22, 22}}} }, nil},
 		{"every port and some", func(r *Rules) { r.Inbound.All = true }, []string{"inbound.ports: has entries though inbound.all"}},
 		{"every port to nobody", func(r *Rules) { r.Inbound = Inbound{All: true} }, []string{"inbound.to: is 0 though inbound.all"}},
-		{"exclusions of some ports", func(r *Rules) { r.Inbound.ExcludePorts = []PortRange{{22, 22}} }, []string{"inbound.excludePorts: has entries though only"}},
+		{"exclusions of some ports", func(r *Rules) { r.Inbound.ExcludePorts = []PortRange{{22, 22}} }, []string{"inbound.excludePorts: has ports, which only inbound.all needs"}},
 		{"a method", func(r *Rules) { r.Inbound.Method = Rewrite }, nil},
 		{"no method", func(r *Rules) { r.Inbound.Method = "redirect" }, []string{`inbound.method: "redirect" is neither keep nor rewrite`}},
 
@@ -99,7 +102,8 @@ func TestValidate(t *testing.T) {
 		{"the IPv6 internet as a service", func(r *Rules) { r.VIPs = prefixes("::/0") },
 			[]string{"vips[0]: ::/0 takes the loopback", "takes link-local", "takes multicast"}},
 		{"an excluded service", func(r *Rules) { r.Outbound.ExcludeDestinations = prefixes("10.0.0.0/8", "250.0.0.0/8") },
-			[]string{"outbound.excludeDestinations[1]: 250.0.0.0/8 overlaps vips[0] 240.0.0.0/4"}},
+			[]string{"outbound.excludeDestinations[1]: 250.0.0.0/8 is within vips[0] 240.0.0.0/4"}},
+		{"all around a service", func(r *Rules) { r.Outbound.ExcludeDestinations = prefixes("0.0.0.0/0", "fd00::/8") }, nil},
 
 		{"all at once", func(r *Rules) {
 			r.Table, r.Marks.Agent, r.Inbound.Ports[0] = "9", 0, PortRange{7, 6}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,8 +57,20 @@ func (f faults) err(what string) error {
 	if len(f) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w:\n\t%s", what, ErrInvalid, strings.Join(f, "\n\t"))
+	return &InvalidError{what, f}
 }
+
+// An InvalidError is every fault of what was read. It wraps ErrInvalid.
+type InvalidError struct {
+	What   string
+	Faults []string // "outbound.excludePorts[1]: 90-80 runs backwards: …"
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("%s: %v:\n\t%s", e.What, ErrInvalid, strings.Join(e.Faults, "\n\t"))
+}
+
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
 // marks must be told from each other and from no mark at all.
 func (f *faults) marks(r Rules) {
@@ -128,7 +141,7 @@ func (f *faults) inbound(in Inbound) {
 	}
 	f.ports("inbound.excludePorts", in.ExcludePorts)
 	if !in.All && len(in.ExcludePorts) > 0 {
-		f.add("inbound.excludePorts", "has entries though only inbound.ports are redirected: leave them out, or set inbound.all")
+		f.add("inbound.excludePorts", "has ports, which only inbound.all needs: leave them out, or set inbound.all")
 	}
 	f.prefixes("inbound.excludeSources", in.ExcludeSources)
 	f.interfaces("inbound.excludeInterfaces", in.ExcludeInterfaces)
@@ -142,11 +155,22 @@ func (f *faults) outbound(out Outbound) {
 	if out.To == 0 && len(out.Forwarded) > 0 {
 		f.add("outbound.to", "is 0 though outbound.forwarded has entries: give the port of the proxy's outbound listener")
 	}
+	f.chosen("uids", out.Only.UIDs, out.Exclude.UIDs)
+	f.chosen("gids", out.Only.GIDs, out.Exclude.GIDs)
 	for i, path := range out.Only.Cgroups {
 		for j, other := range out.Exclude.Cgroups {
 			if path != "" && other != "" && beneath(path, other) {
 				f.add(fmt.Sprintf("outbound.only.cgroups[%d]", i), "%s is excluded by outbound.exclude.cgroups[%d] %s: leave one of them out", path, j, other)
 			}
+		}
+	}
+}
+
+// chosen tells whose calls are to be redirected and not to be.
+func (f *faults) chosen(ids string, only, exclude []uint32) {
+	for i, id := range only {
+		if j := slices.Index(exclude, id); j >= 0 {
+			f.add(fmt.Sprintf("outbound.only.%s[%d]", ids, i), "%d is excluded by outbound.exclude.%s[%d]: leave it out of one of them", id, ids, j)
 		}
 	}
 }
@@ -282,8 +306,8 @@ func (f *faults) vips(r Rules) {
 			}
 		}
 		for j, d := range r.Outbound.ExcludeDestinations {
-			if vip.Overlaps(d) {
-				f.add(fmt.Sprintf("outbound.excludeDestinations[%d]", j), "%s overlaps vips[%d] %s, which only the proxy can reach: narrow one of them", d, i, vip)
+			if vip.Overlaps(d) && vip.Bits() <= d.Bits() { // a wider one is for what is around
+				f.add(fmt.Sprintf("outbound.excludeDestinations[%d]", j), "%s is within vips[%d] %s, which only the proxy can reach: leave it out", d, i, vip)
 			}
 		}
 	}
