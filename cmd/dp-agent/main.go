@@ -128,12 +128,19 @@ func versionCommand(func(string) string) *cobra.Command {
 	}
 }
 
-// joined reads the configuration of a host that has joined.
-func (b bound) joined() error {
+// joined reads the configuration of a host that has joined. Who is gone from
+// the host since is no fault in it, so that leave works.
+func (b bound) joined() error { return b.read(b.Validate) }
+
+// redirectable reads the configuration of a host that has joined and whose
+// traffic can be redirected as it says.
+func (b bound) redirectable() error { return b.read(b.Faults) }
+
+func (b bound) read(faults func() error) error {
 	if err := b.load(false); err != nil {
 		return err
 	}
-	if err := b.Validate(); err != nil {
+	if err := faults(); err != nil {
 		return usageError{fmt.Errorf("%s: %w", *b.file, err)}
 	}
 	return nil

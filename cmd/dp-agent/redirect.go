@@ -37,7 +37,7 @@ became of this command, the agent and your session. The kernel sees to that.`,
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be sent to this host as it is, and change nothing")
 	output := cmd.Flags().StringP("output", "o", "text", "of --dry-run: text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := b.joined(); err != nil {
+		if err := b.redirectable(); err != nil {
 			return err
 		}
 		rules, err := b.Rules()
@@ -80,7 +80,7 @@ func redirectConfirm(getenv func(string) string) *cobra.Command {
 	}
 	b := bind(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := b.joined(); err != nil {
+		if err := b.redirectable(); err != nil {
 			return err
 		}
 		choice, err := agent.ConfirmRedirection(cmd.Context(), *b.Config)
@@ -101,7 +101,7 @@ func redirectCheck(getenv func(string) string) *cobra.Command {
 	}
 	b := bind(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := b.joined(); err != nil {
+		if err := b.redirectable(); err != nil {
 			return err
 		}
 		state, differences, err := agent.CheckRedirection(cmd.Context(), *b.Config)

@@ -20,7 +20,7 @@ redirect remove" takes it off.`,
 	}
 	b := bind(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := b.joined(); err != nil {
+		if err := b.redirectable(); err != nil {
 			return err
 		}
 		log, err := settings.Logger(cmd.ErrOrStderr(), b.LogLevel, b.LogFormat)

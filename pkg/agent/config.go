@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
+	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
 // Config is everything that can be set about an agent. The file that holds it
@@ -45,19 +46,21 @@ type Config struct {
 	EnvoyLogLevel    string
 	DrainTime        time.Duration
 
-	Redirect          bool
-	RedirectEngine    string
-	RedirectTable     string
-	InboundPort       uint16
-	OutboundPort      uint16
-	DNSPort           uint16
-	ResolvConf        string
-	ExcludeOutPorts   string
-	ExcludeOutTargets []string
-	ExcludeInSources  []string
-	ExcludeUsers      []string
-	ResolverUsers     []string
-	FailOpen          time.Duration
+	Redirect        bool
+	RedirectEngine  string
+	RedirectTable   string
+	InboundPort     uint16
+	OutboundPort    uint16
+	DNSPort         uint16
+	ResolvConf      string
+	Only            []string // whose calls are redirected, see kinds
+	Inbound         string   // inboundService or inboundAll
+	InboundMethod   string
+	Forwarded       []string // interfaces
+	ExcludeOutbound []string
+	ExcludeInbound  []string
+	Resolvers       []string
+	FailOpen        time.Duration
 
 	LogLevel  string
 	LogFormat string
@@ -94,11 +97,13 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
 	fs.Uint16Var(&c.DNSPort, "dns-port", 15053, "port of the agent's DNS server, on loopback")
 	fs.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "where the host's own DNS servers are read")
-	fs.StringVar(&c.ExcludeOutPorts, "exclude-outbound-ports", "", "ports called directly, such as 25,9000-9100")
-	fs.StringSliceVar(&c.ExcludeOutTargets, "exclude-outbound-cidrs", nil, "networks called directly")
-	fs.StringSliceVar(&c.ExcludeInSources, "exclude-inbound-cidrs", nil, "networks that reach the service directly")
-	fs.StringSliceVar(&c.ExcludeUsers, "exclude-users", nil, "users, by name or id, whose calls go out directly")
-	fs.StringSliceVar(&c.ResolverUsers, "resolver-users", []string{"systemd-resolve", "unbound", "bind", "named", "dnsmasq", "knot-resolver", "pdns"}, "users of the host's own resolver, whose queries are left alone; unknown ones are passed over")
+	fs.StringSliceVar(&c.Only, "only", nil, "whose calls and DNS queries are redirected, such as "+forms(owners)+"; default: everybody's")
+	fs.StringSliceVar(&c.ExcludeOutbound, "exclude-outbound", nil, "what goes out directly, such as "+forms(kinds)+"; calls to services never do")
+	fs.StringVar(&c.Inbound, "inbound", inboundService, "which ports are called through Envoy: service, the service's own; or all, where calls to any other port are refused unless excluded")
+	fs.StringVar(&c.InboundMethod, "inbound-method", string(redirect.Keep), "how calls get to Envoy: keep, with the port that was called, by which the host's own firewall goes on deciding; or rewrite, to the inbound port")
+	fs.StringSliceVar(&c.ExcludeInbound, "exclude-inbound", nil, "what comes in directly, such as "+forms(places))
+	fs.StringSliceVar(&c.Forwarded, "forwarded", nil, "interfaces of containers or VMs whose TCP connections through this host are redirected like its own, such as docker0 or br-*")
+	fs.StringSliceVar(&c.Resolvers, "resolvers", usualResolvers, "the host's own resolvers, whose DNS queries are left alone, such as "+forms(owners)+"; of the usual ones, those that this host lacks are passed over")
 
 	fs.DurationVar(&c.FailOpen, "fail-open", 0, "how long agent, Envoy or DNS may be unwell before outbound calls and DNS queries go out directly, from 1s to 1h; 0s: they never do, the host stays closed")
 
@@ -161,6 +166,9 @@ func (c *Config) Validate() error {
 	}
 	if names := engineNames(); !slices.Contains(names, c.RedirectEngine) {
 		bad("redirectEngine", "%q is none of %s", c.RedirectEngine, strings.Join(names, ", "))
+	}
+	if c.Inbound != inboundService && c.Inbound != inboundAll {
+		bad("inbound", "%q is neither service nor all", c.Inbound)
 	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)

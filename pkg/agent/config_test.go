@@ -52,6 +52,8 @@ func TestValidateNamesEachFault(t *testing.T) {
 		"--drain-time=1h":                        "drainTime: ",
 		"--dns-port=15006":                       "dnsPort: 15006 is inboundPort too",
 		"--inbound-port=8080":                    "inboundPort: 8080 is port too",
+		"--inbound=some":                         `inbound: "some" is neither service nor all`,
+		"--redirect-engine=ipchains":             `redirectEngine: "ipchains" is none of auto, nftables, iptables`,
 	}
 	var all []string
 	for arg, want := range tests {
@@ -66,30 +68,6 @@ func TestValidateNamesEachFault(t *testing.T) {
 	c := joined(t, all...)
 	if err := c.Validate(); err == nil || strings.Count(err.Error(), "\n") < 10 {
 		t.Errorf("of everything wrong at once only this is told: %v", err)
-	}
-}
-
-func TestRulesNameEachFault(t *testing.T) {
-	c := joined(t, "--exclude-outbound-ports=25,x", "--exclude-outbound-cidrs=10.0.0.0/33", "--exclude-inbound-cidrs=here", "--exclude-users=nobody-of-that-name")
-	_, err := c.Rules()
-	for _, want := range []string{"excludeOutboundPorts: ", "excludeOutboundCidrs: ", "excludeInboundCidrs: ", "excludeUsers: "} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want one with %q", err, want)
-		}
-	}
-}
-
-func TestRulesFollowTheConfiguration(t *testing.T) {
-	c := joined(t, "--exclude-users=0,12345", "--exclude-outbound-cidrs=192.0.2.7,10.0.0.0/8", "--resolver-users=nobody-of-that-name", "--redirect-table=weft-two")
-	r, err := c.Rules()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Table != "weft-two" || r.Inbound.Ports[0].First != 8080 || len(r.Outbound.Exclude.UIDs) != 2 || len(r.DNS.Exclude.UIDs) != 2 {
-		t.Errorf("got %+v", r)
-	}
-	if got := r.Outbound.ExcludeDestinations; len(got) != 2 || got[0] != netip.MustParsePrefix("192.0.2.7/32") {
-		t.Errorf("destinations %v: a single address is a network of its own", got)
 	}
 }
 

@@ -30,10 +30,7 @@ func Join(ctx context.Context, cfg Config, token string, log *slog.Logger) (Conf
 	if cfg.Service != "" {
 		cfg.Name = cmp.Or(cfg.Name, t.Name, defaultName(cfg.Service))
 	}
-	if err := cfg.Validate(); err != nil {
-		return cfg, fmt.Errorf("join: %w", err)
-	}
-	if _, err := cfg.Rules(); err != nil {
+	if err := cfg.Faults(); err != nil {
 		return cfg, fmt.Errorf("join: %w", err)
 	}
 	address, err := cfg.address()

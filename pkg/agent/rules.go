@@ -4,90 +4,156 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os/user"
-	"strconv"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-// Rules is the redirection that the configuration asks for.
-func (c *Config) Rules() (redirect.Rules, error) {
+// What Config.Inbound may say.
+const (
+	inboundService = "service"
+	inboundAll     = "all"
+)
+
+// Rules is the redirection that the configuration asks for, or everything that
+// is wrong with it. Names are looked up on this host, which is not changed.
+func (c *Config) Rules() (redirect.Rules, error) { return c.rules(hostDirectory()) }
+
+func (c *Config) rules(d directory) (redirect.Rules, error) {
 	var errs []error
-	fault := func(key string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
+	read := func(key string, list []string, of []kind) named {
+		n, err := d.read(list, of)
+		errs = append(errs, keyed(key, err)...)
+		return n
 	}
-	outPorts, err := redirect.ParsePorts(c.ExcludeOutPorts)
-	fault("excludeOutboundPorts", err)
-	targets, err := prefixes(c.ExcludeOutTargets)
-	fault("excludeOutboundCidrs", err)
-	sources, err := prefixes(c.ExcludeInSources)
-	fault("excludeInboundCidrs", err)
-	users, err := uids(c.ExcludeUsers, true)
-	fault("excludeUsers", err)
-	resolvers, err := uids(c.ResolverUsers, false)
-	fault("resolverUsers", err)
+	only := read("only", c.Only, owners)
+	out := read("excludeOutbound", c.ExcludeOutbound, kinds)
+	in := read("excludeInbound", c.ExcludeInbound, places)
+	resolvers := read("resolvers", d.known(c.Resolvers), owners)
 	r := redirect.Rules{
 		Table: c.RedirectTable,
 		Marks: redirect.Marks{Mask: proxy.MarkMask, Outbound: proxy.MarkOutbound, Inbound: proxy.MarkInbound, Agent: proxy.MarkAgent},
 		Inbound: redirect.Inbound{
-			To:             c.InboundPort,
-			Ports:          []redirect.PortRange{{First: c.Port, Last: c.Port}},
-			ExcludeSources: sources,
+			To:                c.InboundPort,
+			Method:            redirect.Method(c.InboundMethod),
+			All:               c.Inbound == inboundAll,
+			ExcludePorts:      in.ports,
+			ExcludeSources:    in.prefixes,
+			ExcludeInterfaces: in.interfaces,
 		},
 		Outbound: redirect.Outbound{
 			To:                  c.OutboundPort,
-			ExcludePorts:        outPorts,
-			ExcludeDestinations: targets,
-			Exclude:             redirect.Owners{UIDs: users},
+			Only:                only.Owners,
+			Forwarded:           c.Forwarded,
+			Exclude:             out.Owners,
+			ExcludePorts:        out.ports,
+			ExcludeDestinations: out.prefixes,
+			ExcludeInterfaces:   out.interfaces,
 		},
-		DNS:  redirect.DNS{To: c.DNSPort, Exclude: redirect.Owners{UIDs: append(resolvers, users...)}},
+		DNS:  redirect.DNS{To: c.DNSPort, Exclude: both(resolvers.Owners, out.Owners)},
 		VIPs: []netip.Prefix{proxy.VIP4, proxy.VIP6},
 
 		FailOpen: c.FailOpen,
 	}
-	if len(errs) == 0 {
-		fault("redirect", r.Validate())
+	if !r.Inbound.All {
+		r.Inbound.Ports = []redirect.PortRange{{First: c.Port, Last: c.Port}}
 	}
+	// Together, so that who mends one fault is not told of the next only then.
+	errs = append(errs, worded(r.Validate())...)
 	return r, errors.Join(errs...)
 }
 
-func prefixes(list []string) (out []netip.Prefix, err error) {
-	var errs []error
-	for _, s := range list {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			if a, aerr := netip.ParseAddr(s); aerr == nil {
-				p, err = netip.PrefixFrom(a, a.BitLen()), nil
-			}
+// Faults is everything that is wrong with a joined host's configuration, the
+// redirection that it asks for included.
+func (c *Config) Faults() error {
+	errs := lines(c.Validate())
+	_, err := c.Rules()
+	for _, e := range lines(err) {
+		key, _, _ := strings.Cut(e.Error(), ": ")
+		if !slices.ContainsFunc(errs, func(told error) bool { return strings.HasPrefix(told.Error(), key+": ") }) {
+			errs = append(errs, e)
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%q is no network; write it like 10.0.0.0/8", s))
-			continue
-		}
-		out = append(out, p)
 	}
-	return out, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// uids looks users up. Ids need no entry in the user database; names that are
-// unknown are a fault only where strict.
-func uids(users []string, strict bool) (out []uint32, err error) {
-	var errs []error
-	for _, name := range users {
-		id := name
-		if u, err := user.Lookup(name); err == nil {
-			id = u.Uid
-		}
-		n, err := strconv.ParseUint(id, 10, 32)
-		switch {
-		case err == nil:
-			out = append(out, uint32(n))
-		case strict:
-			errs = append(errs, fmt.Errorf("this host has no user %q", name))
+// both are two lists of owners in one.
+func both(a, b redirect.Owners) redirect.Owners {
+	return redirect.Owners{UIDs: slices.Concat(a.UIDs, b.UIDs), GIDs: slices.Concat(a.GIDs, b.GIDs), Cgroups: slices.Concat(a.Cgroups, b.Cgroups)}
+}
+
+// usualResolvers are the users as whom hosts' own resolvers run. Those that
+// this host does not have are passed over; whom its owner named is not.
+var usualResolvers = []string{"user:systemd-resolve", "user:unbound", "user:bind", "user:named", "user:dnsmasq", "user:knot-resolver", "user:pdns"}
+
+func (d directory) known(resolvers []string) (out []string) {
+	for _, r := range resolvers {
+		_, err := d.read([]string{r}, owners)
+		if !errors.Is(err, errUnknown) || !slices.Contains(usualResolvers, r) {
+			out = append(out, r)
 		}
 	}
-	return out, errors.Join(errs...)
+	return out
 }
+
+// keyed has one error a line, each with the key that it is about.
+func keyed(key string, err error) (out []error) {
+	for _, e := range lines(err) {
+		out = append(out, fmt.Errorf("%s: %w", key, e))
+	}
+	return out
+}
+
+// lines are the errors that errors.Join joined.
+func lines(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// inKeys are the places of rules as the configuration calls them.
+var inKeys = strings.NewReplacer(
+	"inbound.to", "inboundPort", "outbound.to", "outboundPort", "dns.to", "dnsPort",
+	"inbound.ports", "port", "inbound.all", "inbound: all", "inbound.method", "inboundMethod",
+	"inbound.excludePorts", "excludeInbound", "inbound.excludeSources", "excludeInbound", "inbound.excludeInterfaces", "excludeInbound",
+	"outbound.only.uids", "only", "outbound.only.gids", "only", "outbound.only.cgroups", "only",
+	"outbound.exclude.uids", "excludeOutbound", "outbound.exclude.gids", "excludeOutbound", "outbound.exclude.cgroups", "excludeOutbound",
+	"outbound.excludePorts", "excludeOutbound", "outbound.excludeDestinations", "excludeOutbound", "outbound.excludeInterfaces", "excludeOutbound",
+	"outbound.forwarded", "forwarded",
+	"dns.exclude.uids", "resolvers", "dns.exclude.gids", "resolvers", "dns.exclude.cgroups", "resolvers",
+	"confirmWithin", "--confirm-within", "table: ", "redirectTable: ",
+)
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// worded tells the faults of rules in the words of the configuration, each with
+// redirect.ErrInvalid.
+func worded(err error) (out []error) {
+	invalid, ok := errors.AsType[*redirect.InvalidError](err)
+	if !ok {
+		return keyed("redirect", err)
+	}
+	told := make(map[string]bool) // what is excluded is excluded from DNS, too
+	for _, f := range invalid.Faults {
+		text := inKeys.Replace(index.ReplaceAllString(f, ""))
+		_, fault, _ := strings.Cut(text, ": ")
+		if !told[fault] {
+			out = append(out, faultOf{text})
+		}
+		told[fault] = true
+	}
+	return out
+}
+
+// A faultOf is a fault of rules in other words.
+type faultOf struct{ text string }
+
+func (f faultOf) Error() string { return f.text }
+func (f faultOf) Unwrap() error { return redirect.ErrInvalid }
