@@ -88,6 +88,8 @@ var mayImport = []struct {
 	{"pkg/redirect", nil, "rules and the interface of engines"},
 	{"pkg/redirect/route", []string{"pkg/redirect"}, "the routes that every engine needs"},
 	{"pkg/redirect/cgroup", []string{"pkg/redirect"}, "the cgroups that every engine needs"},
+	{"pkg/redirect/sockets", nil, "sockets and processes of a host, whoever asks"},
+	{"pkg/redirect/explain", []string{"pkg/redirect"}, "what rules mean, whatever engine puts them in force"},
 	{"pkg/redirect/nftables", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup"}, "engines know nothing of each other"},
 	{"pkg/redirect/iptables", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup"}, "engines know nothing of each other"},
 	{"pkg/agent/relay", []string{"pkg/proxy", "pkg/api/hostv1", "pkg/keyfile"}, "parts of the agent never import each other"},

@@ -1,0 +1,5 @@
+//go:build !linux
+
+// Package sockets looks up this host's TCP and UDP sockets and whose they are,
+// on Linux.
+package sockets
