@@ -133,6 +133,9 @@ func (c *TrafficRouteConf) Targets() (all []Tags) {
 			all = append(all, s.Destination)
 		}
 	}
+	if c == nil {
+		return nil
+	}
 	for _, h := range c.HTTP {
 		add(h.Split, h.Destination)
 	}

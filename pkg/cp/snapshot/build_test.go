@@ -38,6 +38,14 @@ func (w *writer) permission(name string) store.Change {
 	return w.put(mesh.TrafficPermissionKind, "default", name, &mesh.TrafficPermission{})
 }
 
+// route leads calls of a service to what has the tags.
+func (w *writer) route(meshName, name, of string, to mesh.Tags) store.Change {
+	return w.put(mesh.TrafficRouteKind, meshName, name, &mesh.TrafficRoute{
+		Destinations: []mesh.Selector{{Match: mesh.Tags{mesh.ServiceTag: of}}},
+		Conf:         &mesh.TrafficRouteConf{Destination: to},
+	})
+}
+
 func (w *writer) external(meshName, name, service, address string) store.Change {
 	return w.put(mesh.ExternalServiceKind, meshName, name, &mesh.ExternalService{
 		Networking: mesh.ExternalNetworking{Address: address},

@@ -139,6 +139,14 @@ func (e *entry) with(service string, edits []shareEdit) *entry {
 	return next.indexed(service, members)
 }
 
+// wished is what policies ask of the service.
+func (e *entry) wished() []mesh.Tags {
+	if e == nil {
+		return nil
+	}
+	return e.wishes
+}
+
 // wishing returns the entry of a service of which policies ask for these tags,
 // nil where nothing is left of it.
 func (e *entry) wishing(service string, wishes []mesh.Tags) *entry {

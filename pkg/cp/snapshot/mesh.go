@@ -18,6 +18,7 @@ type Mesh struct {
 	externals  table[*External]
 	services   *ServiceSet
 	directory  *Directory   // nil: no names but those of services
+	wishes     *wishes      // nil: policies lead to no part of a service
 	hosts      table[*host] // by DNS name
 	secrets    table[mesh.Version]
 	files      map[string]string // hashes of content, by path
@@ -149,6 +150,7 @@ func withPolicies(old map[*mesh.Kind]*PolicySet, edits map[*mesh.Kind]map[string
 func (m *Mesh) withShares(edits map[string][]shareEdit, e *edit) {
 	entries := make(map[string]*entry, len(edits))
 	newNames, newOffers := false, false
+	newWishes := len(e.policies[mesh.TrafficRouteKind]) > 0
 	for service, es := range edits {
 		old := m.entries.get(service)
 		now := old.with(service, es)
@@ -167,7 +169,8 @@ func (m *Mesh) withShares(edits map[string][]shareEdit, e *edit) {
 	if newNames || newOffers || newOutside || len(e.policies[mesh.VirtualOutboundKind]) > 0 {
 		if d := newDirectory(m); !d.equal(m.directory) {
 			m.directory = d
+			newWishes = true
 		}
 	}
-	m.withWishes()
+	m.withWishes(edits, newWishes)
 }

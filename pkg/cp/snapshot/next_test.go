@@ -61,7 +61,7 @@ func randomChanges(rnd *rand.Rand, n int) (changes []store.Change) {
 	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
 	for range n {
 		name, meshName := fmt.Sprint("n", rnd.IntN(6)), pick("default", "other")
-		switch rnd.IntN(14) {
+		switch rnd.IntN(17) {
 		case 0:
 			changes = append(changes, w.mesh(meshName))
 		case 1:
@@ -82,6 +82,11 @@ func randomChanges(rnd *rand.Rand, n int) (changes []store.Change) {
 			changes = append(changes, w.virtual(meshName, name, pick("{{.v}}.{{.s}}.mesh", "{{.s}}.mesh", "pay.example"), pick("80", "8080")))
 		case 9:
 			changes = append(changes, w.delete(mesh.VirtualOutboundKind, meshName, name))
+		case 10, 11:
+			to := inbound(pick("web", "api", "nowhere", "*"), "version="+pick("v1", "v3", "*")).Tags
+			changes = append(changes, w.route(meshName, name, pick("web", "api", "*"), to))
+		case 12:
+			changes = append(changes, w.delete(mesh.TrafficRouteKind, meshName, name))
 		default:
 			dp := &mesh.Dataplane{Networking: mesh.DataplaneNetworking{
 				Address:           pick("192.0.2.1", "h0.example", "h1.example", "h2.example"),

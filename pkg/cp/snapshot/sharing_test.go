@@ -152,3 +152,39 @@ func TestSubsetsAreCounted(t *testing.T) {
 		t.Error("a service that nobody offers and nobody asks for is kept")
 	}
 }
+
+// Where a TrafficRoute leads is a cluster, whoever calls it, and leaves the
+// services alone to which no route leads.
+func TestRoutesMakeSubsets(t *testing.T) {
+	var w writer
+	tags := func(service string, more ...string) mesh.Tags { return inbound(service, more...).Tags }
+	narrow := w.dataplane("web", "192.0.2.1", inbound("web"))
+	narrow.Now.Spec.(*mesh.Dataplane).Networking.Outbound = []mesh.Outbound{{Port: 1, Tags: tags("api", "env=prod")}}
+	s := state(t, w.mesh("default"), w.dataplane("api", "192.0.2.2", inbound("api", "version=v1")), w.dataplane("db", "192.0.2.3", inbound("db")))
+	for _, step := range []struct {
+		name    string
+		change  store.Change
+		changed string
+		api     string
+	}{
+		{"a service", w.route("default", "r", "api", tags("api", "version=v1")), "[api]", "[{kuma.io/service=api, version=v1}]"},
+		{"the same again", w.route("default", "s", "db", tags("api", "version=v1")), "[]", "[{kuma.io/service=api, version=v1}]"},
+		{"what was called, of one service", w.route("default", "r", "api", tags("*", "version=v2")), "[api]", "[{kuma.io/service=api, version=v1} {kuma.io/service=api, version=v2}]"},
+		{"what was called is narrow", narrow, "[api web]", "[{env=prod, kuma.io/service=api, version=v2} {env=prod, kuma.io/service=api} {kuma.io/service=api, version=v1} {kuma.io/service=api, version=v2}]"},
+		{"the other route goes", w.delete(mesh.TrafficRouteKind, "default", "s"), "[api]", "[{env=prod, kuma.io/service=api, version=v2} {env=prod, kuma.io/service=api} {kuma.io/service=api, version=v2}]"},
+		{"it is wide again", w.dataplane("web", "192.0.2.1", inbound("web")), "[api]", "[{kuma.io/service=api, version=v2}]"},
+		{"what was called, of all", w.route("default", "r", "*", tags("*", "version=v2")), "[db web]", "[{kuma.io/service=api, version=v2}]"},
+		{"a new service", w.dataplane("new", "192.0.2.4", inbound("new")), "[new]", "[{kuma.io/service=api, version=v2}]"},
+		{"nobody's service", w.route("default", "r", "*", tags("canary")), "[api canary db new web]", "[]"},
+		{"no route", w.delete(mesh.TrafficRouteKind, "default", "r"), "[canary]", "[]"},
+	} {
+		next := Next(s, Input{Changes: []store.Change{step.change}})
+		if got := fmt.Sprint(Changed(s.Mesh("default"), next.Mesh("default"))); got != step.changed {
+			t.Errorf("%s: the endpoints of %s moved, want %s", step.name, got, step.changed)
+		}
+		s = next
+		if got := fmt.Sprint(s.Mesh("default").Instances("api").Subsets()); got != step.api {
+			t.Errorf("%s: subsets %s, want %s", step.name, got, step.api)
+		}
+	}
+}
