@@ -6,6 +6,7 @@ type Cluster struct {
 	Name           string        `json:"name"`
 	Service        string        `json:"service"`
 	ConnectTimeout Duration      `json:"connectTimeout"`
+	TimeoutsFrom   Origin        `json:"timeoutsFrom,omitzero"`
 	HTTP2          bool          `json:"http2,omitempty"`
 	HTTPIdle       Duration      `json:"httpIdle,omitzero"` // ends a connection without requests; 0: no limit
 	TLS            *PeerTLS      `json:"tls,omitempty"`     // nil: plain
@@ -71,19 +72,19 @@ type TCPCheck struct {
 // An HTTPCheck gets a path.
 type HTTPCheck struct {
 	Path     string   `json:"path"`
+	Host     string   `json:"host,omitempty"` // "": the cluster's name
 	HTTP2    bool     `json:"http2,omitempty"`
 	Headers  []Header `json:"headers,omitempty"`
 	Statuses []uint32 `json:"statuses,omitempty"` // sorted; none: 200
 }
 
 // An Outlier takes endpoints out that keep failing, for a while that grows
-// each time. What is 0 or nil has the proxy's default; a detector that is nil
-// is off.
+// each time. A detector that is nil is off.
 type Outlier struct {
 	From         Origin     `json:"from,omitzero"`
-	Interval     Duration   `json:"interval,omitzero"`
-	BaseEjection Duration   `json:"baseEjection,omitzero"`
-	MaxPercent   *uint32    `json:"maxPercent,omitempty"` // of the endpoints
+	Interval     Duration   `json:"interval"` // between looks at all endpoints
+	BaseEjection Duration   `json:"baseEjection"`
+	MaxPercent   uint32     `json:"maxPercent"`           // of the endpoints; one is always allowed
 	SplitLocal   bool       `json:"splitLocal,omitempty"` // count failures on this side by themselves
 	Errors       *Detector  `json:"errors,omitempty"`     // any 5xx
 	Gateway      *Detector  `json:"gateway,omitempty"`    // 502, 503, 504
@@ -94,22 +95,22 @@ type Outlier struct {
 
 // A Detector acts on failures in a row.
 type Detector struct {
-	Consecutive uint32 `json:"consecutive,omitempty"` // 0: the proxy's default of 5
+	Consecutive uint32 `json:"consecutive"`
 }
 
-// A Deviation acts on an endpoint whose success rate is so many standard
+// A Deviation acts on an endpoint whose success rate is Factor standard
 // deviations below the mean.
 type Deviation struct {
-	Requests uint32  `json:"requests,omitempty"` // an interval needs at least; 0: 100
-	Hosts    uint32  `json:"hosts,omitempty"`    // with so many requests needed; 0: 5
-	Factor   float64 `json:"factor,omitempty"`   // 0: 1.9
+	Requests uint32  `json:"requests"` // an endpoint counts with so many in an interval
+	Hosts    uint32  `json:"hosts"`    // so many must count
+	Factor   float64 `json:"factor"`
 }
 
-// A Failure acts on an endpoint of which more than a percentage fails.
+// A Failure acts on an endpoint of which at least Threshold percent fail.
 type Failure struct {
-	Requests  uint32 `json:"requests,omitempty"`  // an interval needs at least; 0: 50
-	Hosts     uint32 `json:"hosts,omitempty"`     // with so many requests needed; 0: 5
-	Threshold uint32 `json:"threshold,omitempty"` // percent; 0: 85
+	Requests  uint32 `json:"requests"` // as in Deviation
+	Hosts     uint32 `json:"hosts"`
+	Threshold uint32 `json:"threshold"`
 }
 
 // Limits are what a proxy has under way to a cluster at most.

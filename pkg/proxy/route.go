@@ -12,7 +12,7 @@ type Routes struct {
 type Route struct {
 	Match  *Match     `json:"match,omitempty"`  // nil: everything
 	Modify *Modify    `json:"modify,omitempty"` // nil: as it is
-	To     []Weighted `json:"to"`
+	To     []Weighted `json:"to,omitempty"`     // none: fails
 }
 
 // Weighted is one destination of a route. It gets Weight parts of the sum of

@@ -12,7 +12,6 @@ import (
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -61,7 +60,7 @@ func (r *renderer) localCluster(in proxy.Inbound) string {
 	}
 	c.UpstreamBindConfig = r.marked(proxy.MarkInbound)
 	if w.http2 {
-		c.TypedExtensionProtocolOptions = r.http2()
+		c.TypedExtensionProtocolOptions = r.http2(nil)
 	}
 	r.cluster(name, c)
 	return name
@@ -82,32 +81,35 @@ func (r *renderer) outboundCluster(p proxy.Cluster) {
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()}
 	c.UpstreamBindConfig = r.marked(proxy.MarkOutbound)
 	if p.HTTP2 {
-		c.TypedExtensionProtocolOptions = r.http2()
+		c.TypedExtensionProtocolOptions = r.http2(&corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(p.HTTPIdle))})
 	}
 	if p.TLS != nil {
 		c.TransportSocket = r.upstreamTLS(r.cfg.Identity, p.TLS)
 	}
+	loadBalancing(c, p.LoadBalancer)
+	r.healthChecks(c, p)
+	outlierDetection(c, p.Outlier)
+	circuitBreakers(c, p.Limits)
 	r.cluster(p.Name, c)
 }
 
 // newCluster has no limits but those of the host: a limit is a policy, and
-// Envoy's own 1024 connections and requests would be one that nobody wrote.
+// Envoy's own 1024 connections and requests and 3 retries would be one that nobody wrote.
 func newCluster(name string, connect time.Duration) *clusterv3.Cluster {
-	most := wrapperspb.UInt32(math.MaxUint32)
-	return &clusterv3.Cluster{
+	c := &clusterv3.Cluster{
 		Name:           name,
 		AltStatName:    statName(name),
 		ConnectTimeout: durationpb.New(connect),
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-			MaxConnections: most, MaxPendingRequests: most, MaxRequests: most,
-		}}},
 	}
+	circuitBreakers(c, &proxy.Limits{Connections: math.MaxUint32, Pending: math.MaxUint32, Requests: math.MaxUint32, Retries: math.MaxUint32})
+	return c
 }
 
 // http2 makes a cluster speak HTTP/2, with WebSockets in it.
-func (r *renderer) http2() map[string]*anypb.Any {
+func (r *renderer) http2(common *corev3.HttpProtocolOptions) map[string]*anypb.Any {
 	return map[string]*anypb.Any{
 		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": r.any(&upstreamv3.HttpProtocolOptions{
+			CommonHttpProtocolOptions: common,
 			UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
 				ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
 					ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{

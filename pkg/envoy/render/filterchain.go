@@ -8,6 +8,7 @@ import (
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -111,14 +112,17 @@ func (r *renderer) toWorkload(listener string, in proxy.Inbound, local string, c
 func (r *renderer) outboundChain(out proxy.Outbound) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{Name: out.Name}
 	if isHTTP(out.Protocol) {
-		chain.Filters = []*listenerv3.Filter{r.outboundHTTP(out)}
+		chain.Filters = append(r.callerKey(out), r.outboundHTTP(out))
 		return chain
 	}
 	for _, rule := range out.Routes.Rules {
-		if rule.Match == nil {
-			chain.Filters = []*listenerv3.Filter{r.outboundTCP(out, rule)}
-			break
+		if rule.Match != nil {
+			continue
 		}
+		if len(rule.To) > 0 {
+			chain.Filters = append(r.callerKey(out), r.outboundTCP(out, rule))
+		}
+		break
 	}
 	return chain
 }
@@ -137,6 +141,10 @@ func (r *renderer) outboundTCP(out proxy.Outbound, rule proxy.Route) *listenerv3
 	p := &tcpproxyv3.TcpProxy{
 		StatPrefix:  statName(out.Name),
 		IdleTimeout: durationpb.New(time.Duration(out.Timeouts.TCPIdle)),
+		HashPolicy:  r.connectionHash(rule),
+	}
+	if out.Retry != nil && out.Retry.Connects > 0 {
+		p.MaxConnectAttempts = wrapperspb.UInt32(out.Retry.Connects)
 	}
 	if len(rule.To) == 1 {
 		p.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: rule.To[0].Cluster}

@@ -51,10 +51,11 @@ func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string, 
 // outboundHTTP takes HTTP from the workload; its routes come apart.
 func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	name := outboundRouteName(out)
-	r.route(name, outboundRoute(name, out))
+	r.route(name, r.outboundRoute(name, out))
 	h := r.newHCM(out.Name)
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
-	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it
+	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(out.Timeouts.HTTPIdle))}
+	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it, in the routes
 	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation(signature(r.cfg.Tags)))
 	if out.RateLimit != nil {
 		h.HttpFilters = append(r.rateLimits(nothing, out.Name, []proxy.RateLimit{*out.RateLimit}), h.HttpFilters...)

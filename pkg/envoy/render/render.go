@@ -19,7 +19,12 @@ import (
 // It fails when the plan contradicts itself (an address taken twice, one name
 // for two clusters) or holds what Envoy cannot be told, with all faults at once.
 func Resources(c *proxy.Config) (*Bundle, error) {
-	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string)}
+	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string), balancers: make(map[string]string)}
+	for _, cl := range c.Clusters {
+		if cl.LoadBalancer != nil {
+			r.balancers[cl.Name] = cl.LoadBalancer.Policy
+		}
+	}
 	for _, in := range c.Inbounds {
 		r.inbound(in)
 	}
@@ -48,7 +53,9 @@ type renderer struct {
 	cfg   *proxy.Config
 	b     *Bundle
 	local map[workload]string // names of the clusters made for workloads
-	errs  []error
+	// balancers are those of outbound clusters, by name, where one is named.
+	balancers map[string]string
+	errs      []error
 }
 
 func (r *renderer) fail(format string, args ...any) {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"net/http"
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -33,10 +34,10 @@ func inboundRoute(listener, service, cluster string) *routev3.RouteConfiguration
 func outboundRouteName(out proxy.Outbound) string { return "outbound:" + out.Name }
 
 // outboundRoute leads where out's rules lead. What none matches is a 404.
-func outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration {
-	host := &routev3.VirtualHost{Name: out.Service, Domains: []string{"*"}}
+func (r *renderer) outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration {
+	host := &routev3.VirtualHost{Name: out.Service, Domains: []string{"*"}, RetryPolicy: retryPolicy(out.Retry)}
 	for _, rule := range out.Routes.Rules {
-		host.Routes = append(host.Routes, outboundRule(out, rule))
+		host.Routes = append(host.Routes, r.outboundRule(out, rule))
 	}
 	return &routev3.RouteConfiguration{
 		Name:             name,
@@ -45,9 +46,19 @@ func outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration 
 	}
 }
 
-func outboundRule(out proxy.Outbound, rule proxy.Route) *routev3.Route {
+func (r *renderer) outboundRule(out proxy.Outbound, rule proxy.Route) *routev3.Route {
+	route := &routev3.Route{Match: requestMatch(rule.Match)}
+	if len(rule.To) == 0 {
+		route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: http.StatusServiceUnavailable}}
+		return route
+	}
 	to := &routev3.RouteAction{
-		Timeout: durationpb.New(time.Duration(out.Timeouts.Request)),
+		Timeout:     durationpb.New(time.Duration(out.Timeouts.Request)),
+		IdleTimeout: given(out.Timeouts.StreamIdle),
+		HashPolicy:  r.requestHash(rule),
+	}
+	if d := given(out.Timeouts.MaxStream); d != nil {
+		to.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: d}
 	}
 	if len(rule.To) == 1 {
 		to.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: rule.To[0].Cluster}
@@ -58,10 +69,17 @@ func outboundRule(out proxy.Outbound, rule proxy.Route) *routev3.Route {
 		}
 		to.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: split}
 	}
-	return &routev3.Route{
-		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-		Action: &routev3.Route_Route{Route: to},
+	route.Action = &routev3.Route_Route{Route: to}
+	change(route, to, rule.Modify)
+	return route
+}
+
+// given is nil for what is not limited.
+func given(d proxy.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
 	}
+	return durationpb.New(time.Duration(d))
 }
 
 // everything sends all requests to one cluster, for as long as they take.

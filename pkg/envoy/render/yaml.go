@@ -12,7 +12,7 @@ import (
 // Equal bundles give equal bytes.
 func YAML(b *Bundle) ([]byte, error) {
 	doc := struct {
-		Version   string            `json:"version"`
+		Version   string            `json:"version,omitempty"`
 		Listeners []json.RawMessage `json:"listeners,omitempty"`
 		Clusters  []json.RawMessage `json:"clusters,omitempty"`
 		Routes    []json.RawMessage `json:"routes,omitempty"`
