@@ -6,15 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
-
-// connectTimeout is how long a connection to an endpoint may take, as long as
-// no policy says otherwise.
-const connectTimeout = proxy.Duration(5 * time.Second)
 
 // ownMarks are what the names of a proxy's own clusters hold: "localhost:8080",
 // "outbound:passthrough:ipv4", "weft_sds".
@@ -46,17 +41,19 @@ func Cluster(tags mesh.Tags) string {
 // cluster plans the cluster of what carries all of tags, once for all routes
 // that lead to it. It is not ok where another part of the mesh has its name.
 func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool) {
+	if !callable(tags.Service()) {
+		return "", false
+	}
 	name = Cluster(tags)
 	if c := p.clusters[name]; c != nil {
 		return name, maps.Equal(c.tags, tags)
 	}
 	c := &cluster{tags: tags, Cluster: proxy.Cluster{
-		Name:           name,
-		Service:        tags.Service(),
-		ConnectTimeout: connectTimeout,
+		Name:    name,
+		Service: tags.Service(),
 		// The far end is a proxy too, and takes HTTP/2 whatever its workload
 		// speaks.
-		HTTP2: protocol == proxy.HTTP || protocol == proxy.HTTP2 || protocol == proxy.GRPC,
+		HTTP2: proxy.IsHTTP(protocol),
 	}}
 	// In a PERMISSIVE mesh some endpoints may have no certificate yet, and
 	// nothing tells us which: outbounds stay plain, which every one takes.
@@ -66,6 +63,9 @@ func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool
 			SNI:     sni(p.view.Name(), tags),
 		}
 	}
+	p.clusterTimeouts(&c.Cluster)
+	p.healthCheck(&c.Cluster, protocol)
+	p.circuitBreaker(&c.Cluster)
 	p.clusters[name] = c
 	return name, true
 }
@@ -73,7 +73,8 @@ func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool
 // A cluster is one that some route leads to, and what was asked for.
 type cluster struct {
 	proxy.Cluster
-	tags mesh.Tags
+	tags        mesh.Tags
+	ownBalancer bool // a route by which the service itself is called has named one
 }
 
 // allClusters are the clusters planned so far, sorted by name.

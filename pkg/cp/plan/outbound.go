@@ -29,6 +29,8 @@ func (p *planner) outbounds() []proxy.Outbound {
 		out := o.byName[name]
 		slices.SortFunc(out.Listen, netip.AddrPort.Compare)
 		p.route(out)
+		p.timeouts(out)
+		p.retry(out)
 		out.AccessLogs = p.logs(out.Service, out.Protocol)
 		list = append(list, *out)
 	}
@@ -45,13 +47,13 @@ type outbounds struct {
 // calls.
 func (o *outbounds) virtual(t *mesh.TransparentProxying) {
 	if len(t.ReachableServices) == 0 {
-		for s := range o.view.Services().All() {
+		for s := range o.allServices().All() {
 			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, vips(s, t)...)
 		}
 		return
 	}
 	for i, name := range t.ReachableServices {
-		s := o.view.Service(name)
+		s := o.service(name)
 		if s.Name == "" {
 			o.warn(fmt.Sprintf("networking.transparentProxying.reachableServices[%d]", i), "no dataplane offers service %s", name)
 			continue
@@ -93,7 +95,7 @@ func (o *outbounds) listed(part string, out mesh.Outbound) {
 		o.warn(part, "another outbound listens on %s already: this one is left out; give it another port", listen)
 		return
 	}
-	s := o.view.Service(service)
+	s := o.service(service)
 	if s.Name == "" {
 		o.warn(part, "no dataplane offers service %s: calls fail until one does", service)
 	}

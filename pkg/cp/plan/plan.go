@@ -31,7 +31,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	if r == nil {
 		return nil, nil
 	}
-	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, clusters: map[string]*cluster{}}
+	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, clusters: map[string]*cluster{}, choices: choices{}}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
 		Identity:    p.identity(),
@@ -43,6 +43,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	}
 	c.Metrics = p.metrics(c)
 	c.Clusters = p.allClusters()
+	p.warnUnrouted()
 	return c, p.warnings
 }
 
@@ -51,15 +52,38 @@ type planner struct {
 	view     *snapshot.View
 	spec     *mesh.MeshSpec
 	dp       *mesh.Dataplane
-	labels   map[string]string   // of dp
+	labels   map[string]string    // of dp
+	services *snapshot.ServiceSet // nil: nobody has needed all of them
+	choices  choices
 	clusters map[string]*cluster // by name
-	logging  *policy.Choice      // nil until somebody asks
+	unrouted []string            // outbounds that no TrafficRoute selects
 	warnings []Warning
 }
 
 func (p *planner) warn(part, text string, args ...any) {
 	p.warnings = append(p.warnings, Warning{part, fmt.Sprintf(text, args...)})
 }
+
+// allServices are those of the mesh.
+func (p *planner) allServices() *snapshot.ServiceSet {
+	if p.services == nil {
+		p.services = p.view.Services()
+	}
+	return p.services
+}
+
+// service looks one service up, its Name is "" where the mesh has no such one.
+// A plan that read all of them depends on this one already.
+func (p *planner) service(name string) snapshot.Service {
+	if p.services != nil {
+		s, _ := p.services.Get(name)
+		return s
+	}
+	return p.view.Service(name)
+}
+
+// protocol is what a service speaks, "" where the mesh has no such one.
+func (p *planner) protocol(service string) string { return p.service(service).Protocol }
 
 // mode returns how the mesh treats what is not mTLS.
 func (p *planner) mode() string {

@@ -38,14 +38,11 @@ func (p *planner) passthroughLogs() []proxy.AccessLog {
 }
 
 func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog {
-	if p.logging == nil {
-		p.logging = policy.Logs(p.view.Policies(mesh.TrafficLogKind).All(), p.dp.TagSets())
-	}
-	winner, ok := p.logging.Winner(mesh.Tags{mesh.ServiceTag: service})
-	if !ok {
+	spec, winner := chosen[*mesh.TrafficLog](p, mesh.TrafficLogKind, policy.Logs, service)
+	if spec == nil {
 		return nil
 	}
-	name := winner.Policy.Spec.(*mesh.TrafficLog).Backend()
+	name := spec.Backend()
 	b := p.spec.Logging.Backend(name)
 	if b == nil {
 		p.warnBackend(winner.Policy, "logging", name, "calls are not logged")

@@ -1,6 +1,9 @@
 package snapshot
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // tcp is what everything speaks in the end.
 const tcp = "tcp"
@@ -39,4 +42,14 @@ func common(speakers map[string]int) string {
 		return ""
 	}
 	return shared[0]
+}
+
+// Common returns the highest protocol that all of the given ones share, tcp
+// where there is none.
+func Common(protocols ...string) string {
+	speakers := map[string]int{}
+	for _, p := range protocols {
+		speakers[known(p)]++
+	}
+	return cmp.Or(common(speakers), tcp)
 }
