@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +38,13 @@ var epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 //	resources.yaml      what is in the store
 //	hosts.yaml          what DNS names stand for (optional)
 //	plan/<proxy>.yaml   the plan of a proxy, with its warnings
+//	calls/<proxy>.yaml  of that the outbounds, the clusters and the warnings
 //	envoy/<proxy>.yaml  what Envoy is told of it
+//	envoy/<proxy>/<name>.yaml
+//	                    of that what bears the name
 //	endpoints.yaml      of all services, names.yaml: of all services
 //
-// The last four are checked where the file has them. To add one, write its
+// All but the first two are checked where the file has them. To add one, write its
 // marker line and run with -update. In a scenario of several meshes their names
 // begin with the mesh's, "two/names.yaml".
 func TestScenarios(t *testing.T) {
@@ -187,8 +191,20 @@ func part(t *testing.T, state *snapshot.State, name string) []byte {
 			*proxy.Config
 			Warnings []plan.Warning `json:"warnings,omitempty"`
 		}{c, warnings})
+	case dir == "calls/":
+		c, warnings := plan.For(snapshot.NewView(m), proxyName)
+		if c == nil {
+			t.Fatalf("%s: mesh %s has no such dataplane", name, meshName)
+		}
+		return yamlOf(t, struct {
+			Outbounds []proxy.Outbound `json:"outbounds"`
+			Clusters  []proxy.Cluster  `json:"clusters,omitempty"`
+			Warnings  []plan.Warning   `json:"warnings,omitempty"`
+		}{c.Outbounds, c.Clusters, warnings})
 	case dir == "envoy/":
-		return envoy(t, m, proxyName)
+		return envoy(t, m, proxyName, "")
+	case strings.HasPrefix(dir, "envoy/"):
+		return envoy(t, m, strings.TrimSuffix(strings.TrimPrefix(dir, "envoy/"), "/"), proxyName)
 	case name == "endpoints.yaml":
 		return yamlOf(t, endpoints(m))
 	case name == "names.yaml":
@@ -211,8 +227,8 @@ func meshOf(t *testing.T, state *snapshot.State, name string) (meshName, rest st
 	return meshName, rest
 }
 
-// envoy prints what Envoy is told of a proxy.
-func envoy(t *testing.T, m *snapshot.Mesh, name string) []byte {
+// envoy prints what Envoy is told of a proxy, of all only where of is "".
+func envoy(t *testing.T, m *snapshot.Mesh, name, of string) []byte {
 	t.Helper()
 	c, _ := plan.For(snapshot.NewView(m), name)
 	if c == nil {
@@ -221,6 +237,16 @@ func envoy(t *testing.T, m *snapshot.Mesh, name string) []byte {
 	b, err := render.Resources(c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if of != "" {
+		b.Version = ""
+		another := func(r render.Resource) bool { return r.Name != of }
+		b.Listeners = slices.DeleteFunc(b.Listeners, another)
+		b.Clusters = slices.DeleteFunc(b.Clusters, another)
+		b.Routes = slices.DeleteFunc(b.Routes, another)
+		if len(b.Listeners)+len(b.Clusters)+len(b.Routes) == 0 {
+			t.Fatalf("proxy %s has nothing that is called %s", name, of)
+		}
 	}
 	y, err := render.YAML(b)
 	if err != nil {
