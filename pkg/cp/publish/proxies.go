@@ -83,8 +83,11 @@ func (p *Publisher) push(id proxy.ID) {
 	if r.view != nil && r.view.Fresh(m) {
 		return
 	}
-	before := r.bundle
+	before, planned := r.bundle, r.view != nil
 	switch err := p.replan(r, m, id); {
+	case errors.Is(err, xds.ErrUnknown) && !planned:
+		// Its stream has just been opened, of a dataplane that this state does
+		// not have yet. Connect waits for one that does, or ends the stream.
 	case errors.Is(err, xds.ErrUnknown):
 		p.log.Info("proxy lost its dataplane", "proxy", id)
 		p.proxies.Delete(id)
