@@ -41,7 +41,7 @@ func (r *renderer) captures(t proxy.Transparent) {
 			r.captureInbound(f.name, netip.AddrPortFrom(f.any, t.InboundPort))
 		}
 		if t.OutboundPort != 0 {
-			r.captureOutbound(f.name, netip.AddrPortFrom(f.loopback, t.OutboundPort), f.closed, t.Passthrough)
+			r.captureOutbound(f.name, netip.AddrPortFrom(f.loopback, t.OutboundPort), f.closed, t)
 		}
 	}
 }
@@ -58,14 +58,14 @@ func (r *renderer) captureInbound(family string, at netip.AddrPort) {
 
 // captureOutbound takes connections that are redirected to loopback, so that
 // nobody else can call it.
-func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, passthrough bool) {
+func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, t proxy.Transparent) {
 	name := "outbound:passthrough:" + family
 	out := newCapture(name, at, corev3.TrafficDirection_OUTBOUND)
 	out.FilterChains = []*listenerv3.FilterChain{closed()}
-	if passthrough {
+	if t.Passthrough {
 		out.FilterChains = []*listenerv3.FilterChain{closed(unreachable...), {
 			Name:    "passthrough",
-			Filters: []*listenerv3.Filter{r.tcpProxy(name, name, 0)},
+			Filters: []*listenerv3.Filter{r.tcpProxy(name, name, 0, t.AccessLogs...)},
 		}}
 		r.cluster(name, r.originalDestination(name))
 	}

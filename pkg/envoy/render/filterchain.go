@@ -128,11 +128,12 @@ func (r *renderer) outboundChain(out proxy.Outbound) *listenerv3.FilterChain {
 }
 
 // tcpProxy passes bytes on to a cluster; idle 0 lets silent connections be.
-func (r *renderer) tcpProxy(stat, cluster string, idle time.Duration) *listenerv3.Filter {
+func (r *renderer) tcpProxy(stat, cluster string, idle time.Duration, logs ...proxy.AccessLog) *listenerv3.Filter {
 	return r.filter("envoy.filters.network.tcp_proxy", &tcpproxyv3.TcpProxy{
 		StatPrefix:       statName(stat),
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      durationpb.New(idle),
+		AccessLog:        r.accessLogs(logs),
 	})
 }
 
@@ -142,6 +143,7 @@ func (r *renderer) outboundTCP(out proxy.Outbound, rule proxy.Route) *listenerv3
 		StatPrefix:  statName(out.Name),
 		IdleTimeout: durationpb.New(time.Duration(out.Timeouts.TCPIdle)),
 		HashPolicy:  r.connectionHash(rule),
+		AccessLog:   r.accessLogs(out.AccessLogs),
 	}
 	if out.Retry != nil && out.Retry.Connects > 0 {
 		p.MaxConnectAttempts = wrapperspb.UInt32(out.Retry.Connects)

@@ -31,6 +31,7 @@ const (
 // inboundHTTP ends HTTP in front of the workload.
 func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string, callers witness) *listenerv3.Filter {
 	h := r.newHCM(local)
+	h.Tracing = r.tracing(corev3.TrafficDirection_INBOUND, "")
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: inboundRoute(listener, in.Service, local)}
 	h.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	h.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
@@ -53,6 +54,8 @@ func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	name := outboundRouteName(out)
 	r.route(name, r.outboundRoute(name, out))
 	h := r.newHCM(out.Name)
+	h.AccessLog = r.accessLogs(out.AccessLogs)
+	h.Tracing = r.tracing(corev3.TrafficDirection_OUTBOUND, out.Service)
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(out.Timeouts.HTTPIdle))}
 	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it, in the routes

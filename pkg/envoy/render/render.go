@@ -37,6 +37,12 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	if c.Transparent != nil {
 		r.captures(*c.Transparent)
 	}
+	if c.Tracing != nil {
+		r.collector(c.Tracing)
+	}
+	if c.Metrics != nil {
+		r.metrics(*c.Metrics)
+	}
 	r.b.Listeners = r.sorted("listener", r.b.Listeners)
 	r.b.Clusters = r.sorted("cluster", r.b.Clusters)
 	r.b.Routes = r.sorted("route", r.b.Routes)
