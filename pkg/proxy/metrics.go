@@ -45,6 +45,6 @@ const (
 	MetricsCluster = "weft_metrics" // answers scrapes: HTTP/1.1
 )
 
-// MetricsSecret is the certificate for MetricsProvided, in the bootstrap of
-// hosts that have one.
+// MetricsSecret is the SDS name of the certificate for MetricsProvided. Like the
+// workload's it comes from the agent, on hosts that have one.
 const MetricsSecret = "weft_metrics_cert"

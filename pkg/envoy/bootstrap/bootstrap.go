@@ -21,6 +21,10 @@ type Config struct {
 	XDSSocket   string // the agent's relay: ADS, delta
 	SDSSocket   string // the agent's secrets: SDS
 	AdminSocket string // Envoy makes it, mode 0600
+	// The agent's ears for access logs and its answer to scrapes. Without them
+	// there are no such clusters, and nothing is logged or told.
+	LogsSocket    string // OTLP by gRPC
+	MetricsSocket string // HTTP/1.1
 	// Metadata becomes that of Envoy's node.
 	Metadata map[string]any
 }
@@ -30,6 +34,10 @@ const (
 
 	// maxSocketPath is what sockaddr_un holds, without the zero at its end.
 	maxSocketPath = 107
+
+	// maxLogRequests is how many batches of lines a proxy has under way to the
+	// agent, which only queues them. What exceeds it is dropped and counted.
+	maxLogRequests = 32
 
 	// maxConnections is how many connections one host's Envoy accepts.
 	maxConnections = 50_000
@@ -57,6 +65,8 @@ func JSON(c Config) ([]byte, error) {
 		checkSocket("xDS", c.XDSSocket),
 		checkSocket("SDS", c.SDSSocket),
 		checkSocket("admin", c.AdminSocket),
+		checkOptionalSocket("logs", c.LogsSocket),
+		checkOptionalSocket("metrics", c.MetricsSocket),
 	); err != nil {
 		return nil, fmt.Errorf("bootstrap of %s: %w", c.ID, err)
 	}
@@ -85,10 +95,7 @@ func JSON(c Config) ([]byte, error) {
 			"cds_config": overADS(),
 			"lds_config": overADS(),
 		},
-		"static_resources": object{"clusters": []object{
-			agentCluster(xdsCluster, c.XDSSocket),
-			agentCluster(proxy.SDSCluster, c.SDSSocket),
-		}},
+		"static_resources": statics(c),
 		"layered_runtime":  object{"layers": []object{{"name": "weft", "static_layer": runtime()}}},
 		"overload_manager": overload(),
 	}, "", "  ")
@@ -96,6 +103,23 @@ func JSON(c Config) ([]byte, error) {
 		return nil, fmt.Errorf("bootstrap of %s: %w", c.ID, err)
 	}
 	return append(text, '\n'), nil
+}
+
+// statics are what does not come over xDS: the agent in all its parts.
+func statics(c Config) object {
+	clusters := []object{
+		agentCluster(xdsCluster, c.XDSSocket, http2()),
+		agentCluster(proxy.SDSCluster, c.SDSSocket, http2()),
+	}
+	if c.LogsSocket != "" {
+		logs := agentCluster(proxy.LogsCluster, c.LogsSocket, http2())
+		logs["circuit_breakers"] = object{"thresholds": []object{{"max_requests": maxLogRequests, "max_pending_requests": maxLogRequests}}}
+		clusters = append(clusters, logs)
+	}
+	if c.MetricsSocket != "" {
+		clusters = append(clusters, agentCluster(proxy.MetricsCluster, c.MetricsSocket, object{"http_protocol_options": object{}}))
+	}
+	return object{"clusters": clusters}
 }
 
 // overADS waits for the first listeners and clusters as long as it takes: an
@@ -106,7 +130,7 @@ func overADS() object {
 
 // agentCluster is the agent, by a unix socket. It may be away for a while (its
 // restart, its upgrade): Envoy goes on with what it has and tries again.
-func agentCluster(name, socket string) object {
+func agentCluster(name, socket string, protocol object) object {
 	return object{
 		"name":            name,
 		"type":            "STATIC",
@@ -119,13 +143,17 @@ func agentCluster(name, socket string) object {
 		},
 		"typed_extension_protocol_options": object{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
-				"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-				"explicit_http_config": object{"http2_protocol_options": object{
-					"connection_keepalive": object{"interval": "60s", "timeout": "30s"},
-				}},
+				"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+				"explicit_http_config": protocol,
 			},
 		},
 	}
+}
+
+func http2() object {
+	return object{"http2_protocol_options": object{
+		"connection_keepalive": object{"interval": "60s", "timeout": "30s"},
+	}}
 }
 
 // runtime bounds what a regular expression may cost; Envoy's own 100 is too
@@ -142,6 +170,13 @@ func overload() object {
 			"max_active_downstream_connections": maxConnections,
 		},
 	}}}
+}
+
+func checkOptionalSocket(what, path string) error {
+	if path == "" {
+		return nil
+	}
+	return checkSocket(what, path)
 }
 
 func checkSocket(what, path string) error {

@@ -20,7 +20,8 @@ func config(dir string) bootstrap.Config {
 		XDSSocket:   filepath.Join(dir, "xds.sock"),
 		SDSSocket:   filepath.Join(dir, "sds.sock"),
 		AdminSocket: filepath.Join(dir, "admin.sock"),
-		Metadata:    map[string]any{"version": map[string]any{"weft": "1.2.3"}, "features": []string{"a"}},
+		LogsSocket:  filepath.Join(dir, "logs.sock"), MetricsSocket: filepath.Join(dir, "metrics.sock"),
+		Metadata: map[string]any{"version": map[string]any{"weft": "1.2.3"}, "features": []string{"a"}},
 	}
 }
 
@@ -28,7 +29,7 @@ func TestEnvoyAccepts(t *testing.T) {
 	dir := envoytest.Dir(t)
 	full := config(dir)
 	least := full
-	least.Service, least.Metadata = "", nil
+	least.Service, least.Metadata, least.LogsSocket, least.MetricsSocket = "", nil, "", ""
 	for name, c := range map[string]bootstrap.Config{"full": full, "least": least} {
 		t.Run(name, func(t *testing.T) {
 			text, err := bootstrap.JSON(c)
@@ -81,11 +82,12 @@ func TestEqualConfigsGiveEqualBytes(t *testing.T) {
 func TestSocketPaths(t *testing.T) {
 	c := config("/run/weft")
 	c.XDSSocket, c.SDSSocket, c.AdminSocket = "", "run/sds.sock", "/"+strings.Repeat("a", 107)
+	c.LogsSocket, c.MetricsSocket = "l.sock", "m.sock"
 	_, err := bootstrap.JSON(c)
 	if err == nil {
 		t.Fatal("was accepted")
 	}
-	for _, want := range []string{"default.web-1", "xDS socket: has no path", `"run/sds.sock": must be an absolute path`, "is 108 bytes long, the kernel takes 107"} {
+	for _, want := range []string{"default.web-1", "xDS socket: has no path", `"run/sds.sock": must be an absolute path`, "is 108 bytes long, the kernel takes 107", `logs socket "l.sock": must be`, `metrics socket "m.sock": must be`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q lacks %q", err, want)
 		}

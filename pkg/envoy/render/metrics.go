@@ -103,10 +103,11 @@ func (r *renderer) scrapeHTTP(m proxy.Metrics) *listenerv3.Filter {
 // literal makes text of what Envoy would take for commands.
 func literal(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// providedTLS shows the certificate that the host's owner gave the agent.
+// providedTLS shows the certificate that the host's owner gave the agent. On a
+// host that has none nobody gets in.
 func (r *renderer) providedTLS() *corev3.TransportSocket {
 	return r.tlsSocket(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
 		TlsParams:                      &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3},
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: proxy.MetricsSecret}},
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: proxy.MetricsSecret, SdsConfig: sds()}},
 	}})
 }
