@@ -94,6 +94,8 @@ var mayImport = []struct {
 	{"pkg/redirect/iptables", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup"}, "engines know nothing of each other"},
 	{"pkg/agent/relay", []string{"pkg/proxy", "pkg/api/hostv1", "pkg/keyfile"}, "parts of the agent never import each other"},
 	{"pkg/agent/identity", []string{"pkg/proxy", "pkg/api", "pkg/keyfile"}, "parts of the agent never import each other"},
+	{"pkg/agent/accesslog", []string{"pkg/proxy"}, "parts of the agent never import each other"},
+	{"pkg/agent/metrics", []string{"pkg/proxy"}, "parts of the agent never import each other"},
 	{"pkg/agent/dns", []string{"pkg/proxy"}, "parts of the agent never import each other"},
 	{"pkg/agent", []string{"pkg"}, "the composition of the agent"},
 	{"cmd/cp", []string{"pkg/cp", "pkg/settings"}, "main and flags"},

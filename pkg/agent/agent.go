@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/weft-mesh/weft/pkg/agent/accesslog"
 	"github.com/weft-mesh/weft/pkg/agent/dns"
 	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/metrics"
 	"github.com/weft-mesh/weft/pkg/agent/relay"
 	"github.com/weft-mesh/weft/pkg/envoy"
 	"github.com/weft-mesh/weft/pkg/envoy/bootstrap"
@@ -33,6 +35,8 @@ type Agent struct {
 	relay    *relay.Relay
 	dns      *dns.Server
 	envoy    *envoy.Process
+	logs     *accesslog.Server
+	metrics  *metrics.Server
 	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
@@ -100,6 +104,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		DrainTime:   cfg.DrainTime,
 		Log:         log.With("part", "envoy"),
 	})
+	a.observers()
 	return a, nil
 }
 
@@ -126,7 +131,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("agent started", "version", a.version, "mesh", a.cfg.Mesh, "dataplane", a.cfg.Name, "service", a.cfg.Service)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		a.register, a.relay.Run, a.envoy.Run, a.dns.Run, a.redirect, a.serveStatus,
+		a.register, a.relay.Run, a.runEnvoy, a.metrics.Run, a.dns.Run, a.redirect, a.serveStatus,
 	} {
 		g.Go(func() error { return part(ctx) })
 	}
@@ -153,6 +158,9 @@ func (a *Agent) prepare(ctx context.Context) error {
 		XDSSocket:   a.cfg.xdsSocket(),
 		SDSSocket:   a.cfg.xdsSocket(),
 		AdminSocket: a.cfg.adminSocket(),
+
+		LogsSocket:    a.cfg.logsSocket(),
+		MetricsSocket: a.cfg.metricsSocket(),
 	})
 	if err != nil {
 		return err

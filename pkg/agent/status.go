@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-mesh/weft/pkg/agent/accesslog"
 	"github.com/weft-mesh/weft/pkg/agent/identity"
 	"github.com/weft-mesh/weft/pkg/agent/relay"
 	"github.com/weft-mesh/weft/pkg/envoy"
@@ -33,6 +34,7 @@ type Status struct {
 	Identity    identity.Status       `json:"identity,omitzero"`
 	Relay       relay.Status          `json:"relay,omitzero"`
 	Envoy       envoy.Status          `json:"envoy,omitzero"`
+	AccessLogs  []accesslog.Status    `json:"accessLogs,omitempty"`
 }
 
 // A Check is one line of it.
@@ -49,6 +51,7 @@ func (a *Agent) status(ctx context.Context) Status {
 	s := Status{
 		PID: os.Getpid(), Version: a.version,
 		Identity: a.identity.Status(), Relay: a.relay.Status(), Envoy: a.envoy.Status(),
+		AccessLogs: a.logs.Status(),
 	}
 	a.mu.Lock()
 	envoyVersion, redirected := a.envoyVersion, a.redirected
@@ -65,6 +68,7 @@ func (a *Agent) status(ctx context.Context) Status {
 		certificateCheck(s.Identity, now),
 		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),
 	)
+	s.Checks = append(s.Checks, logChecks(s.AccessLogs, now)...)
 	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, a.cfg.cacheDir())...)
 	return s.judged()
 }

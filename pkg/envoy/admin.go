@@ -72,6 +72,27 @@ func (a *Admin) Stats(ctx context.Context, filter string) (map[string]int64, err
 	return stats, lines.Err()
 }
 
+// Prometheus returns Envoy's metrics in Prometheus' text format: those whose
+// name matches the regular expression filter (RE2, somewhere in the name; "" is
+// all), with usedOnly those that ever counted. The caller closes it.
+func (a *Admin) Prometheus(ctx context.Context, filter string, usedOnly bool) (io.ReadCloser, error) {
+	q := url.Values{}
+	if filter != "" {
+		q.Set("filter", filter)
+	}
+	if usedOnly {
+		q.Set("usedonly", "")
+	}
+	resp, err := a.open(ctx, http.MethodGet, "/stats/prometheus", q)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxAnswer), resp.Body}, nil
+}
+
 // ConfigDump returns what Envoy runs by, as JSON, endpoints included. Envoy
 // leaves private keys out.
 func (a *Admin) ConfigDump(ctx context.Context) ([]byte, error) {
@@ -87,6 +108,23 @@ func (a *Admin) Drain(ctx context.Context) error {
 
 // ask returns the body of an answer with status 200.
 func (a *Admin) ask(ctx context.Context, method, path string, q url.Values) ([]byte, error) {
+	resp, err := a.open(ctx, method, path, q)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ask Envoy at %s for %s: %w", a.path, path, err)
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("ask Envoy at %s for %s: the answer is longer than %d bytes", a.path, path, maxAnswer)
+	}
+	return body, nil
+}
+
+// open asks, and returns an answer with status 200 whose body the caller closes.
+func (a *Admin) open(ctx context.Context, method, path string, q url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "envoy", Path: path, RawQuery: q.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
@@ -96,19 +134,13 @@ func (a *Admin) ask(ctx context.Context, method, path string, q url.Values) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("ask Envoy at %s: %w", a.path, err)
 	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
 	defer resp.Body.Close()
-	limit := int64(maxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		limit = maxError
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	switch {
-	case err != nil:
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	if err != nil {
 		return nil, fmt.Errorf("ask Envoy at %s for %s: %w", a.path, path, err)
-	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("ask Envoy at %s for %s: %s: %s", a.path, path, resp.Status, firstLine(body))
-	case int64(len(body)) > limit:
-		return nil, fmt.Errorf("ask Envoy at %s for %s: the answer is longer than %d bytes", a.path, path, limit)
 	}
-	return body, nil
+	return nil, fmt.Errorf("ask Envoy at %s for %s: %s: %s", a.path, path, resp.Status, firstLine(body))
 }

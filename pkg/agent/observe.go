@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/pkg/agent/accesslog"
+	"github.com/weft-mesh/weft/pkg/agent/metrics"
+	"github.com/weft-mesh/weft/pkg/envoy"
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
+
+func (c *Config) logsSocket() string    { return filepath.Join(c.RunDir, "logs.sock") }
+func (c *Config) metricsSocket() string { return filepath.Join(c.RunDir, "metrics.sock") }
+
+// observers makes the parts that tell what Envoy sees.
+func (a *Agent) observers() {
+	a.logs = accesslog.New(accesslog.Config{
+		Socket: a.cfg.logsSocket(),
+		Dial:   func(ctx context.Context, address string) (net.Conn, error) { return dialOut(ctx, "tcp", address) },
+		Log:    a.log.With("part", "accesslog"),
+	})
+	a.metrics = metrics.New(metrics.Config{
+		Socket: a.cfg.metricsSocket(),
+		Envoy: func(ctx context.Context, filter string, usedOnly bool) (io.ReadCloser, error) {
+			return envoy.NewAdmin(a.cfg.adminSocket()).Prometheus(ctx, filter, usedOnly)
+		},
+		Own:  a.registry(),
+		Dial: dialOut,
+		Log:  a.log.With("part", "metrics"),
+	})
+}
+
+// dialOut connects around the redirection, unless the address is a service's:
+// that can be reached through the mesh alone.
+func dialOut(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Control: func(_, to string, raw syscall.RawConn) error {
+		if at, err := netip.ParseAddrPort(to); err == nil && isVIP(at.Addr()) {
+			return nil
+		}
+		return markSocket(raw, proxy.MarkAgent)
+	}}
+	return d.DialContext(ctx, network, address)
+}
+
+func isVIP(a netip.Addr) bool {
+	return proxy.VIP4.Contains(a.Unmap()) || proxy.VIP6.Contains(a)
+}
+
+// registry holds what the agent itself tells in scrapes.
+func (a *Agent) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	gauge := func(name, help string, value func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	r.MustRegister(a.logs)
+	gauge("weft_agent_control_plane_connected", "1 while the agent has a stream to its control plane.", func() float64 {
+		if a.relay.Status().ControlPlane.Connected {
+			return 1
+		}
+		return 0
+	})
+	gauge("weft_agent_certificate_expiry_timestamp_seconds", "When the workload's certificate expires, in seconds since 1970; 0: there is none.", func() float64 {
+		if at := a.identity.Status().Workload.Expires; !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
+	})
+	gauge("weft_agent_redirection_mends", "How often the agent mended the redirection since it started.", func() float64 { return float64(a.keeper.Kept().Mends) })
+	gauge("weft_agent_envoy_restarts", "How often Envoy was started again since the agent started.", func() float64 { return float64(a.envoy.Status().Restarts) })
+	return r
+}
+
+// runEnvoy runs Envoy, and takes its lines as long as it says something.
+func (a *Agent) runEnvoy(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	logs, end := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return a.logs.Run(logs) })
+	g.Go(func() error {
+		defer end()
+		return a.envoy.Run(ctx)
+	})
+	return g.Wait()
+}
+
+// logChecks tell of access logs that do not get where they should.
+func logChecks(sinks []accesslog.Status, now time.Time) (checks []Check) {
+	for _, s := range sinks {
+		c := Check{Name: "access log", OK: s.Failing.IsZero(), Text: fmt.Sprintf("%s: %d lines sent", s.Sink, s.Sent)}
+		if s.Dropped > 0 {
+			c.Text += fmt.Sprintf(", %d dropped", s.Dropped)
+		}
+		if !c.OK {
+			c.Text += fmt.Sprintf("; not written for %s: %s", ago(now, s.Failing), s.Error)
+			c.Remedy = "see that the destination of the mesh's logging can be had from this host; traffic goes on meanwhile, and lines wait as long as they fit"
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
