@@ -61,7 +61,9 @@ func find(ctx context.Context, dirs []string) map[Flavour]tool {
 	return tools
 }
 
-func (t tool) usable() bool { return t.save[ipv4] != "" && t.restore[ipv4] != "" }
+func (t tool) usable() bool { return t.has(ipv4) }
+
+func (t tool) has(f family) bool { return t.save[f] != "" && t.restore[f] != "" }
 
 // searched are the absolute folders of PATH and where system programs are.
 func searched() []string {
@@ -85,12 +87,36 @@ func lookup(dirs []string, name string) string {
 }
 
 // families are those that the host has. /proc/sys/net shows the calling
-// thread's network namespace.
-func families() []family {
+// thread's network namespace. IPv6 that is off counts only where there are
+// programs for it: they keep it closed when it is turned on.
+func (e *Engine) families() []family {
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
 		return []family{ipv4}
 	}
+	for _, t := range e.tools {
+		if t.has(ipv6) {
+			return []family{ipv4, ipv6}
+		}
+	}
+	if !hasIPv6() {
+		return []family{ipv4}
+	}
 	return []family{ipv4, ipv6}
+}
+
+// hasIPv6 tells whether IPv6 is on at any interface of a host whose kernel has
+// it.
+func hasIPv6() bool {
+	states, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/disable_ipv6")
+	if err != nil {
+		return true
+	}
+	for _, s := range states {
+		if off, err := os.ReadFile(s); err == nil && strings.TrimSpace(string(off)) == "0" && filepath.Base(filepath.Dir(s)) != "default" {
+			return true
+		}
+	}
+	return len(states) == 0
 }
 
 // legacyHolds reports whether the network namespace has any table of the
@@ -111,7 +137,7 @@ type host struct {
 // read takes the picture; flavours that the kernel or the system lacks are
 // noted and hold nothing.
 func (e *Engine) read(ctx context.Context, table string) (host, error) {
-	h := host{families: families(), held: make(map[Flavour][2]held), unusable: make(map[Flavour]error)}
+	h := host{families: e.families(), held: make(map[Flavour][2]held), unusable: make(map[Flavour]error)}
 	type place struct {
 		flavour Flavour
 		family  family
@@ -126,8 +152,8 @@ func (e *Engine) read(ctx context.Context, table string) (host, error) {
 		var calls []call
 		for _, f := range h.families {
 			switch {
-			case t.save[f] == "" || t.restore[f] == "":
-				h.unusable[fl] = fmt.Errorf("%w: the host has IPv6 but no ip6tables-%s-restore: install it, or use the nftables engine", redirect.ErrNotSupported, fl)
+			case !t.has(f):
+				h.unusable[fl] = fmt.Errorf("%w: the host has IPv6 but no ip6tables-%s-restore: install it, turn IPv6 off (net.ipv6.conf.all.disable_ipv6), or use the nftables engine", redirect.ErrNotSupported, fl)
 			case fl == Legacy && !legacyHolds(f):
 			default:
 				places = append(places, place{fl, f})

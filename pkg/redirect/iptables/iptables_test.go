@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,6 +200,79 @@ func TestMissingThingsAreNamed(t *testing.T) {
 				t.Errorf("Remove said %v", err)
 			}
 		})
+	}
+}
+
+// Without ip6tables a host is redirected as long as it has no IPv6, and Check
+// tells when it has.
+func TestWithoutIP6tables(t *testing.T) {
+	dir := stub(t, map[string]string{"ip6tables-nft-save": "", "ip6tables-nft-restore": "", "ip6tables-legacy-save": "", "ip6tables-legacy-restore": ""})
+	h := testnet.Hosts(t, 1)[0]
+	check := func() error {
+		return on(h, func() error {
+			d, err := New(WithPath(dir)).Check(t.Context(), redirecttest.Broken())
+			if len(d) > 0 {
+				t.Errorf("it differs: %v", d)
+			}
+			return err
+		})
+	}
+	h.Run(t, "sh", "-ec", "for i in all lo eth0; do echo 1 > /proc/sys/net/ipv6/conf/$i/disable_ipv6; done")
+	if err := on(h, func() error { return New(WithPath(dir)).Apply(t.Context(), redirecttest.Broken()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+	h.Run(t, "sh", "-ec", "echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+	if err := check(); !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), "net.ipv6.conf.all.disable_ipv6") {
+		t.Errorf("with IPv6 on, Check said %v", err)
+	}
+}
+
+// While inbound goes from one method to the other, every call is taken.
+func TestMethodsTakeTurns(t *testing.T) {
+	for _, fl := range flavours {
+		hosts := testnet.Hosts(t, 2)
+		client, h := hosts[0], hosts[1]
+		h.Listen(t, "0.0.0.0:15006", testnet.Transparent()).Serve(func(*testnet.Conn) string { return "proxy" })
+		h.Listen(t, "0.0.0.0:8080").Serve(func(*testnet.Conn) string { return "workload" })
+		apply := func(m redirect.Method) {
+			t.Helper()
+			r := redirecttest.Broken()
+			r.Inbound.Method, r.Inbound.ExcludeSources = m, nil
+			if err := on(h, func() error { return New(WithFlavour(fl)).Apply(t.Context(), r) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply(redirect.Keep)
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for n := 0; ; n++ {
+				c, err := client.TryDial("tcp", netip.AddrPortFrom(h.IP4, 8080).String())
+				who := []byte(nil)
+				if err == nil {
+					who, err = io.ReadAll(c)
+					_ = c.Close()
+				}
+				if string(who) != "proxy" {
+					t.Errorf("%s: call %d was answered by %q, %v", fl, n, who, err)
+				}
+				select {
+				case <-stop:
+					t.Logf("%s: %d calls", fl, n+1)
+					return
+				default:
+				}
+			}
+		}()
+		for range 10 {
+			apply(redirect.Rewrite)
+			apply(redirect.Keep)
+		}
+		close(stop)
+		<-done
 	}
 }
 

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,9 +20,33 @@ type wishChain struct {
 	rules []string // what follows "-A chain"
 }
 
-// tables are those that we use, in the order in which they change: refusals and
-// zones are there before what needs them.
+// tables are those that we use.
 var tables = []string{"filter", "raw", "mangle", "nat"}
+
+// order is how tables change one after the other, so that in between each call
+// still meets the proxy: refusals and zones are there before what needs them and
+// go after it. Where inbound changes its method, REDIRECT and TPROXY together do
+// what each does alone, as long as calls to the listener are refused only where
+// they are not redirected.
+func order(want []wish, have held) []string {
+	switch {
+	case len(want) == 0:
+		return []string{"nat", "mangle", "raw", "filter"}
+	case slices.ContainsFunc(want, wish.rewrites):
+		return []string{"filter", "raw", "nat", "mangle"}
+	case slices.ContainsFunc(as(have), wish.rewrites):
+		return []string{"raw", "mangle", "nat", "filter"}
+	}
+	return tables
+}
+
+// rewrites tells whether inbound connections are redirected by REDIRECT.
+func (w wish) rewrites() bool {
+	return w.table == "nat" && slices.ContainsFunc(w.chains, func(c wishChain) bool {
+		return strings.HasSuffix(c.name, ".inbound") &&
+			slices.ContainsFunc(c.rules, func(r string) bool { return strings.Contains(r, "-j REDIRECT") })
+	})
+}
 
 // wishes writes sections out, in the generation that is not in force.
 func wishes(table string, want []section, have held) []wish {
@@ -72,7 +97,7 @@ func as(have held) []wish {
 // to what is wished: each table in one COMMIT. It is empty where nothing is to do.
 func restoreText(want []wish, have held) string {
 	var b strings.Builder
-	for _, name := range tables {
+	for _, name := range order(want, have) {
 		var w wish
 		for _, one := range want {
 			if one.table == name {
