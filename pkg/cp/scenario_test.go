@@ -37,6 +37,7 @@ var epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 //
 //	resources.yaml      what is in the store
 //	hosts.yaml          what DNS names stand for (optional)
+//	files.yaml          hashes of the files that resources name (optional)
 //	plan/<proxy>.yaml   the plan of a proxy, with its warnings
 //	calls/<proxy>.yaml  of that the outbounds, the clusters and the warnings
 //	envoy/<proxy>.yaml  what Envoy is told of it
@@ -83,7 +84,7 @@ func run(t *testing.T, name, file string) (told []envoytest.Told) {
 	checked := 0
 	for i := range archive.Files {
 		f := &archive.Files[i]
-		if f.Name == "resources.yaml" || f.Name == "hosts.yaml" {
+		if f.Name == "resources.yaml" || f.Name == "hosts.yaml" || f.Name == "files.yaml" {
 			continue
 		}
 		checked++
@@ -111,6 +112,10 @@ func load(t *testing.T, archive *txtar.Archive) *snapshot.State {
 	in := snapshot.Input{Hosts: map[string]netip.Addr{}}
 	for _, f := range archive.Files {
 		switch f.Name {
+		case "files.yaml":
+			if err := yaml.UnmarshalStrict(f.Data, &in.Files); err != nil {
+				t.Fatalf("files.yaml: %v", err)
+			}
 		case "hosts.yaml":
 			if err := yaml.UnmarshalStrict(f.Data, &in.Hosts); err != nil {
 				t.Fatalf("hosts.yaml: %v", err)
@@ -159,7 +164,7 @@ func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.To
 		}
 		told = append(told, envoytest.Told{Name: fmt.Sprintf("scenario %s, proxy %s", scenario, c.ID), Bundle: b})
 		for _, cl := range c.Clusters {
-			if !clusters[cl.Name] {
+			if cl.External == nil && !clusters[cl.Name] || cl.Endpoints != "" && !clusters[cl.Endpoints] {
 				t.Errorf("%s calls cluster %s, of which no endpoints are made", r.Meta.Name, cl.Name)
 			}
 		}
@@ -169,8 +174,7 @@ func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.To
 
 func endpoints(m *snapshot.Mesh) (all []proxy.Endpoints) {
 	for _, service := range snapshot.Changed(nil, m) {
-		all = append(all, plan.Endpoints(m, service))
-		all = append(all, plan.Subsets(m, service)...)
+		all = append(all, plan.Endpoints(m, service)...)
 	}
 	return all
 }

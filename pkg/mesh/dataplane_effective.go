@@ -50,6 +50,19 @@ func (s *Dataplane) TagSets() (sets []Tags) {
 	return sets
 }
 
+// Zone is where the dataplane is, "" where it does not say.
+func (s *Dataplane) Zone() string {
+	for i := range s.Networking.Inbound {
+		if z := s.Networking.Inbound[i].Tags[ZoneTag]; z != "" {
+			return z
+		}
+	}
+	if s.Networking.Gateway != nil {
+		return s.Networking.Gateway.Tags[ZoneTag]
+	}
+	return ""
+}
+
 // AdvertisedAddress is what other dataplanes call: an IP address or DNS name.
 func (s *Dataplane) AdvertisedAddress() string {
 	return cmp.Or(s.Networking.AdvertisedAddress, s.Networking.Address)

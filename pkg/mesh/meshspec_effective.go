@@ -31,6 +31,11 @@ func (s *MeshSpec) Passthrough() bool {
 	return n == nil || n.Outbound == nil || n.Outbound.Passthrough == nil || *n.Outbound.Passthrough
 }
 
+// LocalityAware tells whether proxies prefer members of their own zone.
+func (s *MeshSpec) LocalityAware() bool {
+	return s.Routing != nil && s.Routing.LocalityAwareLoadBalancing
+}
+
 // Permissive tells whether inbounds take plain connections beside mTLS.
 func (b *MTLSBackend) Permissive() bool { return b.Mode == Permissive }
 

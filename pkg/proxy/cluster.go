@@ -1,10 +1,12 @@
 package proxy
 
 // A Cluster is a set of endpoints that are called alike. Its endpoints travel
-// in a lane of their own, under its name.
+// in a lane of their own, unless they are outside of the mesh.
 type Cluster struct {
 	Name           string        `json:"name"`
 	Service        string        `json:"service"`
+	Endpoints      string        `json:"endpoints,omitempty"` // under which name they travel; "": the cluster's
+	External       *External     `json:"external,omitempty"`  // nil: inside
 	ConnectTimeout Duration      `json:"connectTimeout"`
 	TimeoutsFrom   Origin        `json:"timeoutsFrom,omitzero"`
 	HTTP2          bool          `json:"http2,omitempty"`

@@ -56,6 +56,8 @@ type Config struct {
 	Clusters []Cluster `json:"clusters,omitempty"`
 	Tracing  *Tracing  `json:"tracing,omitempty"`
 	Metrics  *Metrics  `json:"metrics,omitempty"`
+	// Secrets are those that the clusters name and the mesh has, each once.
+	Secrets []Secret `json:"secrets,omitempty"`
 }
 
 // Identity is what the proxy shows to its peers. The key and the certificate
@@ -154,11 +156,20 @@ type PeerTLS struct {
 	SNI     string `json:"sni"`
 }
 
-// Endpoints are where a cluster's members are. One value serves every proxy
-// of the mesh.
+// Endpoints are where a cluster's members are. One value serves every proxy of
+// the mesh, or of one of its zones.
 type Endpoints struct {
-	Cluster string     `json:"cluster"`
+	Cluster string     `json:"cluster"` // under which they travel: see EndpointsName
 	Members []Endpoint `json:"members"` // sorted by address
+}
+
+// EndpointsName is under which name the endpoints of a cluster travel as they
+// are seen from a zone; "" is from everywhere alike. No cluster has "@" in it.
+func EndpointsName(cluster, zone string) string {
+	if zone == "" {
+		return cluster
+	}
+	return cluster + "@" + zone
 }
 
 // An Endpoint is one member of a cluster.
@@ -166,6 +177,8 @@ type Endpoint struct {
 	Address netip.AddrPort    `json:"address"`
 	Tags    map[string]string `json:"tags,omitempty"` // without kuma.io/service
 	Zone    string            `json:"zone,omitempty"`
+	// Priority 0 is called as long as enough of its members are well.
+	Priority uint32 `json:"priority,omitempty"`
 }
 
 // A Name is one name that the agent's DNS answers, for all proxies of a mesh.

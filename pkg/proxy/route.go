@@ -13,6 +13,9 @@ type Route struct {
 	Match  *Match     `json:"match,omitempty"`  // nil: everything
 	Modify *Modify    `json:"modify,omitempty"` // nil: as it is
 	To     []Weighted `json:"to,omitempty"`     // none: fails
+	// MemberHost makes the request's host that of the member outside of the
+	// mesh that it goes to.
+	MemberHost bool `json:"memberHost,omitempty"`
 }
 
 // Weighted is one destination of a route. It gets Weight parts of the sum of

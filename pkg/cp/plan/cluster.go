@@ -55,6 +55,17 @@ func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool
 		// speaks.
 		HTTP2: proxy.IsHTTP(protocol),
 	}}
+	if of := p.outside(tags.Service()); of != nil {
+		c.External = p.external(of, tags)
+		// A server outside is what it says: nothing there changes protocols.
+		own := p.service(tags.Service()).Protocol
+		c.HTTP2 = own == proxy.HTTP2 || own == proxy.GRPC
+		p.clusters[name] = c
+		return name, true
+	}
+	if zone := p.ownZone(); zone != "" {
+		c.Endpoints = proxy.EndpointsName(name, zone)
+	}
 	// In a PERMISSIVE mesh some endpoints may have no certificate yet, and
 	// nothing tells us which: outbounds stay plain, which every one takes.
 	if p.mode() == proxy.Strict {

@@ -9,25 +9,37 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-// Endpoints returns where a service is, under the name of its cluster: every
-// ready inbound of which the address is known. It has no members where nobody
-// offers the service.
-func Endpoints(m *snapshot.Mesh, service string) proxy.Endpoints {
-	return endpoints(m.Instances(service), mesh.Tags{mesh.ServiceTag: service})
-}
-
-// Subsets returns the endpoints of every cluster that is a part of a service:
-// one for each set of tags that some dataplane's networking.outbound asks for.
-// Together with Endpoints these are all clusters of the service that any plan
-// of the mesh can name, and like those they change only when m.Instances(service)
-// is another pointer.
-func Subsets(m *snapshot.Mesh, service string) []proxy.Endpoints {
+// Endpoints returns the endpoints of every cluster of a service that any plan of
+// the mesh can name: the service itself, and each set of tags that outbounds or
+// policies ask for; each once, and where proxies prefer their own zone as it is
+// seen from every zone. A member is a ready inbound of which the address is
+// known. They change only when snapshot.Changed names the service.
+func Endpoints(m *snapshot.Mesh, service string) (all []proxy.Endpoints) {
 	in := m.Instances(service)
-	var all []proxy.Endpoints
-	for _, tags := range in.Subsets() {
-		all = append(all, endpoints(in, tags))
+	for _, tags := range append([]mesh.Tags{{mesh.ServiceTag: service}}, in.Subsets()...) {
+		e := endpoints(in, tags)
+		all = append(all, e)
+		for _, zone := range m.Localities() {
+			all = append(all, seenFrom(zone, e))
+		}
 	}
 	return all
+}
+
+// seenFrom puts the members of a zone before all others. From a zone that has
+// none of them all are alike.
+func seenFrom(zone string, e proxy.Endpoints) proxy.Endpoints {
+	seen := proxy.Endpoints{Cluster: proxy.EndpointsName(e.Cluster, zone), Members: slices.Clone(e.Members)}
+	near := func(m proxy.Endpoint) bool { return m.Zone == zone }
+	if !slices.ContainsFunc(e.Members, near) {
+		return seen
+	}
+	for i, m := range seen.Members {
+		if !near(m) {
+			seen.Members[i].Priority = 1
+		}
+	}
+	return seen
 }
 
 func endpoints(in *snapshot.Instances, tags mesh.Tags) proxy.Endpoints {

@@ -18,30 +18,30 @@ func VIP(m *snapshot.Mesh, service string) (v4, v6 netip.Addr) {
 	if !ok {
 		return v4, v6
 	}
-	a, b := vip(s)
-	return a.Addr(), b.Addr()
+	return vip(s.Slot)
 }
 
-// vip returns where a service answers. The IPv6 address ends in the IPv4 one,
-// so that people recognise it.
-func vip(s snapshot.Service) (v4, v6 netip.AddrPort) {
+// vip returns where what has a slot answers. The IPv6 address ends in the IPv4
+// one, so that people recognise it.
+func vip(slot uint32) (v4, v6 netip.Addr) {
 	a, b := proxy.VIP4.Addr().As4(), proxy.VIP6.Addr().As16()
-	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|s.Slot)
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|slot)
 	copy(b[12:], a[:])
-	return netip.AddrPortFrom(netip.AddrFrom4(a), proxy.VIPPort), netip.AddrPortFrom(netip.AddrFrom16(b), proxy.VIPPort)
+	return netip.AddrFrom4(a), netip.AddrFrom16(b)
 }
 
 // Names returns what the agents of a mesh answer for services, sorted: service
 // "my_api" is "my_api.mesh" and, as not every client can say "_", "my.api.mesh".
 // Where two services want the same name, it belongs to the one that is called
-// so, else to the one that sorts first. Names are in lower case.
+// so, else to the one that sorts first. Beside them are the names of the mesh's
+// directory. Names are in lower case.
 func Names(m *snapshot.Mesh) []proxy.Name {
 	addresses := map[string][]netip.Addr{}
 	give := func(name string, s snapshot.Service) {
 		name = strings.ToLower(name) + "." + proxy.Domain
 		if addresses[name] == nil && callable(s.Name) {
-			v4, v6 := vip(s)
-			addresses[name] = []netip.Addr{v4.Addr(), v6.Addr()}
+			v4, v6 := vip(s.Slot)
+			addresses[name] = []netip.Addr{v4, v6}
 		}
 	}
 	for s := range m.Services().All() {
@@ -49,6 +49,12 @@ func Names(m *snapshot.Mesh) []proxy.Name {
 	}
 	for s := range m.Services().All() {
 		give(strings.ReplaceAll(s.Name, "_", "."), s)
+	}
+	for _, n := range m.Directory().All() {
+		if addresses[n.Host] == nil {
+			v4, v6 := vip(n.Slot)
+			addresses[n.Host] = []netip.Addr{v4, v6}
+		}
 	}
 	var names []proxy.Name
 	for _, n := range slices.Sorted(maps.Keys(addresses)) {

@@ -32,6 +32,7 @@ func (p *planner) outbounds() []proxy.Outbound {
 		p.timeouts(out)
 		p.retry(out)
 		out.AccessLogs = p.logs(out.Service, out.Protocol)
+		p.memberHosts(out)
 		list = append(list, *out)
 	}
 	return list
@@ -46,9 +47,10 @@ type outbounds struct {
 // virtual adds the services of the mesh, or those that the workload says it
 // calls.
 func (o *outbounds) virtual(t *mesh.TransparentProxying) {
+	defer o.named(t)
 	if len(t.ReachableServices) == 0 {
 		for s := range o.allServices().All() {
-			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, vips(s, t)...)
+			o.called(s, t)
 		}
 		return
 	}
@@ -58,22 +60,42 @@ func (o *outbounds) virtual(t *mesh.TransparentProxying) {
 			o.warn(fmt.Sprintf("networking.transparentProxying.reachableServices[%d]", i), "no dataplane offers service %s", name)
 			continue
 		}
-		if at := vips(s, t); !o.taken[at[0]] {
-			o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, at...)
+		if at := vips(s.Slot, proxy.VIPPort, t); !o.taken[at[0]] {
+			o.called(s, t)
 		}
 	}
 }
 
-// vips are the addresses of a service that the host can call.
-func vips(s snapshot.Service, t *mesh.TransparentProxying) []netip.AddrPort {
-	v4, v6 := vip(s)
+// called adds a service at its virtual addresses. One that is outside is
+// called at the ports that it has there, too.
+func (o *outbounds) called(s snapshot.Service, t *mesh.TransparentProxying) {
+	at := vips(s.Slot, proxy.VIPPort, t)
+	for _, r := range s.External.All() {
+		part := originOf(r).String()
+		if s.Offered {
+			o.warn(part, "has no effect: dataplanes offer service %s; give one of the two another name", s.Name)
+			continue
+		}
+		for _, l := range vips(s.Slot, uint16(r.Spec.(*mesh.ExternalService).Port()), t) {
+			if !slices.Contains(at, l) {
+				at = append(at, l)
+			}
+		}
+	}
+	o.add(mesh.Tags{mesh.ServiceTag: s.Name}, s.Protocol, at...)
+}
+
+// vips are the addresses of a slot that the host can call.
+func vips(slot uint32, port uint16, t *mesh.TransparentProxying) []netip.AddrPort {
+	v4, v6 := vip(slot)
+	a, b := netip.AddrPortFrom(v4, port), netip.AddrPortFrom(v6, port)
 	switch family(t) {
 	case proxy.IPv4:
-		return []netip.AddrPort{v4}
+		return []netip.AddrPort{a}
 	case proxy.IPv6:
-		return []netip.AddrPort{v6}
+		return []netip.AddrPort{b}
 	default:
-		return []netip.AddrPort{v4, v6}
+		return []netip.AddrPort{a, b}
 	}
 }
 

@@ -2,7 +2,7 @@
 //
 // For makes the plan of one proxy out of what it reads through a View, so that
 // the View can tell later whether the plan is still right. What all proxies of
-// a mesh share is made apart, once for all: Endpoints and Subsets, Names.
+// a mesh share is made apart, once for all: Endpoints, Names.
 //
 // Everything here is a function of its arguments, and equal arguments give
 // equal bytes.
@@ -17,12 +17,8 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-// A Warning is something that a plan could not do as it was asked, in words
-// for the person who asked.
-type Warning struct {
-	Part string `json:"part"` // of which resource and where, `networking.inbound[0]`
-	Text string `json:"text"`
-}
+// A Warning is something that a plan could not do as it was asked.
+type Warning = proxy.Warning
 
 // For plans one proxy. The plan is nil where the mesh has no dataplane of that
 // name.
@@ -31,7 +27,10 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	if r == nil {
 		return nil, nil
 	}
-	p := &planner{view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, clusters: map[string]*cluster{}, choices: choices{}}
+	p := &planner{
+		view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, externals: v.Policies(mesh.ExternalServiceKind),
+		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{},
+	}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
 		Identity:    p.identity(),
@@ -42,26 +41,28 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Tracing:     p.tracing(),
 	}
 	c.Metrics = p.metrics(c)
-	c.Clusters = p.allClusters()
+	c.Clusters, c.Secrets = p.allClusters(), p.allSecrets()
 	p.warnUnrouted()
 	return c, p.warnings
 }
 
 // A planner holds what the parts of one plan read and write.
 type planner struct {
-	view     *snapshot.View
-	spec     *mesh.MeshSpec
-	dp       *mesh.Dataplane
-	labels   map[string]string    // of dp
-	services *snapshot.ServiceSet // nil: nobody has needed all of them
-	choices  choices
-	clusters map[string]*cluster // by name
-	unrouted []string            // outbounds that no TrafficRoute selects
-	warnings []Warning
+	view      *snapshot.View
+	spec      *mesh.MeshSpec
+	dp        *mesh.Dataplane
+	labels    map[string]string    // of dp
+	services  *snapshot.ServiceSet // nil: nobody has needed all of them
+	choices   choices
+	externals *snapshot.PolicySet     // nil: nothing is outside
+	clusters  map[string]*cluster     // by name
+	secrets   map[string]proxy.Secret // by name
+	unrouted  []string                // outbounds that no TrafficRoute selects
+	warnings  []Warning
 }
 
 func (p *planner) warn(part, text string, args ...any) {
-	p.warnings = append(p.warnings, Warning{part, fmt.Sprintf(text, args...)})
+	p.warnings = append(p.warnings, Warning{Part: part, Text: fmt.Sprintf(text, args...)})
 }
 
 // allServices are those of the mesh.
@@ -124,6 +125,8 @@ func family(t *mesh.TransparentProxying) string {
 }
 
 // origin is what the plan says of where a value comes from.
-func origin(m policy.Match) proxy.Origin {
-	return proxy.Origin{Kind: m.Policy.Kind.Name, Name: m.Policy.Meta.Name}
+func origin(m policy.Match) proxy.Origin { return originOf(m.Policy) }
+
+func originOf(r *mesh.Resource) proxy.Origin {
+	return proxy.Origin{Kind: r.Kind.Name, Name: r.Meta.Name}
 }

@@ -88,7 +88,7 @@ func TestEndpointsReplanNobody(t *testing.T) {
 		if got := snapshot.Changed(s.Mesh("default"), next.Mesh("default")); !slices.Equal(got, []string{"web"}) {
 			t.Errorf("an endpoint %s: the endpoints of %v moved", step.name, got)
 		}
-		if got := len(Endpoints(next.Mesh("default"), "web").Members); got != step.members {
+		if got := len(Endpoints(next.Mesh("default"), "web")[0].Members); got != step.members {
 			t.Errorf("an endpoint %s: %d members, want %d", step.name, got, step.members)
 		}
 		s = next

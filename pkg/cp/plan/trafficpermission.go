@@ -60,7 +60,7 @@ func (p *planner) principals(permission *mesh.Resource) (prs []proxy.Principal) 
 
 // warnOnce is warn for what several inbounds meet.
 func (p *planner) warnOnce(part, text string, args ...any) {
-	w := Warning{part, fmt.Sprintf(text, args...)}
+	w := Warning{Part: part, Text: fmt.Sprintf(text, args...)}
 	if !slices.Contains(p.warnings, w) {
 		p.warnings = append(p.warnings, w)
 	}

@@ -52,10 +52,16 @@ func endpoints(m *snapshot.Mesh, name string) []proxy.Endpoints {
 	if m == nil || m.Instances(name) == nil {
 		return nil
 	}
-	return append(plan.Subsets(m, name), plan.Endpoints(m, name))
+	return plan.Endpoints(m, name)
 }
 
-// publishNames publishes the names of the meshes whose services changed.
+// namesOf is what a mesh's names are made of.
+type namesOf struct {
+	services  *snapshot.ServiceSet
+	directory *snapshot.Directory
+}
+
+// publishNames publishes the names of the meshes of which they changed.
 func (p *Publisher) publishNames(s *snapshot.State) {
 	for _, name := range union(slices.Sorted(maps.Keys(p.names)), s.Meshes()) {
 		m := s.Mesh(name)
@@ -64,8 +70,8 @@ func (p *Publisher) publishNames(s *snapshot.State) {
 		case m == nil:
 			delete(p.names, name)
 			err = p.stream.PublishNames(name, nil)
-		case p.names[name] != m.Services():
-			p.names[name] = m.Services()
+		case p.names[name] != (namesOf{m.Services(), m.Directory()}):
+			p.names[name] = namesOf{m.Services(), m.Directory()}
 			err = p.stream.PublishNames(name, table(plan.Names(m)))
 		}
 		if err != nil {

@@ -58,7 +58,8 @@ func (i *Instances) Subsets() []mesh.Tags {
 }
 
 // Changed returns the services whose Instances differ between two moments of
-// a mesh, sorted; either may be nil. Those that are gone are among them.
+// a mesh, sorted; either may be nil. Those that are gone are among them, and
+// where zones came or went that see endpoints in an order of their own, all are.
 func Changed(prev, next *Mesh) (services []string) {
 	var a, b table[*entry]
 	if prev != nil {
@@ -67,7 +68,8 @@ func Changed(prev, next *Mesh) (services []string) {
 	if next != nil {
 		b = next.entries
 	}
-	if len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
+	all := !slices.Equal(prev.Localities(), next.Localities())
+	if !all && len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
 		return nil
 	}
 	for len(a) > 0 || len(b) > 0 {
@@ -77,7 +79,7 @@ func Changed(prev, next *Mesh) (services []string) {
 		case len(a) == 0 || b[0].name < a[0].name:
 			services, b = append(services, b[0].name), b[1:]
 		default:
-			if a[0].value.instances != b[0].value.instances {
+			if all || a[0].value.instances != b[0].value.instances {
 				services = append(services, a[0].name)
 			}
 			a, b = a[1:], b[1:]

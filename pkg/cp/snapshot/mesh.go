@@ -22,6 +22,7 @@ type Mesh struct {
 	hosts      table[*host] // by DNS name
 	secrets    table[mesh.Version]
 	files      map[string]string // hashes of content, by path
+	zones      map[string]int    // how many dataplanes are in each
 }
 
 // A PolicySet is the policies of one kind in one mesh. It never changes.
@@ -89,6 +90,39 @@ func (m *Mesh) Secret(name string) mesh.Version { return m.secrets.get(name) }
 // cannot be read.
 func (m *Mesh) File(path string) string { return m.files[path] }
 
+// Localities returns the zones that see endpoints in an order of their own,
+// sorted; none where the mesh does not ask for that.
+func (m *Mesh) Localities() []string {
+	if m == nil || m.spec == nil || !m.spec.LocalityAware() {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m.zones))
+}
+
+// withZones returns how many dataplanes are in each zone after e.
+func (m *Mesh) withZones(e *edit) map[string]int {
+	if len(e.dataplanes) == 0 {
+		return m.zones
+	}
+	zones := maps.Clone(m.zones)
+	add := func(r *mesh.Resource, n int) {
+		if r == nil {
+			return
+		}
+		if z := r.Spec.(*mesh.Dataplane).Zone(); z != "" {
+			put(&zones, z, zones[z]+n)
+			if zones[z] == 0 {
+				delete(zones, z)
+			}
+		}
+	}
+	for name, now := range e.dataplanes {
+		add(m.dataplanes.get(name), -1)
+		add(now, +1)
+	}
+	return zones
+}
+
 func (m *Mesh) empty() bool {
 	return m.spec == nil && len(m.dataplanes) == 0 && len(m.policies) == 0 && len(m.secrets) == 0
 }
@@ -104,6 +138,7 @@ func (m *Mesh) with(e *edit, hosts map[string]netip.Addr, files map[string]strin
 		next.policies = withPolicies(m.policies, e.policies)
 	}
 	next.dataplanes = m.dataplanes.with(e.dataplanes)
+	next.zones = m.withZones(e)
 	next.hosts = m.withHosts(e, hosts)
 
 	touched := slices.Collect(maps.Keys(e.dataplanes))

@@ -2,7 +2,14 @@
 // Envoy. It knows no policy: what is not in the plan is not rendered.
 package render
 
-import "google.golang.org/protobuf/proto"
+import (
+	"cmp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
+)
 
 // A Bundle is everything of one proxy that is its own: what others share
 // (endpoints, names) travels in lanes of their own. Each list is sorted by name.
@@ -10,8 +17,20 @@ type Bundle struct {
 	Listeners []Resource
 	Clusters  []Resource
 	Routes    []Resource
+	// Secrets are what clusters name. A plan does not have them: whoever does
+	// adds them. Only their names are ever printed.
+	Secrets []Resource
+	// Warnings are what could not be rendered as it was planned.
+	Warnings []proxy.Warning
 	// Version is a hash of all of it: equal bundles have equal versions.
 	Version string
+}
+
+// AddSecrets makes secrets a part of b, and so of its version.
+func (b *Bundle) AddSecrets(secrets []Resource) (err error) {
+	b.Secrets = slices.SortedFunc(slices.Values(secrets), func(a, c Resource) int { return cmp.Compare(a.Name, c.Name) })
+	b.Version, err = version(b)
+	return err
 }
 
 // A Resource is one of Envoy's resources under the name it is asked for by.

@@ -78,7 +78,7 @@ func (r *renderer) outboundCluster(p proxy.Cluster) {
 	}
 	c := newCluster(p.Name, timeout)
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
-	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()}
+	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: p.Endpoints}
 	c.UpstreamBindConfig = r.marked(proxy.MarkOutbound)
 	if p.HTTP2 {
 		c.TypedExtensionProtocolOptions = r.http2(&corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(p.HTTPIdle))})
@@ -90,6 +90,9 @@ func (r *renderer) outboundCluster(p proxy.Cluster) {
 	r.healthChecks(c, p)
 	outlierDetection(c, p.Outlier)
 	circuitBreakers(c, p.Limits)
+	if p.External != nil {
+		r.outside(c, p)
+	}
 	r.cluster(p.Name, c)
 }
 

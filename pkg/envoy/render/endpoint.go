@@ -13,16 +13,16 @@ import (
 )
 
 // Endpoints renders the members of one cluster, for every proxy of the mesh:
-// one locality for each zone, sorted by zone and then by address.
+// one locality for each priority and zone, sorted by those and then by address.
 func Endpoints(e proxy.Endpoints) *endpointv3.ClusterLoadAssignment {
 	members := slices.SortedFunc(slices.Values(e.Members), func(a, b proxy.Endpoint) int {
-		return cmp.Or(cmp.Compare(a.Zone, b.Zone), a.Address.Compare(b.Address))
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Zone, b.Zone), a.Address.Compare(b.Address))
 	})
 	cla := &endpointv3.ClusterLoadAssignment{ClusterName: e.Cluster}
 	var zone *endpointv3.LocalityLbEndpoints
 	for _, m := range members {
-		if zone == nil || zone.Locality.GetZone() != m.Zone {
-			zone = &endpointv3.LocalityLbEndpoints{}
+		if zone == nil || zone.Locality.GetZone() != m.Zone || zone.Priority != m.Priority {
+			zone = &endpointv3.LocalityLbEndpoints{Priority: m.Priority}
 			if m.Zone != "" {
 				zone.Locality = &corev3.Locality{Zone: m.Zone}
 			}

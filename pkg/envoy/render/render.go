@@ -19,8 +19,9 @@ import (
 // It fails when the plan contradicts itself (an address taken twice, one name
 // for two clusters) or holds what Envoy cannot be told, with all faults at once.
 func Resources(c *proxy.Config) (*Bundle, error) {
-	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string), balancers: make(map[string]string)}
+	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string), balancers: make(map[string]string), outsiders: map[string]bool{}}
 	for _, cl := range c.Clusters {
+		r.outsiders[cl.Name] = cl.External != nil
 		if cl.LoadBalancer != nil {
 			r.balancers[cl.Name] = cl.LoadBalancer.Policy
 		}
@@ -61,6 +62,7 @@ type renderer struct {
 	local map[workload]string // names of the clusters made for workloads
 	// balancers are those of outbound clusters, by name, where one is named.
 	balancers map[string]string
+	outsiders map[string]bool // clusters outside of the mesh
 	errs      []error
 }
 

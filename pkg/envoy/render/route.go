@@ -2,6 +2,7 @@ package render
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -27,6 +28,15 @@ func inboundRoute(listener, service, cluster string) *routev3.RouteConfiguration
 		RequestHeadersToRemove: notForWorkloads,
 		VirtualHosts:           []*routev3.VirtualHost{everything(host, cluster)},
 	}
+}
+
+// notFor are the headers that a cluster is not shown: what is outside of the
+// mesh has nothing to do with its tags.
+func (r *renderer) notFor(cluster string) []string {
+	if r.outsiders[cluster] {
+		return []string{tagsHeader}
+	}
+	return nil
 }
 
 // outboundRouteName is "outbound:<service>", and for a part of a service what
@@ -65,12 +75,20 @@ func (r *renderer) outboundRule(out proxy.Outbound, rule proxy.Route) *routev3.R
 	} else {
 		split := &routev3.WeightedCluster{}
 		for _, w := range rule.To {
-			split.Clusters = append(split.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: w.Cluster, Weight: wrapperspb.UInt32(w.Weight)})
+			split.Clusters = append(split.Clusters, &routev3.WeightedCluster_ClusterWeight{
+				Name: w.Cluster, Weight: wrapperspb.UInt32(w.Weight), RequestHeadersToRemove: r.notFor(w.Cluster),
+			})
 		}
 		to.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: split}
 	}
 	route.Action = &routev3.Route_Route{Route: to}
 	change(route, to, rule.Modify)
+	if len(rule.To) == 1 {
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), r.notFor(rule.To[0].Cluster)...)
+	}
+	if rule.MemberHost {
+		to.HostRewriteSpecifier = &routev3.RouteAction_AutoHostRewrite{AutoHostRewrite: wrapperspb.Bool(true)}
+	}
 	return route
 }
 

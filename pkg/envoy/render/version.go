@@ -17,7 +17,11 @@ func version(b *Bundle) (string, error) {
 		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
 		h.Write(p)
 	}
-	for _, list := range [][]Resource{b.Listeners, b.Clusters, b.Routes} {
+	lists := [][]Resource{b.Listeners, b.Clusters, b.Routes}
+	if len(b.Secrets) > 0 {
+		lists = append(lists, b.Secrets)
+	}
+	for _, list := range lists {
 		h.Write(binary.AppendUvarint(nil, uint64(len(list))))
 		for _, r := range list {
 			body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Message)

@@ -16,7 +16,11 @@ func YAML(b *Bundle) ([]byte, error) {
 		Listeners []json.RawMessage `json:"listeners,omitempty"`
 		Clusters  []json.RawMessage `json:"clusters,omitempty"`
 		Routes    []json.RawMessage `json:"routes,omitempty"`
+		Secrets   []string          `json:"secrets,omitempty"` // names alone
 	}{Version: b.Version}
+	for _, r := range b.Secrets {
+		doc.Secrets = append(doc.Secrets, r.Name)
+	}
 	for _, part := range []struct {
 		from []Resource
 		to   *[]json.RawMessage
