@@ -21,8 +21,9 @@ type Config struct {
 	APITLSAddress      string
 	APISocket          string
 	DiagnosticsAddress string
-	DebugProfiles      bool
 	Advertise          []string
+
+	ResourceFiles string
 
 	DPAuth           string
 	LocalhostIsAdmin bool
@@ -46,8 +47,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
 	fs.StringVar(&c.APISocket, "api-socket", "/run/weft-cp/api.sock", "unix socket of the REST API, for root on this machine, who needs no token there")
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
-	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
+	fs.StringVar(&c.ResourceFiles, "resource-files", "", "folder of this machine in which resources may name files (certificates of an ExternalService); none by default")
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
 	fs.BoolVar(&c.LocalhostIsAdmin, "localhost-is-admin", false, "let anybody on this machine administrate over plain HTTP on loopback, as Kuma does")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -62,6 +63,9 @@ func (c *Config) Validate() error {
 	}
 	if !filepath.IsAbs(c.DataDir) {
 		bad("dataDir", "%q must be an absolute path", c.DataDir)
+	}
+	if c.ResourceFiles != "" && !filepath.IsAbs(c.ResourceFiles) {
+		bad("resourceFiles", "%q must be an absolute path", c.ResourceFiles)
 	}
 	if !filepath.IsAbs(c.APISocket) {
 		bad("apiSocket", "%q must be an absolute path", c.APISocket)

@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		Connect: func(ctx context.Context, id proxy.ID) error { return c.publisher.Connect(ctx, id) },
 		Log:     log.With("part", "xds"),
 	})
-	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, Log: log.With("part", "publish")})
+	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	for _, m := range append(append(c.xds.Metrics(), c.publisher.Metrics()...),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		if err := c.metrics.Register(m); err != nil {

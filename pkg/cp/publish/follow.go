@@ -72,6 +72,8 @@ func (p *Publisher) session(ctx context.Context) error {
 			changes = append(changes, c)
 		case p.resolved = <-p.hosts:
 			moved = true
+		case p.hashes = <-p.files:
+			moved = true
 		case <-window:
 			window = nil
 			if len(changes) == 0 && !moved {
@@ -133,6 +135,7 @@ func (p *Publisher) apply(changes []store.Change) {
 		if c.Key.Kind == mesh.SecretKind.Name { // it may revoke tokens, or be their key
 			judge[c.Key.Mesh] = true
 		}
+		p.vault.keep(c)
 		if c.Now == nil {
 			delete(p.versions, c.Key)
 		} else {
@@ -147,7 +150,7 @@ func (p *Publisher) apply(changes []store.Change) {
 	if first {
 		prev = snapshot.Empty()
 	}
-	next := snapshot.Next(prev, snapshot.Input{Changes: changes, Hosts: p.resolved})
+	next := snapshot.Next(prev, snapshot.Input{Changes: changes, Hosts: p.resolved, Files: p.hashes})
 	p.publishEndpoints(prev, next)
 	if first {
 		p.publishNames(next)
@@ -160,4 +163,5 @@ func (p *Publisher) apply(changes []store.Change) {
 	}
 	p.dirty <- now
 	offer(p.hostNames, next.HostNames())
+	offer(p.fileNames, next.FileNames())
 }

@@ -22,7 +22,7 @@ import (
 type record struct {
 	mu     sync.Mutex
 	view   *snapshot.View // what its plan read; nil: not planned yet
-	bundle *xds.Bundle    // the last good one
+	bundle *render.Bundle // the last good one
 	failed string         // why there is no newer one; "" where it is current
 }
 
@@ -83,17 +83,17 @@ func (p *Publisher) push(id proxy.ID) {
 	if r.view != nil && r.view.Fresh(m) {
 		return
 	}
-	before, planned := r.bundle, r.view != nil
+	before := r.bundle
 	switch err := p.replan(r, m, id); {
-	case errors.Is(err, xds.ErrUnknown) && !planned:
-		// Its stream has just been opened, of a dataplane that this state does
-		// not have yet. Connect waits for one that does, or ends the stream.
 	case errors.Is(err, xds.ErrUnknown):
 		p.log.Info("proxy lost its dataplane", "proxy", id)
 		p.proxies.Delete(id)
 		p.stream.Drop(id, err)
 	case err == nil && (before == nil || before.Version != r.bundle.Version):
-		p.stream.Publish(id, r.bundle)
+		if err := p.stream.Publish(id, r.bundle); err != nil {
+			p.failed(r, id, err)
+			r.bundle = before
+		}
 	}
 }
 
@@ -119,8 +119,7 @@ func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
 	if err := p.replan(r, p.State().Mesh(id.Mesh), id); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {
 		return err
 	}
-	p.stream.Publish(id, r.bundle)
-	return nil
+	return p.stream.Publish(id, r.bundle)
 }
 
 // replan makes the plan of a proxy anew. Where that fails the record keeps its
@@ -131,7 +130,7 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	}
 	p.metrics.replans.Inc()
 	view := snapshot.NewView(m)
-	b, err := p.bundle(view, id)
+	b, err := p.bundle(m, view, id)
 	r.view = view
 	if err != nil {
 		p.failed(r, id, err)
@@ -141,17 +140,8 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	return nil
 }
 
-// bundle plans, renders and encodes.
-func (p *Publisher) bundle(view *snapshot.View, id proxy.ID) (*xds.Bundle, error) {
-	b, err := p.rendered(view, id)
-	if err != nil {
-		return nil, err
-	}
-	return p.stream.Encode(b)
-}
-
-// rendered plans and renders. A panic is a fault of this one proxy's plan.
-func (p *Publisher) rendered(view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
+// bundle plans and renders, and adds what plans only name. A panic is a fault of this one proxy's plan.
+func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -162,7 +152,10 @@ func (p *Publisher) rendered(view *snapshot.View, id proxy.ID) (b *render.Bundle
 	if c == nil {
 		return nil, unknown(id)
 	}
-	return p.render(c)
+	if b, err = p.render(c); err != nil {
+		return nil, err
+	}
+	return b, p.vault.fill(b, m, c)
 }
 
 func (p *Publisher) failed(r *record, id proxy.ID, err error) {

@@ -39,8 +39,7 @@ type Store interface {
 // A Stream is where everything goes. *xds.Server is one.
 type Stream interface {
 	Connected() []proxy.ID
-	Encode(b *render.Bundle) (*xds.Bundle, error)
-	Publish(id proxy.ID, b *xds.Bundle)
+	Publish(id proxy.ID, b *render.Bundle) error
 	PublishEndpoints(mesh string, changed []render.Resource, gone []string) error
 	PublishNames(mesh string, t *hostv1.NameTable) error
 	Drop(id proxy.ID, reason error)
@@ -55,6 +54,8 @@ type Config struct {
 	Stream Stream
 	Plan   func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
 	Render func(c *proxy.Config) (*render.Bundle, error)
+	// ReadFile reads a file that a resource names; nil: there are none.
+	ReadFile func(path string) ([]byte, error)
 	// Resolver finds one address for a host name. It should give the same one
 	// as long as that is right.
 	Resolver func(ctx context.Context, host string) (netip.Addr, error)
@@ -71,6 +72,7 @@ type Publisher struct {
 	plan    func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
 	render  func(c *proxy.Config) (*render.Bundle, error)
 	resolve func(ctx context.Context, host string) (netip.Addr, error)
+	vault   *vault
 	log     *slog.Logger
 	metrics metrics
 
@@ -78,15 +80,19 @@ type Publisher struct {
 	mu    sync.Mutex
 	moved chan struct{} // closed when state is replaced
 
-	versions  map[mesh.Key]mesh.Version       // what state was made of; of follow alone
-	clusters  map[service]map[string]bool     // published assignments; of follow alone
-	names     map[string]*snapshot.ServiceSet // by mesh: of which the names were published
-	resolved  map[string]netip.Addr           // the newest of hosts; of follow alone
-	proxies   sync.Map                        // proxy.ID -> *record
-	planning  chan struct{}                   // as many as may plan at once
-	dirty     chan time.Time                  // since when proxies may be stale
-	hostNames chan []string                   // to resolve
-	hosts     chan map[string]netip.Addr      // resolved
+	versions  map[mesh.Key]mesh.Version   // what state was made of; of follow alone
+	clusters  map[service]map[string]bool // published assignments; of follow alone
+	hashes    map[string]string           // the newest of files; of follow alone
+	names     map[string]namesOf          // by mesh: of which the names were published
+	resolved  map[string]netip.Addr       // the newest of hosts; of follow alone
+	proxies   sync.Map                    // proxy.ID -> *record
+	fileNames chan []string               // to read
+	files     chan map[string]string      // hashes of what was read
+	readFile  func(path string) ([]byte, error)
+	planning  chan struct{}              // as many as may plan at once
+	dirty     chan time.Time             // since when proxies may be stale
+	hostNames chan []string              // to resolve
+	hosts     chan map[string]netip.Addr // resolved
 }
 
 // New returns a Publisher that Run puts to work.
@@ -96,17 +102,23 @@ func New(c Config) *Publisher {
 		log: cmp.Or(c.Log, slog.Default()), metrics: newMetrics(),
 		moved:    make(chan struct{}),
 		versions: map[mesh.Key]mesh.Version{}, clusters: map[service]map[string]bool{},
-		names:     map[string]*snapshot.ServiceSet{},
+		names:     map[string]namesOf{},
 		planning:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		dirty:     make(chan time.Time, 1),
 		hostNames: make(chan []string, 1),
 		hosts:     make(chan map[string]netip.Addr, 1),
+		fileNames: make(chan []string, 1),
+		files:     make(chan map[string]string, 1),
+		vault:     newVault(), readFile: c.ReadFile,
 	}
 	if p.plan == nil {
 		p.plan = plan.For
 	}
 	if p.render == nil {
 		p.render = render.Resources
+	}
+	if p.readFile == nil {
+		p.readFile = FilesUnder("")
 	}
 	if p.resolve == nil {
 		p.resolve = lookup
@@ -121,6 +133,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	g.Go(func() error { return p.follow(ctx) })
 	g.Go(func() error { return p.pushing(ctx) })
 	g.Go(func() error { return p.resolving(ctx) })
+	g.Go(func() error { return p.reading(ctx) })
 	return g.Wait()
 }
 

@@ -1,21 +1,27 @@
 package xds
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/pkg/envoy/render"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 // An entry is one connected proxy: it lives as long as the proxy has a stream.
 type entry struct {
-	clusters, listeners, routes *lane
-	mesh                        *shared
-	streams                     []*stream // oldest first; under Server.mu
+	clusters, listeners, routes, secrets *lane
+
+	mesh    *shared
+	streams []*stream // oldest first; under Server.mu
 
 	mu   sync.Mutex // one publish at a time
 	told []string   // clusters whose endpoints come from mesh
@@ -32,9 +38,10 @@ func (s *Server) join(st *stream) error {
 	e := s.proxies[st.id]
 	if e == nil {
 		e = &entry{
-			clusters:  newLane(resource.ClusterType, false),
-			listeners: newLane(resource.ListenerType, false),
-			routes:    newLane(resource.RouteType, false),
+			clusters:  newLane(resource.ClusterType),
+			listeners: newLane(resource.ListenerType),
+			routes:    newLane(resource.RouteType),
+			secrets:   newLane(resource.SecretType),
 			mesh:      s.meshLocked(st.id.Mesh),
 		}
 		s.proxies[st.id] = e
@@ -60,35 +67,77 @@ func (s *Server) leave(st *stream) {
 	}
 	s.mu.Unlock()
 	if last {
-		e.free()
+		if err := e.free(); err != nil {
+			s.log.Error("endpoints could not be released", "proxy", st.id, "error", err)
+		}
 	}
 }
 
-// free gives back what the proxy wanted of its mesh.
-func (e *entry) free() {
+func (e *entry) free() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gone = true
 	told := e.told
 	e.told = nil
-	e.mesh.want(nil, told)
+	return e.mesh.want(nil, told)
 }
 
-// publish replaces what the proxy is given.
-func (e *entry) publish(b *Bundle) {
+func (e *entry) publish(b *render.Bundle) error {
+	clusters, err := encodeAll(b.Clusters)
+	if err != nil {
+		return fmt.Errorf("clusters: %w", err)
+	}
+	listeners, err := encodeAll(b.Listeners)
+	if err != nil {
+		return fmt.Errorf("listeners: %w", err)
+	}
+	routes, err := encodeAll(b.Routes)
+	if err != nil {
+		return fmt.Errorf("routes: %w", err)
+	}
+
+	secrets, err := encodeAll(b.Secrets)
+	if err != nil {
+		return errors.New("secrets cannot be encoded") // its words might hold one
+	}
+
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.gone {
-		return
+		return nil
 	}
-	more, less := difference(b.assignments, e.told), difference(e.told, b.assignments)
-	e.told = b.assignments
-	e.mesh.want(more, nil)
-	e.clusters.update(b.clusters, nil)
-	e.listeners.replace(b.listeners)
-	e.routes.replace(b.routes)
-	e.clusters.replace(b.clusters)
-	e.mesh.want(nil, less)
+	now := withEndpoints(b.Clusters)
+	more, less := difference(now, e.told), difference(e.told, now)
+	e.told = now
+	return errors.Join(
+		e.mesh.want(more, nil),
+		e.secrets.update(secrets, nil),
+		e.clusters.update(clusters, nil),
+		e.listeners.replace(listeners),
+		e.routes.replace(routes),
+		e.clusters.replace(clusters),
+		e.secrets.replace(secrets),
+		e.mesh.want(nil, less),
+	)
+}
+
+// withEndpoints names the clusters whose members come from the mesh's lane.
+func withEndpoints(clusters []render.Resource) []string {
+	names := map[string]bool{}
+	for _, r := range clusters {
+		if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetType() == clusterv3.Cluster_EDS {
+			names[endpointsName(c)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// endpointsName is the name under which a cluster asks for its endpoints.
+func endpointsName(c *clusterv3.Cluster) string {
+	if n := c.GetEdsClusterConfig().GetServiceName(); n != "" {
+		return n
+	}
+	return c.GetName()
 }
 
 // difference is what a has and b has not; both are sorted.

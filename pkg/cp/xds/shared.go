@@ -13,7 +13,6 @@ import (
 // shared is what all proxies of a mesh have in common.
 type shared struct {
 	endpoints, names *lane
-	stock            *stock
 
 	mu sync.Mutex
 	// wanted counts the proxies that were told of a cluster. Each of these
@@ -24,62 +23,60 @@ type shared struct {
 	filled map[string]bool
 }
 
-func newShared(st *stock) *shared {
+func newShared() *shared {
 	return &shared{
-		stock:     st,
-		endpoints: newLane(resource.EndpointType, true), names: newLane(NamesType, false),
+		endpoints: newLane(resource.EndpointType), names: newLane(NamesType),
 		wanted: map[string]int{}, filled: map[string]bool{},
 	}
 }
 
 // empty is an assignment without members.
-func (m *shared) empty(cluster string) *item {
-	it, err := m.stock.encode(resource.EndpointType, render.Resource{Name: cluster, Message: &endpointv3.ClusterLoadAssignment{ClusterName: cluster}})
+func empty(cluster string) encoded {
+	e, err := encode(render.Resource{Name: cluster, Message: &endpointv3.ClusterLoadAssignment{ClusterName: cluster}})
 	if err != nil { // a name that is no UTF-8; its cluster was refused for the same reason
-		return newItem(resource.EndpointType, cluster, nil, [32]byte{})
+		return encoded{name: cluster}
 	}
-	return it
+	return e
 }
 
 func (m *shared) publish(changed []render.Resource, gone []string) error {
 	var errs []error
-	put := make([]*item, 0, len(changed))
+	put := make([]encoded, 0, len(changed))
 	for _, r := range changed {
-		it, err := m.stock.encode(resource.EndpointType, r)
+		e, err := encode(r)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		put = append(put, it)
+		put = append(put, e)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, it := range put {
-		m.filled[it.name] = true
+	for _, e := range put {
+		m.filled[e.name] = true
 	}
 	var deleted []string
 	for _, name := range gone {
 		delete(m.filled, name)
 		if m.wanted[name] > 0 {
-			put = append(put, m.empty(name))
+			put = append(put, empty(name))
 		} else {
 			deleted = append(deleted, name)
 		}
 	}
-	m.endpoints.update(put, deleted)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.endpoints.update(put, deleted))...)
 }
 
 // want notes that one more proxy is told of the clusters in more, and one
 // fewer of those in less.
-func (m *shared) want(more, less []string) {
+func (m *shared) want(more, less []string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var put []*item
+	var put []encoded
 	for _, name := range more {
 		m.wanted[name]++
 		if !m.endpoints.has(name) {
-			put = append(put, m.empty(name))
+			put = append(put, empty(name))
 		}
 	}
 	var deleted []string
@@ -93,5 +90,5 @@ func (m *shared) want(more, less []string) {
 			deleted = append(deleted, name)
 		}
 	}
-	m.endpoints.update(put, deleted)
+	return m.endpoints.update(put, deleted)
 }

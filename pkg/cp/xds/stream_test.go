@@ -86,7 +86,7 @@ func TestBadRequestsEndOnlyTheirStream(t *testing.T) {
 		{"node without a mesh", requests{{Node: &corev3.Node{Id: "web"}, TypeUrl: fakeenvoy.Clusters}}, codes.InvalidArgument, "<mesh>"},
 		{"another node later", requests{{Node: node, TypeUrl: fakeenvoy.Clusters}, {Node: &corev3.Node{Id: other.String()}, TypeUrl: fakeenvoy.Listeners}}, codes.PermissionDenied, "changed"},
 		{"an empty node later", requests{{Node: node, TypeUrl: fakeenvoy.Clusters}, {Node: &corev3.Node{}, TypeUrl: fakeenvoy.Listeners}}, codes.PermissionDenied, "changed"},
-		{"secrets", requests{{Node: node, TypeUrl: resource.SecretType}}, codes.InvalidArgument, "not served here"},
+		{"runtime layers", requests{{Node: node, TypeUrl: resource.RuntimeType}}, codes.InvalidArgument, "not served here"},
 		{"unknown type", requests{{Node: node, TypeUrl: "type.googleapis.com/x"}}, codes.InvalidArgument, "not served here"},
 		{"no type", requests{{Node: node}}, codes.InvalidArgument, "not served here"},
 		{"too many names", requests{{Node: node, TypeUrl: fakeenvoy.Endpoints, ResourceNamesSubscribe: many}}, codes.ResourceExhausted, "the limit"},
@@ -227,7 +227,7 @@ func TestPanicCostsOneStream(t *testing.T) {
 		if id == web {
 			panic("for the test")
 		}
-		return w.publish(id, bundleOf(time.Second, "api"))
+		return w.Publish(id, bundleOf(time.Second, "api"))
 	}
 	if err := open(t, w, web, fakeenvoy.Options{}).WaitEnd(t); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "for the test") {
 		t.Errorf("ended with %v", err)
@@ -307,11 +307,7 @@ func TestWhoStopsReadingIsLeft(t *testing.T) {
 			for i := range 5000 {
 				services = append(services, fmt.Sprint("service-", i))
 			}
-			b, err := s.Encode(bundleOf(time.Second, services...))
-			if err == nil {
-				s.Publish(id, b)
-			}
-			return err
+			return s.Publish(id, bundleOf(time.Second, services...))
 		}})
 		conn := bubble(t, s)
 		ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "authorization", web.String()))

@@ -10,17 +10,19 @@ const (
 )
 
 // words are the types that a stream may ask for, as people read them. Whoever
-// asks for another, a secret above all, ends its stream with InvalidArgument:
-// what is not on the list is denied.
+// asks for another ends its stream with InvalidArgument: what is not on the list
+// is denied. Secrets are those that the proxy's own clusters name; its identity
+// is none of them.
 var words = map[string]string{
 	resource.ClusterType:  "clusters",
 	resource.EndpointType: "endpoints",
 	resource.ListenerType: "listeners",
 	resource.RouteType:    "routes",
+	resource.SecretType:   "secrets",
 	NamesType:             "names",
 }
 
 // order is how statuses list them.
 var order = []string{
-	resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType, NamesType,
+	resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType, resource.SecretType, NamesType,
 }
