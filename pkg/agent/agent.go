@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -81,6 +82,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 	a.keeper = &redirect.Keeper{Rules: rules, Wanted: a.wanted, Log: log.With("part", "redirect")}
 	a.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
+		Direct:     []string{cfg.envoyResolver().String()},
 		Mark:       proxy.MarkAgent,
 		ResolvConf: cfg.ResolvConf,
 		Log:        log.With("part", "dns"),
@@ -89,7 +91,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		Socket:   cfg.xdsSocket(),
 		ID:       id.ID(),
 		Dial:     a.dial,
-		Secrets:  secrets{id},
+		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}},
 		OnNames:  a.dns.SetNames,
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
@@ -106,6 +108,11 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 	})
 	a.observers()
 	return a, nil
+}
+
+// envoyResolver is where Envoy asks for hosts outside of the mesh.
+func (c *Config) envoyResolver() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), c.EnvoyDNSPort)
 }
 
 func loopback(ip net.IP, port uint16) string {
@@ -161,6 +168,7 @@ func (a *Agent) prepare(ctx context.Context) error {
 
 		LogsSocket:    a.cfg.logsSocket(),
 		MetricsSocket: a.cfg.metricsSocket(),
+		Resolver:      a.cfg.envoyResolver(),
 	})
 	if err != nil {
 		return err
@@ -195,10 +203,17 @@ func (a *Agent) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.Client
 	}
 }
 
-// secrets gives the relay what the identity holds.
-type secrets struct{ *identity.Identity }
+// secrets gives the relay what the identity holds, and whom the host trusts.
+type secrets struct {
+	*identity.Identity
+	system *rootsFile
+}
 
 func (s secrets) Current() (relay.SecretSet, <-chan struct{}) {
 	now, changed := s.Identity.Current()
-	return relay.SecretSet{Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots}, changed
+	system, version := s.system.read()
+	if version != "" {
+		now.Version += "+" + version
+	}
+	return relay.SecretSet{Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots, SystemRoots: system}, changed
 }

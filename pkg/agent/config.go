@@ -52,6 +52,8 @@ type Config struct {
 	InboundPort     uint16
 	OutboundPort    uint16
 	DNSPort         uint16
+	EnvoyDNSPort    uint16
+	SystemRoots     string
 	ResolvConf      string
 	Only            []string // whose calls are redirected, see kinds
 	Inbound         string   // inboundService or inboundAll
@@ -95,7 +97,9 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
+	fs.StringVar(&c.SystemRoots, "system-roots", "", "file of the authorities (PEM) by which servers outside of the mesh are known; default: the host's own")
 	fs.Uint16Var(&c.DNSPort, "dns-port", 15053, "port of the agent's DNS server, on loopback")
+	fs.Uint16Var(&c.EnvoyDNSPort, "envoy-dns-port", 15054, "port at which Envoy asks the agent where hosts outside of the mesh are, on loopback")
 	fs.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "where the host's own DNS servers are read")
 	fs.StringSliceVar(&c.Only, "only", nil, "whose calls and DNS queries are redirected, such as "+forms(owners)+"; default: everybody's")
 	fs.StringSliceVar(&c.ExcludeOutbound, "exclude-outbound", nil, "what goes out directly, such as "+forms(kinds)+"; calls to services never do")
@@ -177,7 +181,7 @@ func (c *Config) Validate() error {
 	for _, p := range []struct {
 		key  string
 		port uint16
-	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}} {
+	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}, {"envoyDnsPort", c.EnvoyDNSPort}} {
 		if p.port == 0 {
 			continue
 		}
@@ -188,6 +192,14 @@ func (c *Config) Validate() error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
+}
+
+// systemRoots are the files of which the first that is there counts.
+func (c *Config) systemRoots() []string {
+	if c.SystemRoots != "" {
+		return []string{c.SystemRoots}
+	}
+	return systemRoots
 }
 
 // Files of an agent.

@@ -1,8 +1,45 @@
 package dns
 
 import (
+	"net/netip"
+	"slices"
+
 	"golang.org/x/net/dns/dnsmessage"
 )
+
+// outsider replies to q if it asks where a host outside is that is called
+// through the mesh; nil is for others. What else the host's name has (mail, text)
+// its own servers tell, but not what would lead around the mesh.
+func outsider(t *table, q *query) []byte {
+	if t == nil || q.raw[2]&maskOpcode != 0 || q.class != dnsmessage.ClassINET {
+		return nil
+	}
+	addrs, ok := t.outside[q.name]
+	if !ok || !slices.Contains(placeTypes, q.typ) {
+		return nil
+	}
+	r := begin(q, dnsmessage.RCodeSuccess)
+	r.ttl = outsideTTL
+	r.addresses(q.typ, addrs)
+	return r.bytes()
+}
+
+// placeTypes ask where a host is: addresses, and the two kinds of service
+// bindings (SVCB and HTTPS, RFC 9460), which hold addresses as hints.
+var placeTypes = []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeALL, 64, 65}
+
+// addresses adds those that typ asks for.
+func (r *reply) addresses(typ dnsmessage.Type, addrs []netip.Addr) {
+	for _, a := range addrs {
+		is := dnsmessage.TypeAAAA
+		if a.Is4() {
+			is = dnsmessage.TypeA
+		}
+		if (typ == is || typ == dnsmessage.TypeALL) && !r.add(is, addrData(a)) {
+			break
+		}
+	}
+}
 
 // answer replies to q if it is the mesh's to answer; nil is for the host's
 // resolvers. What belongs to the mesh never leaves the host, known or not.
@@ -40,15 +77,7 @@ func answer(t *table, domain string, q *query) []byte {
 	}
 	r := begin(q, dnsmessage.RCodeSuccess)
 	r.authoritative()
-	for _, a := range addrs {
-		typ := dnsmessage.TypeAAAA
-		if a.Is4() {
-			typ = dnsmessage.TypeA
-		}
-		if (q.typ == typ || q.typ == dnsmessage.TypeALL) && !r.add(typ, addrData(a)) {
-			break
-		}
-	}
+	r.addresses(q.typ, addrs)
 	return r.bytes()
 }
 

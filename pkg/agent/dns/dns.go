@@ -1,7 +1,8 @@
 // Package dns answers the mesh's names and passes everything else on.
 //
 // Names under the mesh's domain, and the addresses that belong to them, are
-// answered from a table in memory and never leave the host. Any other query
+// answered from a table in memory and never leave the host. So is where a host
+// outside is that is called through the mesh. Any other query
 // goes, byte for byte, to the host's own resolvers.
 package dns
 
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -37,6 +39,10 @@ type Config struct {
 	// 127.0.0.1:15053 and [::1]:15053. One whose family this host lacks is
 	// left out. Port 0 takes a free port, the same for UDP and TCP.
 	Listen []string
+	// Direct are further addresses, for those who are to be told where hosts
+	// outside of the mesh really are, and not by which virtual address they are
+	// called: the proxy itself. None by default.
+	Direct []string
 	// Mark is the socket mark of our own queries to the host's resolvers, by
 	// which redirection knows them; 0 marks nothing. It takes CAP_NET_ADMIN.
 	Mark uint32
@@ -119,19 +125,33 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.fwd.permitted(); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
-	listeners, err := s.listen(ctx)
+	listeners, err := s.listen(ctx, s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
 	for _, l := range listeners {
 		s.addrs = append(s.addrs, l.addr)
 	}
-	s.fwd.own = s.addrs
+	s.fwd.own = slices.Clone(s.addrs)
+	if len(s.cfg.Direct) > 0 {
+		direct, err := s.listen(ctx, s.cfg.Direct)
+		if err != nil {
+			for _, l := range listeners {
+				l.close()
+			}
+			return fmt.Errorf("dns: %w", err)
+		}
+		for _, l := range direct {
+			l.direct = true
+			s.fwd.own = append(s.fwd.own, l.addr)
+		}
+		listeners = append(listeners, direct...)
+	}
 	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
-		g.Go(func() error { return s.serveUDP(ctx, l.udp) })
-		g.Go(func() error { return s.serveTCP(ctx, l.tcp) })
+		g.Go(func() error { return s.serveUDP(ctx, l.udp, l.direct) })
+		g.Go(func() error { return s.serveTCP(ctx, l.tcp, l.direct) })
 		context.AfterFunc(ctx, func() { l.close() })
 	}
 	return g.Wait()

@@ -15,6 +15,8 @@ type listener struct {
 	addr netip.AddrPort
 	udp  *net.UDPConn
 	tcp  *net.TCPListener
+	// direct: see Config.Direct.
+	direct bool
 }
 
 func (l *listener) close() {
@@ -24,7 +26,7 @@ func (l *listener) close() {
 
 // listen takes all addresses that this host has. It takes none if one is in
 // use.
-func (s *Server) listen(ctx context.Context) (ls []*listener, err error) {
+func (s *Server) listen(ctx context.Context, addresses []string) (ls []*listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range ls {
@@ -34,7 +36,7 @@ func (s *Server) listen(ctx context.Context) (ls []*listener, err error) {
 		}
 	}()
 	var missing []string
-	for _, text := range s.cfg.Listen {
+	for _, text := range addresses {
 		addr, err := netip.ParseAddrPort(text)
 		if err != nil {
 			return ls, fmt.Errorf("listen address %q: must be an IP address and a port, such as 127.0.0.1:15053", text)

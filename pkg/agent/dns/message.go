@@ -27,6 +27,10 @@ const (
 // what a caller keeps after its service is gone leads nowhere for that long.
 const ttl = 30
 
+// outsideTTL is that of names outside of the mesh, in seconds: when they are
+// given back, callers are to find the real ones soon.
+const outsideTTL = 5
+
 // maxUDP is the answer size, in bytes, up to which we go over UDP if the
 // client can: what fits a frame on every path (DNS flag day 2020).
 const maxUDP = 1232
@@ -139,6 +143,7 @@ type reply struct {
 	b     []byte
 	limit int
 	edns  bool
+	ttl   uint32
 }
 
 // begin starts the reply to q with code.
@@ -151,7 +156,7 @@ func begin(q *query, code dnsmessage.RCode) *reply {
 	if q.end > headerLen {
 		b[5] = 1
 	}
-	return &reply{b: b, limit: q.size, edns: q.edns}
+	return &reply{b: b, limit: q.size, edns: q.edns, ttl: ttl}
 }
 
 func (r *reply) authoritative() { r.b[2] |= bitAuthority }
@@ -170,7 +175,7 @@ func (r *reply) add(typ dnsmessage.Type, data []byte) bool {
 	r.b = append(r.b, 0xc0, headerLen) // the question's name
 	r.b = binary.BigEndian.AppendUint16(r.b, uint16(typ))
 	r.b = binary.BigEndian.AppendUint16(r.b, uint16(dnsmessage.ClassINET))
-	r.b = binary.BigEndian.AppendUint32(r.b, ttl)
+	r.b = binary.BigEndian.AppendUint32(r.b, r.ttl)
 	r.b = binary.BigEndian.AppendUint16(r.b, uint16(len(data)))
 	r.b = append(r.b, data...)
 	binary.BigEndian.PutUint16(r.b[6:], binary.BigEndian.Uint16(r.b[6:])+1)

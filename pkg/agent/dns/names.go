@@ -12,20 +12,24 @@ import (
 type table struct {
 	addrs map[string][]netip.Addr // lower case, no dot at the end
 	names map[netip.Addr]string   // the first name, for reverse queries
+	// outside are names of hosts outside of the mesh that are called through
+	// it: they alone, and nothing beneath them.
+	outside map[string][]netip.Addr
 }
 
 func newTable(domain string, names []proxy.Name) *table {
-	t := &table{addrs: make(map[string][]netip.Addr, len(names)), names: make(map[netip.Addr]string, len(names))}
+	t := &table{addrs: make(map[string][]netip.Addr, len(names)), names: make(map[netip.Addr]string, len(names)), outside: map[string][]netip.Addr{}}
 	t.addrs[domain] = nil
 	for _, n := range names {
 		name := strings.TrimSuffix(strings.ToLower(n.Name), ".")
+		addrs := t.addrs
 		if !under(name, domain) {
-			continue // not ours to answer
+			addrs = t.outside
 		}
 		for _, a := range n.Addresses {
 			a = a.Unmap()
-			if !slices.Contains(t.addrs[name], a) {
-				t.addrs[name] = append(t.addrs[name], a)
+			if !slices.Contains(addrs[name], a) {
+				addrs[name] = append(addrs[name], a)
 			}
 			if _, ok := t.names[a]; !ok {
 				t.names[a] = name
@@ -33,7 +37,7 @@ func newTable(domain string, names []proxy.Name) *table {
 		}
 		// What lies between a name and the domain exists too, empty: a
 		// resolver that asks label by label must not be told otherwise.
-		for name != domain {
+		for under(name, domain) && name != domain {
 			if _, ok := t.addrs[name]; !ok {
 				t.addrs[name] = nil
 			}

@@ -25,8 +25,9 @@ const (
 const acceptPause = 100 * time.Millisecond
 
 // handle replies to one message, at once if it can, else from a goroutine of
-// done's. raw is reply's to keep. A nil answer is none.
-func (s *Server) handle(ctx context.Context, network string, raw []byte, done *sync.WaitGroup, reply func([]byte)) {
+// done's. raw is reply's to keep. A nil answer is none. Whoever asks directly is
+// told where hosts outside really are.
+func (s *Server) handle(ctx context.Context, network string, direct bool, raw []byte, done *sync.WaitGroup, reply func([]byte)) {
 	q, code, ok := parse(raw, network == "tcp")
 	if !ok {
 		return
@@ -36,6 +37,10 @@ func (s *Server) handle(ctx context.Context, network string, raw []byte, done *s
 		return
 	}
 	if b := answer(s.table.Load(), s.cfg.Domain, &q); b != nil {
+		reply(b)
+		return
+	}
+	if b := outsider(s.table.Load(), &q); b != nil && !direct {
 		reply(b)
 		return
 	}
@@ -56,7 +61,7 @@ func (s *Server) handle(ctx context.Context, network string, raw []byte, done *s
 	})
 }
 
-func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, direct bool) error {
 	var done sync.WaitGroup
 	defer done.Wait()
 	buf := make([]byte, 0xffff)
@@ -69,7 +74,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 			return fmt.Errorf("dns: read from %s: %w", conn.LocalAddr(), err)
 		}
 		raw := append(make([]byte, 0, n), buf[:n]...)
-		s.handle(ctx, "udp", raw, &done, func(b []byte) {
+		s.handle(ctx, "udp", direct, raw, &done, func(b []byte) {
 			if _, err := conn.WriteToUDPAddrPort(b, from); err != nil && ctx.Err() == nil {
 				s.log.Debug("answer not sent", "to", from.String(), "error", err)
 			}
@@ -77,7 +82,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 	}
 }
 
-func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, direct bool) error {
 	var done sync.WaitGroup
 	defer done.Wait()
 	for {
@@ -103,14 +108,14 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		}
 		done.Go(func() {
 			defer func() { <-s.conns }()
-			s.serveConn(ctx, conn)
+			s.serveConn(ctx, conn, direct)
 		})
 	}
 }
 
 // serveConn answers one client. Answers go out as they come, so that a slow
 // one holds up no other (RFC 7766, 6.2.1.1).
-func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, direct bool) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	var done sync.WaitGroup
@@ -131,6 +136,6 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 		if err != nil {
 			return
 		}
-		s.handle(ctx, "tcp", raw, &done, reply)
+		s.handle(ctx, "tcp", direct, raw, &done, reply)
 	}
 }

@@ -121,6 +121,7 @@ func (r *Relay) hear(s *session, req *deltaRequest) error {
 		r.log.Warn("envoy refused", "kind", kinds[i].name, "resources", refused, "words", clip(words, maxWords))
 	}
 	r.checkSynced()
+	r.tellNames(time.Now())
 	r.up.poke()
 	r.down.poke()
 	r.changed()

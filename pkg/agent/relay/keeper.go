@@ -60,7 +60,7 @@ func (r *Relay) begin(l *loaded) {
 	}
 	if l.set == nil {
 		r.table, r.disk = newTable(), disk{}
-		r.names.put(nil)
+		r.takeList(nil)
 		r.log.Error("no configuration is left on disk: Envoy waits for the control plane")
 		return
 	}
@@ -68,9 +68,9 @@ func (r *Relay) begin(l *loaded) {
 	r.disk = disk{seq: l.seq, saved: l.saved, since: time.Now()}
 	if len(l.set[names].resources) > 0 {
 		list, _ := readNames(l.set[names].resources[0].Resource) // it was read before
-		r.names.put(list)
+		r.takeList(list)
 	} else {
-		r.names.put(nil)
+		r.takeList(nil)
 	}
 	r.log.Info("configuration read from disk", "set", l.seq, "saved", l.saved, "holds", l.set)
 }

@@ -34,6 +34,7 @@ func sample(t testing.TB, version string) *kept {
 	k[clusters].resources = []*discoveryv3.Resource{keptResource(clusters, "a", version), keptResource(clusters, "b", version)}
 	k[endpoints].resources = []*discoveryv3.Resource{keptResource(endpoints, "a", version)}
 	k[endpoints].gone = []string{"b"}
+	k[secrets].resources = []*discoveryv3.Resource{keptResource(secrets, "external:a:ca", version)}
 	k[listeners].resources = []*discoveryv3.Resource{keptResource(listeners, "in", version)}
 	k[routes].resources = []*discoveryv3.Resource{keptResource(routes, "r", version)}
 	k[names].resources = []*discoveryv3.Resource{{Name: namesResource, Version: version, Resource: body}}
@@ -63,7 +64,7 @@ func TestKeptRoundTrip(t *testing.T) {
 	if got := encoded(t, &again); !bytes.Equal(got, data) {
 		t.Error("a table that began with the set is kept otherwise")
 	}
-	for i, want := range []string{"map[a:1 b:1]", "map[a:1]", "map[in:1]", "map[r:1]", "map[names:1]"} {
+	for i, want := range []string{"map[a:1 b:1]", "map[a:1]", "map[external:a:ca:1]", "map[in:1]", "map[r:1]", "map[names:1]"} {
 		if got := fmt.Sprint(table[i].claims()); got != want {
 			t.Errorf("claims of %s to the control plane: %s, want %s", kinds[i].name, got, want)
 		}

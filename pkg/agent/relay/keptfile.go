@@ -81,14 +81,18 @@ func decodeBody(node string, body []byte) (*kept, error) {
 	}
 	var k kept
 	for i := range k {
-		var part []byte
-		if part, body, ok = cutPart(body); !ok {
+		part, rest, ok := cutPart(body)
+		if !ok {
 			return nil, errors.New("it ends early")
 		}
 		var resp discoveryv3.DeltaDiscoveryResponse
 		if err := proto.Unmarshal(part, &resp); err != nil {
 			return nil, fmt.Errorf("read %s: %w", kinds[i].name, err)
 		}
+		if resp.GetTypeUrl() != kinds[i].url && kinds[i].later {
+			continue
+		}
+		body = rest
 		if resp.GetTypeUrl() != kinds[i].url {
 			return nil, fmt.Errorf("it has %.100q where %s should be", resp.GetTypeUrl(), kinds[i].name)
 		}

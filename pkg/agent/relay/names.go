@@ -20,7 +20,7 @@ func (r *Relay) takeNames(h *holding) {
 	switch {
 	case res == nil:
 		delete(h.accepted, namesResource)
-		r.names.put(nil)
+		r.takeList(nil)
 	case h.accepted[namesResource].GetVersion() == res.Version:
 		h.accept(res)
 	default:
@@ -31,7 +31,7 @@ func (r *Relay) takeNames(h *holding) {
 			break
 		}
 		h.accept(res)
-		r.names.put(list)
+		r.takeList(list)
 	}
 	h.answer(h.pending)
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
@@ -105,8 +106,9 @@ func (t *table) warm(changed []*discoveryv3.Resource) {
 		if _, had := t[clusters].view.held[res.Name]; !had {
 			continue
 		}
-		if _, asked := h.view.names[res.Name]; asked {
-			h.view.outdate(res.Name)
+		name := endpointsOf(res)
+		if _, asked := h.view.names[name]; asked {
+			h.view.outdate(name)
 		}
 	}
 }
@@ -117,19 +119,14 @@ func (t *table) synced() bool {
 	if !t[clusters].view.acked || !t[listeners].view.acked || len(t[listeners].accepted) == 0 {
 		return false
 	}
-	for i := range t {
-		h := &t[i]
-		if h.own {
-			continue
-		}
-		if h.busy() {
-			return false
-		}
-		for name := range h.view.names {
-			if _, ok := h.view.held[name]; !ok {
-				return false
-			}
-		}
+	return t.quiet()
+}
+
+// endpointsOf is the name under which a cluster asks for its endpoints.
+func endpointsOf(res *discoveryv3.Resource) string {
+	var c clusterv3.Cluster
+	if err := res.GetResource().UnmarshalTo(&c); err == nil && c.GetEdsClusterConfig().GetServiceName() != "" {
+		return c.GetEdsClusterConfig().GetServiceName()
 	}
-	return true
+	return res.GetName()
 }

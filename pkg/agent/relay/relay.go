@@ -75,6 +75,8 @@ type SecretSet struct {
 	Certificate []byte // leaf, then chain
 	Key         []byte
 	Roots       []byte
+	// SystemRoots are whom the host itself trusts; none where it has none.
+	SystemRoots []byte
 }
 
 // A Relay is one proxy's way to the control plane.
@@ -95,6 +97,7 @@ type Relay struct {
 	redial  context.CancelFunc // ends the stream to the control plane; nil: none
 
 	names      namesDelivery
+	outside    outside
 	cache      *cache // nil: nothing is kept
 	cacheFault string // why that is, though it should be
 	dirty      chan struct{}
@@ -161,6 +164,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	if r.disk.trial != nil {
 		r.disk.trial.Stop()
+	}
+	if r.outside.timer != nil {
+		r.outside.timer.Stop()
 	}
 	r.mu.Unlock()
 	return err

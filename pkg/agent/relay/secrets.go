@@ -36,6 +36,10 @@ func (r *Relay) secret(name string, set SecretSet) *tlsv3.Secret {
 	switch {
 	case set.Version == "":
 		return nil
+	case name == proxy.SystemRoots && len(set.SystemRoots) > 0:
+		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+			TrustedCa: inline(set.SystemRoots),
+		}}}
 	case name == proxy.IdentitySecret(r.cfg.ID.Mesh) && len(set.Certificate) > 0:
 		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 			CertificateChain: inline(set.Certificate),

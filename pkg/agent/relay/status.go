@@ -11,7 +11,7 @@ type Status struct {
 	ControlPlane SideStatus `json:"controlPlane"`
 	Envoy        SideStatus `json:"envoy"`
 	Synced       bool       `json:"synced"`
-	// Kinds has an entry for clusters, endpoints, listeners, routes and names,
+	// Kinds has an entry for clusters, endpoints, secrets, listeners, routes and names,
 	// in the order in which Envoy is told.
 	Kinds   []KindStatus  `json:"kinds"`
 	Secrets SecretsStatus `json:"secrets"`

@@ -36,7 +36,7 @@ type model struct {
 	saved    kept // on disk
 }
 
-var modelKinds = []int{clusters, endpoints, listeners, routes}
+var modelKinds = []int{clusters, endpoints, secrets, listeners, routes}
 
 func newModel(seed uint64) *model {
 	m := &model{table: newTable(), rnd: rand.New(rand.NewPCG(seed, 1))}
@@ -171,7 +171,7 @@ func (m *model) say(i int, req *deltaRequest) {
 
 // subscribe has Envoy ask for, or give up, one name.
 func (m *model) subscribe() {
-	i := []int{endpoints, routes}[m.rnd.IntN(2)]
+	i := []int{endpoints, secrets, routes}[m.rnd.IntN(3)]
 	n := m.name()
 	if !m.attached {
 		return
@@ -260,7 +260,7 @@ func TestTableConverges(t *testing.T) {
 				}
 			}
 			for _, i := range modelKinds {
-				if v := m.table[i].view; v.open && v.out == nil && len(m.inbox) > 3 {
+				if v := m.table[i].view; v.open && v.out == nil && len(m.inbox) >= len(modelKinds) {
 					t.Fatalf("seed %d: %d responses under way", seed, len(m.inbox))
 				}
 			}

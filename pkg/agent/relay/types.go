@@ -9,7 +9,9 @@ const (
 	listenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	namesType    = "type.googleapis.com/weft.host.v1.NameTable"
-	secretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	// secretType is both what the identity has, by SDS, and what clusters name
+	// of the mesh's, which the control plane sends.
+	secretType = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // namesResource is the one resource of namesType.
@@ -21,6 +23,7 @@ const namesResource = "names"
 var kinds = []kind{
 	{url: clusterType, name: "clusters", all: true},
 	{url: endpointType, name: "endpoints"},
+	{url: secretType, name: "secrets", later: true},
 	{url: listenerType, name: "listeners", all: true},
 	{url: routeType, name: "routes"},
 	{url: namesType, name: "names", own: true},
@@ -30,6 +33,7 @@ var kinds = []kind{
 const (
 	clusters = iota
 	endpoints
+	secrets
 	listeners
 	routes
 	names
@@ -42,6 +46,8 @@ type kind struct {
 	name string // for people
 	all  bool   // Envoy wants all there are: asked for ahead of it
 	own  bool   // for the agent: Envoy never sees it
+	// later came after the first release: files of before it lack it.
+	later bool
 }
 
 // kindOf returns the place of url in kinds, -1 for what the relay does not

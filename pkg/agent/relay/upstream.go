@@ -163,6 +163,9 @@ func (r *Relay) take(resp *discoveryv3.DeltaDiscoveryResponse) {
 		r.keepClusters()
 	}
 	h.settle()
+	if i == listeners {
+		r.tellNames(time.Now())
+	}
 	r.up.poke()
 	r.down.poke()
 	r.changed()

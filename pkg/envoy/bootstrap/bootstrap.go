@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -25,6 +26,10 @@ type Config struct {
 	// there are no such clusters, and nothing is logged or told.
 	LogsSocket    string // OTLP by gRPC
 	MetricsSocket string // HTTP/1.1
+	// Resolver is the DNS server of which Envoy asks where hosts outside are;
+	// zero is the host's own. The host's is no good where it is the agent that
+	// answers: it would lead Envoy to its own listeners.
+	Resolver netip.AddrPort
 	// Metadata becomes that of Envoy's node.
 	Metadata map[string]any
 }
@@ -78,7 +83,7 @@ func JSON(c Config) ([]byte, error) {
 	if len(c.Metadata) > 0 {
 		node["metadata"] = c.Metadata
 	}
-	text, err := json.MarshalIndent(object{
+	doc := object{
 		"node": node,
 		"admin": object{
 			"address":                  object{"pipe": object{"path": c.AdminSocket, "mode": 0o600}},
@@ -98,7 +103,11 @@ func JSON(c Config) ([]byte, error) {
 		"static_resources": statics(c),
 		"layered_runtime":  object{"layers": []object{{"name": "weft", "static_layer": runtime()}}},
 		"overload_manager": overload(),
-	}, "", "  ")
+	}
+	if c.Resolver.IsValid() {
+		doc["typed_dns_resolver_config"] = resolver(c.Resolver)
+	}
+	text, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap of %s: %w", c.ID, err)
 	}
@@ -160,6 +169,25 @@ func http2() object {
 // little for one that names a few services.
 func runtime() object {
 	return object{"re2.max_program_size.error_level": 1000}
+}
+
+// A name that no server answers for is given up after two tries: a cluster is
+// told only when its names were looked up, and others wait behind it.
+const (
+	resolverTimeout = 2 // seconds
+	resolverTries   = 2
+)
+
+func resolver(at netip.AddrPort) object {
+	return object{
+		"name": "envoy.network.dns_resolver.cares",
+		"typed_config": object{
+			"@type":                 "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+			"resolvers":             []object{{"socket_address": object{"address": at.Addr().String(), "port_value": at.Port()}}},
+			"query_timeout_seconds": resolverTimeout,
+			"query_tries":           resolverTries,
+		},
+	}
 }
 
 func overload() object {

@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -15,15 +16,18 @@ var _ redirect.Planner = (*Engine)(nil)
 // Plan tells what Apply would send now: routes, and the very input of
 // iptables-restore.
 func (e *Engine) Plan(ctx context.Context, r redirect.Rules) (redirect.Plan, error) {
-	want, err := e.begun(ctx, r)
-	if err != nil {
-		return redirect.Plan{}, wrap("plan", r.Table, err)
+	if err := r.Validate(); err != nil {
+		return redirect.Plan{}, err
 	}
-	p, err := e.plan(ctx, want)
+	r = r.Normal()
+	p, err := e.plan(ctx, r)
 	return p, wrap("plan", r.Table, err)
 }
 
-func (e *Engine) plan(ctx context.Context, r rules) (p redirect.Plan, err error) {
+func (e *Engine) plan(ctx context.Context, r redirect.Rules) (p redirect.Plan, err error) {
+	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
+		return p, err
+	}
 	if p.Differences, err = e.check(ctx, r); err != nil {
 		return p, err
 	}
