@@ -215,7 +215,7 @@ func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 			continue
 		}
 		want := "Package "
-		if under(p.name(), "cmd") || p.name() == "test/bench" {
+		if under(p.name(), "cmd") || under(p.name(), "test/bench") {
 			want = "Command "
 		}
 		if !strings.HasPrefix(p.Doc, want) {

@@ -21,6 +21,7 @@ type Config struct {
 	APITLSAddress      string
 	APISocket          string
 	DiagnosticsAddress string
+	DebugProfiles      bool
 	Advertise          []string
 
 	ResourceFiles string
@@ -47,6 +48,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
 	fs.StringVar(&c.APISocket, "api-socket", "/run/weft-cp/api.sock", "unix socket of the REST API, for root on this machine, who needs no token there")
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
+	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
 	fs.StringVar(&c.ResourceFiles, "resource-files", "", "folder of this machine in which resources may name files (certificates of an ExternalService); none by default")
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)

@@ -37,10 +37,14 @@ type pipeline struct {
 	conn  *grpc.ClientConn
 }
 
-func newPipeline(t *testing.T) *pipeline {
+// newPipeline starts over a store that holds what fill puts.
+func newPipeline(t *testing.T, fill ...func(*memory)) *pipeline {
 	t.Helper()
 	l := &pipeline{store: newMemory()}
 	l.store.putMesh("default")
+	for _, f := range fill {
+		f(l.store)
+	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	l.xds = xds.New(xds.Config{Auth: anybody{}, Log: log, Connect: func(ctx context.Context, id proxy.ID) error { return l.Connect(ctx, id) }})
 	l.Publisher = New(Config{Store: l.store, Stream: l.xds, Log: log})
@@ -120,9 +124,11 @@ func TestFromStoreToProxy(t *testing.T) {
 }
 
 func TestControlPlaneThatStartsAnewTakesNothingAway(t *testing.T) {
-	l := newPipeline(t)
-	l.store.putDataplane(t, "web", dataplane("192.0.2.1", "web", "api"))
-	l.store.putDataplane(t, "api", dataplane("192.0.2.2", "api"))
+	stored := func(m *memory) {
+		m.putDataplane(t, "web", dataplane("192.0.2.1", "web", "api"))
+		m.putDataplane(t, "api", dataplane("192.0.2.2", "api"))
+	}
+	l := newPipeline(t, stored)
 	complete := func(s fakeenvoy.State) bool {
 		return len(s.Warming) == 0 && s.Has(fakeenvoy.Endpoints, "api") && s.Has(fakeenvoy.Names, "names") && len(s.Resources[fakeenvoy.Routes]) > 0
 	}
@@ -131,9 +137,7 @@ func TestControlPlaneThatStartsAnewTakesNothingAway(t *testing.T) {
 	held, state := c.Held(), c.State()
 	c.Close()
 
-	next := newPipeline(t) // another process, the same store
-	next.store.putDataplane(t, "web", dataplane("192.0.2.1", "web", "api"))
-	next.store.putDataplane(t, "api", dataplane("192.0.2.2", "api"))
+	next := newPipeline(t, stored) // another process, the same store
 	again := next.open(t, "web", fakeenvoy.Options{Held: held, Bare: true})
 	for typeURL, m := range state.Resources {
 		var names []string

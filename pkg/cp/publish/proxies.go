@@ -22,7 +22,7 @@ import (
 type record struct {
 	mu     sync.Mutex
 	view   *snapshot.View // what its plan read; nil: not planned yet
-	bundle *render.Bundle // the last good one
+	bundle *xds.Bundle    // the last good one
 	failed string         // why there is no newer one; "" where it is current
 }
 
@@ -83,17 +83,17 @@ func (p *Publisher) push(id proxy.ID) {
 	if r.view != nil && r.view.Fresh(m) {
 		return
 	}
-	before := r.bundle
+	before, planned := r.bundle, r.view != nil
 	switch err := p.replan(r, m, id); {
+	case errors.Is(err, xds.ErrUnknown) && !planned:
+		// Its stream has just been opened, of a dataplane that this state does
+		// not have yet. Connect waits for one that does, or ends the stream.
 	case errors.Is(err, xds.ErrUnknown):
 		p.log.Info("proxy lost its dataplane", "proxy", id)
 		p.proxies.Delete(id)
 		p.stream.Drop(id, err)
 	case err == nil && (before == nil || before.Version != r.bundle.Version):
-		if err := p.stream.Publish(id, r.bundle); err != nil {
-			p.failed(r, id, err)
-			r.bundle = before
-		}
+		p.stream.Publish(id, r.bundle)
 	}
 }
 
@@ -119,7 +119,8 @@ func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
 	if err := p.replan(r, p.State().Mesh(id.Mesh), id); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {
 		return err
 	}
-	return p.stream.Publish(id, r.bundle)
+	p.stream.Publish(id, r.bundle)
+	return nil
 }
 
 // replan makes the plan of a proxy anew. Where that fails the record keeps its
@@ -140,8 +141,18 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	return nil
 }
 
-// bundle plans and renders, and adds what plans only name. A panic is a fault of this one proxy's plan.
-func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
+// bundle plans, renders and encodes.
+func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (*xds.Bundle, error) {
+	b, err := p.rendered(m, view, id)
+	if err != nil {
+		return nil, err
+	}
+	return p.stream.Encode(b)
+}
+
+// rendered plans and renders, and adds what plans only name. A panic is a fault
+// of this one proxy's plan.
+func (p *Publisher) rendered(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))

@@ -39,7 +39,8 @@ type Store interface {
 // A Stream is where everything goes. *xds.Server is one.
 type Stream interface {
 	Connected() []proxy.ID
-	Publish(id proxy.ID, b *render.Bundle) error
+	Encode(b *render.Bundle) (*xds.Bundle, error)
+	Publish(id proxy.ID, b *xds.Bundle)
 	PublishEndpoints(mesh string, changed []render.Resource, gone []string) error
 	PublishNames(mesh string, t *hostv1.NameTable) error
 	Drop(id proxy.ID, reason error)

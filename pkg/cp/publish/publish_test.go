@@ -147,6 +147,35 @@ func TestOnlyWhatReadAChangeIsPlannedAgain(t *testing.T) {
 	})
 }
 
+// A stream is there before the state that has its dataplane is.
+func TestStreamThatHasJustBeenOpenedIsNotDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.start(t)
+		defer r.stop()
+		r.store.putDataplane(t, "a", dataplane("192.0.2.1", "api"))
+		advance(2 * coalesce)
+		synctest.Wait()
+		r.stream.take()
+
+		r.stream.connect("late")
+		r.store.putDataplane(t, "a", dataplane("192.0.2.2", "api")) // a round
+		r.want(t, "a round without its dataplane", "endpoints api")
+		advance(2 * coalesce)
+		r.store.putDataplane(t, "late", dataplane("192.0.2.3", "api"))
+		if err := r.Connect(t.Context(), proxy.ID{Mesh: "default", Name: "late"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if got := r.stream.take(); !strings.Contains(got, "proxy late v4/1") || strings.Contains(got, "drop") {
+			t.Errorf("published %q", got)
+		}
+		advance(2 * coalesce)
+		r.store.delete(mesh.DataplaneKind, "default", "late")
+		r.want(t, "its dataplane goes", "endpoints api; drop late")
+	})
+}
+
 func TestFaultyProxyStopsNobodyAndKeepsWhatItHas(t *testing.T) {
 	bad := map[string]func() error{
 		"error": func() error { return errors.New("two listeners at one address") },

@@ -71,7 +71,7 @@ func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 }
 
 func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
-	b, err := p.bundle(m, snapshot.NewView(m), id)
+	b, err := p.rendered(m, snapshot.NewView(m), id)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,6 @@ type recorder struct {
 	connected []proxy.ID
 	lines     []string
 	judged    []string // meshes
-	refuse    error    // of Publish
 }
 
 func (r *recorder) note(format string, args ...any) {
@@ -31,11 +30,14 @@ func (r *recorder) Connected() []proxy.ID {
 	return slices.Clone(r.connected)
 }
 
-func (r *recorder) Publish(id proxy.ID, b *render.Bundle) error {
+func (r *recorder) Encode(b *render.Bundle) (*xds.Bundle, error) {
+	return &xds.Bundle{Version: b.Version}, nil
+}
+
+func (r *recorder) Publish(id proxy.ID, b *xds.Bundle) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note("proxy %s %s", id.Name, b.Version)
-	return r.refuse
 }
 
 func (r *recorder) PublishEndpoints(_ string, changed []render.Resource, gone []string) error {

@@ -1,18 +1,13 @@
 package xds
 
 import (
-	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/weft-mesh/weft/pkg/envoy/render"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -38,10 +33,10 @@ func (s *Server) join(st *stream) error {
 	e := s.proxies[st.id]
 	if e == nil {
 		e = &entry{
-			clusters:  newLane(resource.ClusterType),
-			listeners: newLane(resource.ListenerType),
-			routes:    newLane(resource.RouteType),
-			secrets:   newLane(resource.SecretType),
+			clusters:  newLane(resource.ClusterType, false),
+			listeners: newLane(resource.ListenerType, false),
+			routes:    newLane(resource.RouteType, false),
+			secrets:   newLane(resource.SecretType, false),
 			mesh:      s.meshLocked(st.id.Mesh),
 		}
 		s.proxies[st.id] = e
@@ -67,77 +62,37 @@ func (s *Server) leave(st *stream) {
 	}
 	s.mu.Unlock()
 	if last {
-		if err := e.free(); err != nil {
-			s.log.Error("endpoints could not be released", "proxy", st.id, "error", err)
-		}
+		e.free()
 	}
 }
 
-func (e *entry) free() error {
+// free gives back what the proxy wanted of its mesh.
+func (e *entry) free() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gone = true
 	told := e.told
 	e.told = nil
-	return e.mesh.want(nil, told)
+	e.mesh.want(nil, told)
 }
 
-func (e *entry) publish(b *render.Bundle) error {
-	clusters, err := encodeAll(b.Clusters)
-	if err != nil {
-		return fmt.Errorf("clusters: %w", err)
-	}
-	listeners, err := encodeAll(b.Listeners)
-	if err != nil {
-		return fmt.Errorf("listeners: %w", err)
-	}
-	routes, err := encodeAll(b.Routes)
-	if err != nil {
-		return fmt.Errorf("routes: %w", err)
-	}
-
-	secrets, err := encodeAll(b.Secrets)
-	if err != nil {
-		return errors.New("secrets cannot be encoded") // its words might hold one
-	}
-
+// publish replaces what the proxy is given.
+func (e *entry) publish(b *Bundle) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.gone {
-		return nil
+		return
 	}
-	now := withEndpoints(b.Clusters)
-	more, less := difference(now, e.told), difference(e.told, now)
-	e.told = now
-	return errors.Join(
-		e.mesh.want(more, nil),
-		e.secrets.update(secrets, nil),
-		e.clusters.update(clusters, nil),
-		e.listeners.replace(listeners),
-		e.routes.replace(routes),
-		e.clusters.replace(clusters),
-		e.secrets.replace(secrets),
-		e.mesh.want(nil, less),
-	)
-}
-
-// withEndpoints names the clusters whose members come from the mesh's lane.
-func withEndpoints(clusters []render.Resource) []string {
-	names := map[string]bool{}
-	for _, r := range clusters {
-		if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetType() == clusterv3.Cluster_EDS {
-			names[endpointsName(c)] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// endpointsName is the name under which a cluster asks for its endpoints.
-func endpointsName(c *clusterv3.Cluster) string {
-	if n := c.GetEdsClusterConfig().GetServiceName(); n != "" {
-		return n
-	}
-	return c.GetName()
+	more, less := difference(b.assignments, e.told), difference(e.told, b.assignments)
+	e.told = b.assignments
+	e.mesh.want(more, nil)
+	e.secrets.update(b.secrets, nil)
+	e.clusters.update(b.clusters, nil)
+	e.listeners.replace(b.listeners)
+	e.routes.replace(b.routes)
+	e.clusters.replace(b.clusters)
+	e.secrets.replace(b.secrets)
+	e.mesh.want(nil, less)
 }
 
 // difference is what a has and b has not; both are sorted.

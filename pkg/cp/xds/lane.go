@@ -1,105 +1,75 @@
 package xds
 
 import (
-	"bytes"
-	"fmt"
+	"strconv"
 	"sync"
-
-	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
-	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
-
-	"github.com/weft-mesh/weft/pkg/envoy/render"
 )
 
-// A lane is the resources of one type for one audience: a proxy or a mesh.
+// A lane holds the resources of one type, and knows who follows them. What is
+// put into it is marked with those whom it concerns, and wakes their streams.
 type lane struct {
-	cache *cache.LinearCache
+	typeURL string
+	// byName is set where many streams follow a few names each: then a change
+	// costs those only that follow what changed.
+	byName bool
 
-	mu    sync.Mutex
-	bytes map[string][]byte // what the cache holds, by name
+	mu        sync.Mutex
+	revision  uint64
+	items     map[string]*item
+	followers map[*follower]bool
+	names     map[string]map[*follower]bool // byName only
 }
 
-func newLane(typeURL string) *lane {
-	return &lane{cache: cache.NewLinearCache(typeURL), bytes: map[string][]byte{}}
+func newLane(typeURL string, byName bool) *lane {
+	return &lane{typeURL: typeURL, byName: byName, items: map[string]*item{}, followers: map[*follower]bool{}, names: map[string]map[*follower]bool{}}
 }
 
-// An encoded resource is its deterministic bytes. Encoding happens before
-// anything is changed, so that one bad resource is refused at the door and
-// cannot stop the others of its cache.
-type encoded struct {
-	name  string
-	bytes []byte
-}
-
-func encode(r render.Resource) (encoded, error) {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Message)
-	if err != nil {
-		return encoded{}, fmt.Errorf("encode %q: %w", r.Name, err)
-	}
-	return encoded{r.Name, b}, nil
-}
-
-func encodeAll(rs []render.Resource) ([]encoded, error) {
-	out := make([]encoded, 0, len(rs))
-	for _, r := range rs {
-		e, err := encode(r)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-// message is what the cache keeps instead of the tree of objects: a message
-// whose wire form is exactly those bytes. So a resource is encoded once, and
-// its tree can be collected.
-func (e encoded) message() types.Resource {
-	m := &emptypb.Empty{}
-	m.ProtoReflect().SetUnknown(e.bytes)
-	return m
-}
-
-// update puts and deletes. What is equal to what is there is no change, and
-// moves nothing.
-func (l *lane) update(put []encoded, gone []string) error {
+// update puts and deletes resources. What does not change wakes nobody.
+func (l *lane) update(put []*item, gone []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed := map[string]types.Resource{}
-	for _, e := range put {
-		if old, ok := l.bytes[e.name]; !ok || !bytes.Equal(old, e.bytes) {
-			changed[e.name] = e.message()
-			l.bytes[e.name] = e.bytes
+	var changed []string
+	for _, it := range put {
+		if old := l.items[it.name]; old != it {
+			l.items[it.name] = it
+			changed = append(changed, it.name)
 		}
 	}
-	var deleted []string
 	for _, name := range gone {
-		if _, ok := l.bytes[name]; ok {
-			deleted = append(deleted, name)
-			delete(l.bytes, name)
+		if _, ok := l.items[name]; ok {
+			delete(l.items, name)
+			changed = append(changed, name)
 		}
 	}
-	if len(changed) == 0 && len(deleted) == 0 {
-		return nil
+	if len(changed) == 0 {
+		return
 	}
-	return l.cache.UpdateResources(changed, deleted)
+	l.revision++
+	if !l.byName {
+		for f := range l.followers {
+			f.mark(changed)
+		}
+		return
+	}
+	for _, name := range changed {
+		for f := range l.names[name] {
+			f.mark([]string{name})
+		}
+	}
 }
 
-// replace makes the lane hold exactly all.
-func (l *lane) replace(all []encoded) error { return l.update(all, l.others(all)) }
+// replace makes the lane hold all and nothing else.
+func (l *lane) replace(all []*item) { l.update(all, l.others(all)) }
 
-// others lists what the lane holds beyond keep.
-func (l *lane) others(keep []encoded) []string {
+func (l *lane) others(keep []*item) []string {
 	kept := make(map[string]bool, len(keep))
-	for _, e := range keep {
-		kept[e.name] = true
+	for _, it := range keep {
+		kept[it.name] = true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []string
-	for name := range l.bytes {
+	for name := range l.items {
 		if !kept[name] {
 			out = append(out, name)
 		}
@@ -110,6 +80,64 @@ func (l *lane) others(keep []encoded) []string {
 func (l *lane) has(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.bytes[name]
+	_, ok := l.items[name]
 	return ok
+}
+
+// join and leave say who follows, follow and unfollow what of it.
+
+func (l *lane) join(f *follower) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.followers[f] = true
+}
+
+func (l *lane) leave(f *follower) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.followers, f)
+	for name := range f.names {
+		l.unfollow(f, name)
+	}
+}
+
+func (l *lane) follow(f *follower, more, less []string) {
+	if !l.byName {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range more {
+		if l.names[name] == nil {
+			l.names[name] = map[*follower]bool{}
+		}
+		l.names[name][f] = true
+	}
+	for _, name := range less {
+		l.unfollow(f, name)
+	}
+}
+
+func (l *lane) unfollow(f *follower, name string) {
+	delete(l.names[name], f)
+	if len(l.names[name]) == 0 {
+		delete(l.names, name)
+	}
+}
+
+// look returns the resources of those names, nil for one that is not there,
+// and the revision that they are of. all adds every other one.
+func (l *lane) look(names map[string]bool, all bool) (found map[string]*item, version string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found = make(map[string]*item, len(names))
+	for name := range names {
+		found[name] = l.items[name]
+	}
+	if all {
+		for name, it := range l.items {
+			found[name] = it
+		}
+	}
+	return found, strconv.FormatUint(l.revision, 10)
 }

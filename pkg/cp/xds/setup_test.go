@@ -113,16 +113,24 @@ func (w *world) prepare(_ context.Context, id proxy.ID) error {
 	if b == nil {
 		return ErrUnknown
 	}
-	return w.Publish(id, b)
+	return w.publish(id, b)
 }
 
 // give publishes a bundle to a proxy, now and whenever it comes.
+func (w *world) publish(id proxy.ID, b *render.Bundle) error {
+	encoded, err := w.Encode(b)
+	if err == nil {
+		w.Publish(id, encoded)
+	}
+	return err
+}
+
 func (w *world) give(t *testing.T, id proxy.ID, b *render.Bundle) {
 	t.Helper()
 	w.mu.Lock()
 	w.bundles[id] = b
 	w.mu.Unlock()
-	if err := w.Publish(id, b); err != nil {
+	if err := w.publish(id, b); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // shared is what all proxies of a mesh have in common.
 type shared struct {
 	endpoints, names *lane
+	stock            *stock
 
 	mu sync.Mutex
 	// wanted counts the proxies that were told of a cluster. Each of these
@@ -23,60 +24,62 @@ type shared struct {
 	filled map[string]bool
 }
 
-func newShared() *shared {
+func newShared(st *stock) *shared {
 	return &shared{
-		endpoints: newLane(resource.EndpointType), names: newLane(NamesType),
+		stock:     st,
+		endpoints: newLane(resource.EndpointType, true), names: newLane(NamesType, false),
 		wanted: map[string]int{}, filled: map[string]bool{},
 	}
 }
 
 // empty is an assignment without members.
-func empty(cluster string) encoded {
-	e, err := encode(render.Resource{Name: cluster, Message: &endpointv3.ClusterLoadAssignment{ClusterName: cluster}})
+func (m *shared) empty(cluster string) *item {
+	it, err := m.stock.encode(resource.EndpointType, render.Resource{Name: cluster, Message: &endpointv3.ClusterLoadAssignment{ClusterName: cluster}})
 	if err != nil { // a name that is no UTF-8; its cluster was refused for the same reason
-		return encoded{name: cluster}
+		return newItem(resource.EndpointType, cluster, nil, [32]byte{})
 	}
-	return e
+	return it
 }
 
 func (m *shared) publish(changed []render.Resource, gone []string) error {
 	var errs []error
-	put := make([]encoded, 0, len(changed))
+	put := make([]*item, 0, len(changed))
 	for _, r := range changed {
-		e, err := encode(r)
+		it, err := m.stock.encode(resource.EndpointType, r)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		put = append(put, e)
+		put = append(put, it)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range put {
-		m.filled[e.name] = true
+	for _, it := range put {
+		m.filled[it.name] = true
 	}
 	var deleted []string
 	for _, name := range gone {
 		delete(m.filled, name)
 		if m.wanted[name] > 0 {
-			put = append(put, empty(name))
+			put = append(put, m.empty(name))
 		} else {
 			deleted = append(deleted, name)
 		}
 	}
-	return errors.Join(append(errs, m.endpoints.update(put, deleted))...)
+	m.endpoints.update(put, deleted)
+	return errors.Join(errs...)
 }
 
 // want notes that one more proxy is told of the clusters in more, and one
 // fewer of those in less.
-func (m *shared) want(more, less []string) error {
+func (m *shared) want(more, less []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var put []encoded
+	var put []*item
 	for _, name := range more {
 		m.wanted[name]++
 		if !m.endpoints.has(name) {
-			put = append(put, empty(name))
+			put = append(put, m.empty(name))
 		}
 	}
 	var deleted []string
@@ -90,5 +93,5 @@ func (m *shared) want(more, less []string) error {
 			deleted = append(deleted, name)
 		}
 	}
-	return m.endpoints.update(put, deleted)
+	m.endpoints.update(put, deleted)
 }

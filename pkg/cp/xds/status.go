@@ -17,7 +17,7 @@ type Status struct {
 
 // A TypeStatus is what was sent and taken of one type of resource.
 type TypeStatus struct {
-	Type    string    `json:"type"` // clusters, endpoints, listeners, routes, secrets, names
+	Type    string    `json:"type"` // clusters, endpoints, secrets, listeners, routes, names
 	Sent    string    `json:"sent"` // version
 	SentAt  time.Time `json:"sentAt"`
 	Acked   string    `json:"acked,omitempty"` // version; "" until one was taken

@@ -12,9 +12,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/config"
-	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -24,9 +22,8 @@ import (
 // ads is what gRPC sees of a Server: two methods.
 type ads struct{ s *Server }
 
-// A stream is one proxy's connection. The library's protocol code runs on a
-// server of its own for each stream, so that the stream ends when ctx does and
-// reads from nothing but its own entry.
+// A stream is one proxy's connection. It ends when ctx does, and is served
+// from nothing but its own entry.
 type stream struct {
 	s     *Server
 	id    proxy.ID // what was authenticated
@@ -35,7 +32,6 @@ type stream struct {
 	ctx   context.Context
 	end   context.CancelCauseFunc // with a gRPC status
 	acks  tracker
-	warm  rewarmer
 	entry *entry
 	open  func() bool   // stops the wait for the first request
 	again chan struct{} // capacity 1: judge the credential now
@@ -43,26 +39,18 @@ type stream struct {
 
 func (a ads) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
 	return a.s.run(g.Context(), false, func(st *stream) error {
-		first, err := g.Recv()
-		if err != nil {
-			return err
-		}
-		return st.serve(first.GetNode(), func(opt config.XDSOption) error {
-			return sotw.NewServer(st.ctx, st, st, sotw.WithOrderedADS(), opt).
-				StreamHandler(&worldStream{ServerStream: g, st: st, first: first, asked: map[string]bool{}}, resource.AnyType)
+		return st.serve(g, func() (*corev3.Node, request, error) {
+			r, err := g.Recv()
+			return r.GetNode(), fromWorld(r), err
 		})
 	})
 }
 
 func (a ads) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
 	return a.s.run(g.Context(), true, func(st *stream) error {
-		first, err := g.Recv()
-		if err != nil {
-			return err
-		}
-		return st.serve(first.GetNode(), func(opt config.XDSOption) error {
-			return delta.NewServer(st.ctx, st, st, opt).
-				DeltaStreamHandler(&deltaStream{ServerStream: g, st: st, first: first}, resource.AnyType)
+		return st.serve(g, func() (*corev3.Node, request, error) {
+			r, err := g.Recv()
+			return r.GetNode(), fromDelta(r), err
 		})
 	})
 }
@@ -112,7 +100,11 @@ func (st *stream) contain(err *error) {
 }
 
 // serve authenticates a stream by its first request and serves it.
-func (st *stream) serve(node *corev3.Node, protocol func(config.XDSOption) error) error {
+func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, request, error)) error {
+	node, first, err := receive()
+	if err != nil {
+		return err
+	}
 	id, err := ParseNode(node.GetId())
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
@@ -123,6 +115,9 @@ func (st *stream) serve(node *corev3.Node, protocol func(config.XDSOption) error
 		return statusOf(err, unauthenticated)
 	}
 	st.id = id
+	if err := st.admit(node, first.typeURL); err != nil {
+		return err
+	}
 	if err := st.s.join(st); err != nil {
 		return err
 	}
@@ -133,7 +128,13 @@ func (st *stream) serve(node *corev3.Node, protocol func(config.XDSOption) error
 		return statusOf(err, unprepared)
 	}
 	st.s.log.Info("proxy connected", "proxy", id, "delta", st.delta)
-	err = protocol(config.DeactivateLegacyWildcardForTypes([]string{resource.EndpointType, resource.RouteType, resource.SecretType}))
+	err = newSession(st, out).run(first, func() (request, error) {
+		node, r, err := receive()
+		if err == nil {
+			err = st.admit(node, r.typeURL)
+		}
+		return r, err
+	})
 	st.s.log.Info("proxy left", "proxy", id, "after", time.Since(st.since).Round(time.Millisecond), "error", firstOf(context.Cause(st.ctx), err))
 	return err
 }
@@ -178,27 +179,25 @@ func (st *stream) send(write func() error) error {
 	return write()
 }
 
-// Both protocols of the library report through these. They need nothing but
-// the responses: requests are seen before the library sees them.
-
-func (st *stream) OnStreamOpen(context.Context, int64, string) error                    { return nil }
-func (st *stream) OnStreamClosed(int64, *corev3.Node)                                   {}
-func (st *stream) OnStreamRequest(int64, *discoveryv3.DiscoveryRequest) error           { return nil }
-func (st *stream) OnDeltaStreamOpen(context.Context, int64, string) error               { return nil }
-func (st *stream) OnDeltaStreamClosed(int64, *corev3.Node)                              {}
-func (st *stream) OnStreamDeltaRequest(int64, *discoveryv3.DeltaDiscoveryRequest) error { return nil }
-func (st *stream) OnStreamResponse(_ context.Context, _ int64, _ *discoveryv3.DiscoveryRequest, r *discoveryv3.DiscoveryResponse) {
-	st.sent(st.warm.sawWorld(r), response{typeURL: r.GetTypeUrl(), nonce: r.GetNonce(), version: r.GetVersionInfo(), names: worldNames(r)})
-}
-
-func (st *stream) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryRequest, r *discoveryv3.DeltaDiscoveryResponse) {
-	st.sent(st.warm.sawDelta(r), response{typeURL: r.GetTypeUrl(), nonce: r.GetNonce(), version: r.GetSystemVersionInfo(), names: deltaNames(r)})
-}
-
-func (st *stream) sent(err error, r response) {
-	if err != nil {
-		st.end(statusOf(err, codes.Internal))
+// lane is where the resources of an admitted type are.
+func (st *stream) lane(typeURL string) *lane {
+	switch typeURL {
+	case resource.ClusterType:
+		return st.entry.clusters
+	case resource.ListenerType:
+		return st.entry.listeners
+	case resource.RouteType:
+		return st.entry.routes
+	case resource.SecretType:
+		return st.entry.secrets
+	case NamesType:
+		return st.entry.mesh.names
+	default:
+		return st.entry.mesh.endpoints
 	}
+}
+
+func (st *stream) sent(r response) {
 	st.acks.sent(r)
 	st.s.metrics.responses.WithLabelValues(words[r.typeURL]).Inc()
 }

@@ -227,7 +227,7 @@ func TestPanicCostsOneStream(t *testing.T) {
 		if id == web {
 			panic("for the test")
 		}
-		return w.Publish(id, bundleOf(time.Second, "api"))
+		return w.publish(id, bundleOf(time.Second, "api"))
 	}
 	if err := open(t, w, web, fakeenvoy.Options{}).WaitEnd(t); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "for the test") {
 		t.Errorf("ended with %v", err)
@@ -307,7 +307,11 @@ func TestWhoStopsReadingIsLeft(t *testing.T) {
 			for i := range 5000 {
 				services = append(services, fmt.Sprint("service-", i))
 			}
-			return s.Publish(id, bundleOf(time.Second, services...))
+			b, err := s.Encode(bundleOf(time.Second, services...))
+			if err == nil {
+				s.Publish(id, b)
+			}
+			return err
 		}})
 		conn := bubble(t, s)
 		ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "authorization", web.String()))

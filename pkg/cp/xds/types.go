@@ -22,7 +22,7 @@ var words = map[string]string{
 	NamesType:             "names",
 }
 
-// order is how statuses list them.
+// order is how proxies are told of them, and how statuses list them.
 var order = []string{
-	resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType, resource.SecretType, NamesType,
+	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType, NamesType,
 }

@@ -1,7 +1,7 @@
 // Package xds holds the streams to proxies: who is connected, what each was
 // given, what it accepted.
 //
-// Listeners, clusters, routes and secrets are a proxy's own. Endpoints and names belong
+// Listeners, clusters and routes are a proxy's own. Endpoints and names belong
 // to a mesh: they are encoded once and handed to every stream that asked for
 // them. A stream sees only what its credential names; what it says of itself
 // after that changes nothing.
@@ -55,6 +55,10 @@ const (
 	// spreads it by a tenth.
 	connectionAge   = 24 * time.Hour
 	connectionGrace = time.Minute
+	// connectionBuffer is what a connection reads and writes through, in bytes.
+	// gRPC's default is eight times as much, in each direction, of which a
+	// proxy that has nothing to say needs nothing.
+	connectionBuffer = 4 << 10
 	// connectionIdle ends connections without a call: anybody can open one.
 	connectionIdle = time.Minute
 )
@@ -88,6 +92,8 @@ type Server struct {
 	log     *slog.Logger
 	metrics metrics
 
+	stock *stock
+
 	judgeEvery time.Duration
 	judging    chan struct{} // as many as may be judged at once
 
@@ -102,7 +108,7 @@ type Server struct {
 // New returns a server that Register puts to work.
 func New(c Config) *Server {
 	s := &Server{
-		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()),
+		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()), stock: newStock(),
 		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
 	}
@@ -116,11 +122,16 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(r, ads{s})
 }
 
-// ServerOptions are the limits that a gRPC server of ten thousand agents
-// needs: how large a request may be, how many streams a connection may have,
-// when a silent peer is given up.
+// ServerOptions are what a gRPC server of ten thousand agents needs: how large
+// a request may be, how many streams a connection may have, when a silent peer
+// is given up, how much memory a connection takes; and the codec without which
+// no stream of a Server works.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ReadBufferSize(connectionBuffer),
+		grpc.WriteBufferSize(connectionBuffer),
+		grpc.SharedWriteBuffer(true),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(100),
 		grpc.ConnectionTimeout(firstRequest),
@@ -150,23 +161,18 @@ func (s *Server) Connected() []proxy.ID {
 	return ids
 }
 
-// Publish gives a proxy its secrets, listeners, clusters and routes. Only what differs
-// goes out, in the order in which nothing is missed: secrets, clusters, listeners,
+// Publish gives a proxy its listeners, clusters and routes. Only what differs
+// goes out, in the order in which nothing is missed: clusters, listeners,
 // routes, then the clusters that are no more. Every cluster with endpoints of
 // its own has an assignment before it is told, an empty one if need be: Envoy
-// waits for one. It does nothing for a proxy that has no stream, and changes
-// nothing where b cannot be encoded.
-func (s *Server) Publish(id proxy.ID, b *render.Bundle) error {
+// waits for one. It does nothing for a proxy that has no stream.
+func (s *Server) Publish(id proxy.ID, b *Bundle) {
 	s.mu.Lock()
 	e := s.proxies[id]
 	s.mu.Unlock()
-	if e == nil {
-		return nil
+	if e != nil {
+		e.publish(b)
 	}
-	if err := e.publish(b); err != nil {
-		return fmt.Errorf("publish to proxy %s: %w", id, err)
-	}
-	return nil
 }
 
 // PublishEndpoints changes the assignments of a mesh; gone are names of
@@ -183,13 +189,15 @@ func (s *Server) PublishEndpoints(mesh string, changed []render.Resource, gone [
 func (s *Server) PublishNames(mesh string, t *hostv1.NameTable) error {
 	names := s.mesh(mesh).names
 	if t == nil {
-		return names.update(nil, []string{NamesResource})
+		names.update(nil, []string{NamesResource})
+		return nil
 	}
-	enc, err := encode(render.Resource{Name: NamesResource, Message: t})
+	it, err := s.stock.encode(NamesType, render.Resource{Name: NamesResource, Message: t})
 	if err != nil {
 		return fmt.Errorf("publish names of mesh %q: %w", mesh, err)
 	}
-	return names.update([]encoded{enc}, nil)
+	names.update([]*item{it}, nil)
+	return nil
 }
 
 // Drop ends the streams of a proxy. The proxy is told why.
@@ -230,7 +238,7 @@ func (s *Server) mesh(name string) *shared {
 func (s *Server) meshLocked(name string) *shared {
 	m := s.meshes[name]
 	if m == nil {
-		m = newShared()
+		m = newShared(s.stock)
 		s.meshes[name] = m
 	}
 	return m

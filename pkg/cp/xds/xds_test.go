@@ -263,7 +263,7 @@ func TestBadResourceIsRefusedAtTheDoor(t *testing.T) {
 
 	b := bundleOf(time.Second, "api", "more")
 	b.Routes = append(b.Routes, assignment("bad\xff"))
-	if err := w.Publish(web, b); err == nil {
+	if err := w.publish(web, b); err == nil {
 		t.Error("a bundle that cannot be encoded was published")
 	}
 	if e := w.proxies[web]; e.clusters.has("more") {

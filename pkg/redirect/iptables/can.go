@@ -3,25 +3,85 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 )
+
+// rules are normal rules, with what they need of the host at one moment.
+type rules struct {
+	redirect.Rules
+	cgroups map[string]uint64 // ids of the folders that are there
+}
+
+// resolve validates rules, refuses what iptables has no means for and finds the
+// cgroups that they name.
+func resolve(r redirect.Rules) (rules, error) {
+	if err := r.Validate(); err != nil {
+		return rules{}, err
+	}
+	r = r.Normal()
+	if err := expressible(r); err != nil {
+		return rules{}, err
+	}
+	paths := cgroupsOf(r)
+	if len(paths) == 0 {
+		return rules{Rules: r}, nil
+	}
+	root, err := cgroup.Root()
+	if err != nil {
+		return rules{}, err
+	}
+	ids, err := cgroup.IDs(root, paths)
+	return rules{r, ids}, err
+}
+
+// cgroupsOf are all cgroups that rules name.
+func cgroupsOf(r redirect.Rules) []string {
+	return slices.Concat(r.Proxy.Cgroups, r.Outbound.Only.Cgroups, r.Outbound.Exclude.Cgroups, r.DNS.Exclude.Cgroups)
+}
+
+// plainPath is what --path takes and gives back as it was, of at most
+// XT_CGROUP_PATH_MAX bytes with its end, see
+// include/uapi/linux/netfilter/xt_cgroup.h.
+var plainPath = regexp.MustCompile(`^[^\s'"-][^\s'"]{0,510}$`)
 
 // expressible refuses what iptables has no means for, rather than leave it out.
 func expressible(r redirect.Rules) error {
+	var errs []error
+	refuse := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w: %s, or use the nftables engine", redirect.ErrNotSupported, fmt.Sprintf(format, args...)))
+	}
 	for _, timed := range []struct {
 		name string
 		set  bool
 	}{{"failOpen", r.FailOpen != 0}, {"confirmWithin", r.ConfirmWithin != 0}} {
 		if timed.set {
-			return fmt.Errorf("%w: %s takes a lease in the kernel, which iptables has not; leave it out, or use the nftables engine",
-				redirect.ErrNotSupported, timed.name)
+			refuse("%s takes a lease in the kernel, which iptables has not; leave it out", timed.name)
 		}
 	}
-	return nil
+	if len(r.Outbound.Forwarded) > 0 && len(r.Outbound.ExcludeInterfaces) > 0 {
+		refuse("iptables cannot tell where a forwarded connection will leave before it is redirected: leave out outbound.excludeInterfaces (%s) or outbound.forwarded",
+			strings.Join(r.Outbound.ExcludeInterfaces, ", "))
+	}
+	for _, p := range cgroupsOf(r) {
+		if !plainPath.MatchString(p) {
+			refuse("iptables takes no cgroup called %q; rename it, or name one above it", p)
+		}
+	}
+	for _, i := range slices.Concat(r.Inbound.ExcludeInterfaces, r.Outbound.ExcludeInterfaces, r.Outbound.Forwarded) {
+		if strings.HasSuffix(strings.TrimSuffix(i, "*"), "+") || strings.ContainsAny(i, `'\`) || strings.HasPrefix(i, "-") || strings.HasPrefix(i, "!") {
+			refuse("iptables takes no interface called %q; rename it, or name it by a pattern such as eth*", i)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // permitted looks before iptables is asked, which says it in many ways.

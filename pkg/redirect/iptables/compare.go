@@ -40,7 +40,7 @@ func compare(table string, f family, want []section, have held) differences {
 	for _, name := range tables {
 		i := slices.IndexFunc(want, func(s section) bool { return s.table == name })
 		if i < 0 {
-			d.leftOver(table, f, have.table(name), nil, "")
+			d.leftOver(table, f, have.table(name), nil, false)
 			continue
 		}
 		d.section(table, f, want[i], have.table(name))
@@ -50,7 +50,7 @@ func compare(table string, f family, want []section, have held) differences {
 
 func (d *differences) section(table string, f family, want section, have *heldTable) {
 	g := have.live(table)
-	d.jump(table, f, want, have, g)
+	d.jumps(table, f, want, have, g)
 	var known []string
 	for _, c := range want.chains {
 		name := chainName(table, g, c.role)
@@ -62,27 +62,32 @@ func (d *differences) section(table string, f family, want section, have *heldTa
 		}
 		d.rules(table, f, g, c, held)
 	}
-	d.leftOver(table, f, have, known, chainName(table, g, want.chains[0].role))
+	d.leftOver(table, f, have, known, true)
 }
 
-// jump compares how packets get to our chains.
-func (d *differences) jump(table string, f family, want section, have *heldTable, g generation) {
-	first, err := readJump(want.jump(table, g))
-	if !err {
-		return
-	}
-	role := want.chains[0].role
-	at := slices.IndexFunc(have.jumps, func(j heldJump) bool { return j.chain == want.hook && j.to == first.to })
-	switch {
-	case at < 0:
-		d.add(isMissing, applyAgain, "the jump from %s %s to %s chain %s", want.table, want.hook, f, role)
-	case spelling(have.jumps[at].words) != spelling(first.words):
-		d.add(isChanged, applyAgain, "the jump from %s %s to %s chain %s", want.table, want.hook, f, role)
-	case have.jumps[at].behind != "":
-		d.add(isWrongPlace, applyAgain, "the jump from %s %s to %s chain %s, behind %q,", want.table, want.hook, f, role, have.jumps[at].behind)
+// jumps compares how packets get to our chains.
+func (d *differences) jumps(table string, f family, want section, have *heldTable, g generation) {
+	used := make([]bool, len(have.jumps))
+	for _, j := range want.jumps {
+		wanted, ok := readJump(j.spec(table, g))
+		if !ok {
+			continue
+		}
+		what := fmt.Sprintf("the jump from %s %s to %s chain %s", want.table, j.hook, f, j.role)
+		at := slices.IndexFunc(have.jumps, func(h heldJump) bool { return h.chain == j.hook && h.to == wanted.to })
+		switch {
+		case at < 0:
+			d.add(isMissing, applyAgain, "%s", what)
+			continue
+		case spelling(have.jumps[at].words) != spelling(wanted.words):
+			d.add(isChanged, applyAgain, "%s", what)
+		case have.jumps[at].behind != "":
+			d.add(isWrongPlace, applyAgain, "%s, behind %q,", what, have.jumps[at].behind)
+		}
+		used[at] = true
 	}
 	for i, j := range have.jumps {
-		if i != at {
+		if !used[i] {
 			d.add(isLeftOver, applyDelete, "another jump from %s %s to %s chain %s", want.table, j.chain, f, j.to)
 		}
 	}
@@ -94,7 +99,7 @@ func readJump(text string) (heldJump, bool) {
 }
 
 // leftOver tells of chains that nothing wants.
-func (d *differences) leftOver(table string, f family, have *heldTable, known []string, entry string) {
+func (d *differences) leftOver(table string, f family, have *heldTable, known []string, compared bool) {
 	for _, c := range have.chains {
 		if slices.Contains(known, c.name) {
 			continue
@@ -105,8 +110,8 @@ func (d *differences) leftOver(table string, f family, have *heldTable, known []
 		}
 		d.add(is, applyDelete, "%s chain %s", f, c.name)
 	}
-	if entry != "" {
-		return // jumps are compared already
+	if compared {
+		return // jumps, too
 	}
 	for _, j := range have.jumps {
 		d.add(isLeftOver, applyDelete, "the jump from %s to %s chain %s", j.chain, f, j.to)

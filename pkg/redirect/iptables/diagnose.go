@@ -4,7 +4,6 @@ package iptables
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -31,6 +30,8 @@ var features = named(
 	feature{"CT", "raw", `-p udp -j CT --zone 1`, "CONFIG_NETFILTER_XT_TARGET_CT and CONFIG_NF_CONNTRACK_ZONES (module xt_CT)"},
 	feature{"TPROXY", "mangle", `-p tcp -j TPROXY --on-port 1`, "CONFIG_NETFILTER_XT_TARGET_TPROXY (module xt_TPROXY)"},
 	feature{"REDIRECT", "nat", `-p tcp -j REDIRECT --to-ports 1`, "CONFIG_NETFILTER_XT_TARGET_REDIRECT (module xt_REDIRECT)"},
+	feature{"cgroup", "raw", `-m cgroup --path / -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_CGROUP (module xt_cgroup) of Linux 4.5 or newer"},
+	feature{"NETMAP", "nat", `-j NETMAP --to everywhere`, "CONFIG_NETFILTER_XT_TARGET_NETMAP (module xt_NETMAP)"},
 	feature{"REJECT", "filter", `-p tcp -j REJECT --reject-with tcp-reset`, "CONFIG_IP_NF_TARGET_REJECT, CONFIG_IP6_NF_TARGET_REJECT (modules ipt_REJECT, ip6t_REJECT)"},
 )
 
@@ -55,17 +56,14 @@ const probeAttempts = 3
 // Probe looks for the programs, the kernel's tables and every match and target
 // that the rules need, each by a rule in a chain that nothing leads to.
 func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
-	if err := r.Validate(); err != nil {
-		return err
+	want, err := e.begun(ctx, r)
+	if err != nil {
+		return wrap("probe", r.Table, err)
 	}
-	r = r.Normal()
-	return wrap("probe", r.Table, e.probeAll(ctx, r))
+	return wrap("probe", r.Table, e.probeAll(ctx, want))
 }
 
-func (e *Engine) probeAll(ctx context.Context, r redirect.Rules) error {
-	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
-		return err
-	}
+func (e *Engine) probeAll(ctx context.Context, r rules) error {
 	h, err := e.read(ctx, r.Table)
 	if err != nil {
 		return err
@@ -77,7 +75,7 @@ func (e *Engine) probeAll(ctx context.Context, r redirect.Rules) error {
 	for _, f := range h.families {
 		s := step{fl, f, restoreText(wishes(r.Table, build(r, f), held{}), held{})}
 		wanted := s.features()
-		s.text = probeText(wanted...)
+		s.text = probeText(f, wanted...)
 		if err := e.restore(ctx, s); err != nil {
 			return e.diagnose(ctx, s, err)
 		}
@@ -121,7 +119,7 @@ func (e *Engine) diagnose(ctx context.Context, s step, err error) error {
 
 func (e *Engine) probe(ctx context.Context, s step, f feature) (err error) {
 	for range probeAttempts {
-		if err = e.restore(ctx, step{s.flavour, s.family, probeText(f)}); err == nil {
+		if err = e.restore(ctx, step{s.flavour, s.family, probeText(s.family, f)}); err == nil {
 			return nil
 		}
 	}
@@ -129,10 +127,10 @@ func (e *Engine) probe(ctx context.Context, s step, f feature) (err error) {
 }
 
 // probeText makes a chain with a rule for each feature and deletes it again.
-func probeText(features ...feature) string {
+func probeText(family family, features ...feature) string {
 	var b strings.Builder
 	for _, f := range features {
-		fmt.Fprintf(&b, "*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), f.rule)
+		fmt.Fprintf(&b, "*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), strings.ReplaceAll(f.rule, "everywhere", family.everywhere()))
 	}
 	return b.String()
 }

@@ -34,7 +34,8 @@ func breakages(f Flavour) []redirecttest.Breakage {
 	const flags = "--tcp-flags FIN,SYN,RST,ACK SYN"
 	v4, v6 := "iptables-"+string(f)+" -w 5 ", "ip6tables-"+string(f)+" -w 5 "
 	named := func(text string) string { return "-m comment --comment '" + text + "'" }
-	out, in, input := "-t nat %s WEFT.weft.a.output ", "-t mangle %s WEFT.weft.a.inbound ", "-t filter %s WEFT.weft.a.input "
+	out, calls := "-t nat %s WEFT.weft.a.output ", "-t nat %s WEFT.weft.a.outbound "
+	in, input := "-t mangle %s WEFT.weft.a.inbound ", "-t filter %s WEFT.weft.a.input "
 	do := func(program, where, verb, rule string) string {
 		return program + fmt.Sprintf(where, verb) + rule + "; "
 	}
@@ -56,16 +57,16 @@ func breakages(f Flavour) []redirecttest.Breakage {
 			`rule "input: the outbound listener is not called directly" in IPv4 chain input is missing`}},
 		{Name: "a chain", Script: do(v4, "-t filter %s INPUT ", "-D", jump) + v4 + "-t filter -F WEFT.weft.a.input;" + v4 + "-t filter -X WEFT.weft.a.input",
 			Want: []string{"the jump from filter INPUT to IPv4 chain input is missing", "IPv4 chain input is missing"}},
-		{Name: "one rule", Script: do(v4, out, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv4 chain output is missing`}},
-		{Name: "one IPv6 rule", Script: do(v6, out, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv6 chain output is missing`}},
+		{Name: "one rule", Script: do(v4, calls, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv4 chain outbound is missing`}},
+		{Name: "one IPv6 rule", Script: do(v6, calls, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv6 chain outbound is missing`}},
 		{Name: "a rule's port", Script: do(v4, in, "-D", tproxy+"15006") + do(v4, in, "-I", "4 "+tproxy+"15007"),
 			Want: []string{`rule "inbound: to the proxy" in IPv4 chain inbound is changed`}},
-		{Name: "a rule's verdict", Script: do(v4, out, "-D", users+" -j RETURN") + do(v4, out, "-I", "15 "+users+" -j ACCEPT"),
-			Want: []string{`rule "outbound: excluded user 4242" in IPv4 chain output is changed`}},
-		{Name: "a rule's mask", Script: do(v4, out, "-R", "1 -m mark --mark 0x1000/0x1000 -m comment --comment \"outbound: the proxy's calls to peers go straight\" -j RETURN"),
+		{Name: "a rule's verdict", Script: do(v4, calls, "-D", users+" -j RETURN") + do(v4, calls, "-I", "10 "+users+" -j ACCEPT"),
+			Want: []string{`rule "outbound: excluded user 4242" in IPv4 chain outbound is changed`}},
+		{Name: "a rule's mask", Script: do(v4, out, "-R", "2 -m mark --mark 0x1000/0x1000 -m comment --comment \"outbound: the proxy's calls to peers go straight\" -j RETURN"),
 			Want: []string{`rule "outbound: the proxy's calls to peers go straight" in IPv4 chain output is changed`}},
 		{Name: "a rule more", Script: do(v4, out, "-I", "1 -p tcp --dport 443 -j RETURN"), Want: []string{`rule 1 ("") in IPv4 chain output is not ours`}},
-		{Name: "a rule twice", Script: do(v4, out, "-A", toProxy), Want: []string{`("outbound: to the proxy") in IPv4 chain output is not ours`}},
+		{Name: "a rule twice", Script: do(v4, calls, "-A", toProxy), Want: []string{`("outbound: to the proxy") in IPv4 chain outbound is not ours`}},
 		{Name: "the order", Script: do(v4, out, "-D", mark) + do(v4, out, "-A", mark), Want: []string{`in IPv4 chain output is in the wrong place`}},
 		{Name: "a chain more", Script: v4 + "-t nat -N WEFT.weft.extra", Want: []string{"IPv4 chain WEFT.weft.extra is not ours"}},
 		{Name: "an older generation", Script: v4 + "-t nat -N WEFT.weft.b.output;" + do(v4, input, "-A", "-j RETURN"),

@@ -3,6 +3,7 @@
 package iptables
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,21 +77,27 @@ func (e *Engine) begin(ctx context.Context) error {
 	return nil
 }
 
+// begun resolves rules on a host that has what the engine needs.
+func (e *Engine) begun(ctx context.Context, r redirect.Rules) (rules, error) {
+	if err := r.Validate(); err != nil {
+		return rules{}, err
+	}
+	want, err := resolve(r)
+	return want, errors.Join(err, e.begin(ctx))
+}
+
 // Apply puts rules in force: the routes first, which are harmless alone, then
 // both families, each of its tables in one step, all or none. Established
 // connections are not touched. With the same rules again it writes nothing.
 // Errors wrap redirect.ErrInvalid, ErrNotPermitted, ErrNotSupported or this
 // package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	r = r.Normal()
-	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
+	want, err := e.begun(ctx, r)
+	if err != nil {
 		return wrap("apply", r.Table, err)
 	}
 	defer lock(ctx)()
-	return wrap("apply", r.Table, e.settle(ctx, r.Table, func(h host) (bool, error) { return e.apply(ctx, r, h) }))
+	return wrap("apply", r.Table, e.settle(ctx, want.Table, func(h host) (bool, error) { return e.apply(ctx, want, h) }))
 }
 
 // settle reads and lets step write until there is nothing left to write. What
@@ -131,14 +138,15 @@ func (e *Engine) settle(ctx context.Context, table string, step func(h host) (do
 }
 
 func wrap(verb, table string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, redirect.ErrInvalid) {
+		return err
 	}
+	table = cmp.Or(table, redirect.DefaultTable)
 	return fmt.Errorf("%s redirection of table %s by iptables: %w", verb, table, err)
 }
 
 // apply is done when there was nothing to do.
-func (e *Engine) apply(ctx context.Context, r redirect.Rules, h host) (bool, error) {
+func (e *Engine) apply(ctx context.Context, r rules, h host) (bool, error) {
 	fl, err := h.choose(e.forced)
 	if err != nil {
 		return false, err
@@ -171,7 +179,7 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules, h host) (bool, err
 }
 
 // put writes what differs.
-func (e *Engine) put(ctx context.Context, r redirect.Rules, h host, fl Flavour) (wrote bool, err error) {
+func (e *Engine) put(ctx context.Context, r rules, h host, fl Flavour) (wrote bool, err error) {
 	steps := h.steps(r, fl)
 	for _, s := range steps {
 		if err := e.restore(ctx, s); err != nil {
@@ -183,7 +191,7 @@ func (e *Engine) put(ctx context.Context, r redirect.Rules, h host, fl Flavour) 
 
 // steps lead from what is held to the rules: the chosen flavour first, then
 // ours is taken out of the other, so that there is always one in force.
-func (h host) steps(r redirect.Rules, fl Flavour) []step {
+func (h host) steps(r rules, fl Flavour) []step {
 	var steps []step
 	for _, f := range h.families {
 		want, have := build(r, f), h.held[fl][f]
@@ -272,18 +280,15 @@ func (h host) routes(wanted []netip.Prefix) (route.Plan, error) {
 // Check tells every difference between the host and rules: jumps, chains,
 // rules, their order, routes and the loopback device.
 func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Difference, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
+	want, err := e.begun(ctx, r)
+	if err != nil {
+		return nil, wrap("check", r.Table, err)
 	}
-	r = r.Normal()
-	d, err := e.check(ctx, r)
+	d, err := e.check(ctx, want)
 	return d, wrap("check", r.Table, err)
 }
 
-func (e *Engine) check(ctx context.Context, r redirect.Rules) (differences, error) {
-	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
-		return nil, err
-	}
+func (e *Engine) check(ctx context.Context, r rules) (differences, error) {
 	h, err := e.read(ctx, r.Table)
 	if err != nil {
 		return nil, err
@@ -367,21 +372,18 @@ func (e *Engine) removeRoutes(h host) error {
 // Describe returns the input that iptables-restore and ip6tables-restore get
 // on a host that has nothing of ours; routes are comments above.
 func (e *Engine) Describe(r redirect.Rules) (string, error) {
-	if err := r.Validate(); err != nil {
-		return "", err
-	}
-	r = r.Normal()
-	if err := expressible(r); err != nil {
+	want, err := resolve(r)
+	if err != nil {
 		return "", wrap("describe", r.Table, err)
 	}
 	var b strings.Builder
-	for _, p := range r.VIPs {
+	for _, p := range want.VIPs {
 		fmt.Fprintf(&b, "# %s\n", route.Iptables.Text("add", p))
 	}
 	for _, f := range []family{ipv4, ipv6} {
 		program := [...]string{"iptables-restore", "ip6tables-restore"}[f]
 		fmt.Fprintf(&b, "# %s %s\n", program, strings.Join(restoreArgs, " "))
-		b.WriteString(restoreText(wishes(r.Table, build(r, f), held{}), held{}))
+		b.WriteString(restoreText(wishes(want.Table, build(want, f), held{}), held{}))
 	}
 	return b.String(), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/internal/redirecttest"
 	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 )
 
 func on(h *testnet.Host, do func() error) error { return h.Do(do) }
@@ -122,6 +123,21 @@ func lacking(name string) string {
 	return `t=$(cat); case "$t" in *" ` + name + ` "*) echo "iptables-restore: line 3 failed" >&2; exit 1;; esac; printf '%s\n' "$t" | PROGRAM "$@"`
 }
 
+// newCgroup makes a folder of the cgroup tree that is gone with the test.
+func newCgroup(t *testing.T) (path string) {
+	t.Helper()
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(root, "weft-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	return filepath.Base(dir)
+}
+
 func TestMissingThingsAreNamed(t *testing.T) {
 	none := map[string]string{}
 	for _, v := range []string{"iptables", "ip6tables"} {
@@ -166,7 +182,9 @@ func TestMissingThingsAreNamed(t *testing.T) {
 				}
 			}
 			h := testnet.Hosts(t, 1)[0]
-			err := on(h, func() error { return New(WithPath(dir)).Apply(t.Context(), redirecttest.Broken()) })
+			rules := redirecttest.Broken()
+			rules.Outbound.Exclude.Cgroups = []string{newCgroup(t)}
+			err := on(h, func() error { return New(WithPath(dir)).Apply(t.Context(), rules) })
 			if !errors.Is(err, redirect.ErrNotSupported) {
 				t.Errorf("Apply said %v, want %v", err, redirect.ErrNotSupported)
 			}
@@ -338,7 +356,7 @@ func TestNames(t *testing.T) {
 		t.Error("weft takes weft-b's chains for its own")
 	}
 	for _, f := range []family{ipv4, ipv6} {
-		for _, s := range build(redirecttest.Broken().Normal(), f) {
+		for _, s := range build(rules{Rules: redirecttest.Broken().Normal()}, f) {
 			for _, c := range s.chains {
 				names := make(map[string]bool)
 				for _, r := range c.rules {
@@ -359,7 +377,7 @@ func TestPortsAreSplit(t *testing.T) {
 	for i := range uint16(20) {
 		ports = append(ports, redirect.PortRange{First: 100 + 10*i, Last: 100 + 10*i + i%2})
 	}
-	c.ports("p", ports, rule{target: "RETURN"})
+	c.ports("p", "", ports, rule{target: "RETURN"})
 	total := 0
 	for _, r := range c.rules {
 		list := strings.Split(r.match[strings.LastIndex(r.match, " ")+1:], ",")
@@ -374,13 +392,129 @@ func TestPortsAreSplit(t *testing.T) {
 	}
 }
 
+// wordy are rules with an entry in every list that iptables can have.
+func wordy(cgroup string) []redirect.Rules {
+	all := redirecttest.Broken()
+	owners := redirect.Owners{UIDs: []uint32{7, 8}, GIDs: []uint32{9}, Cgroups: []string{cgroup, "weft-test-none.slice/gone.service"}}
+	all.Proxy, all.Outbound.Only, all.Outbound.Exclude, all.DNS.Exclude = owners, owners, owners, owners
+	all.Outbound.Only.UIDs, all.Outbound.Only.GIDs = []uint32{1000}, []uint32{1000}
+	all.Outbound.Exclude.Cgroups = all.Outbound.Exclude.Cgroups[1:]
+	all.Outbound.Only.Cgroups = all.Outbound.Only.Cgroups[:1]
+	all.Inbound.ExcludeInterfaces = []string{"wg0", "veth*"}
+	all.Outbound.ExcludeInterfaces = []string{"docker0", "br-*"}
+	rewrite := all
+	rewrite.Inbound.Method = redirect.Rewrite
+	forwarded := all
+	forwarded.Outbound.ExcludeInterfaces, forwarded.Outbound.Forwarded = nil, []string{"docker0", "br-*"}
+	every := forwarded
+	every.Inbound.All, every.Inbound.Ports, every.Inbound.ExcludePorts = true, nil, []redirect.PortRange{{First: 22, Last: 22}}
+	everyRewritten := every
+	everyRewritten.Inbound.Method = redirect.Rewrite
+	dnsOnly := redirect.Rules{Marks: all.Marks, DNS: all.DNS}
+	return []redirect.Rules{all, rewrite, forwarded, every, everyRewritten, dnsOnly}
+}
+
+// Every word comes back as it was written, from both kinds.
+func TestEveryWordIsReadBack(t *testing.T) {
+	cgroup := newCgroup(t)
+	for _, fl := range flavours {
+		h := testnet.Hosts(t, 1)[0]
+		for i, r := range wordy(cgroup) {
+			if err := on(h, func() error {
+				if err := New(WithFlavour(fl)).Apply(t.Context(), r); err != nil {
+					return err
+				}
+				d, err := New(WithFlavour(fl)).Check(t.Context(), r)
+				for _, d := range d {
+					t.Errorf("%s, rules %d: %s", fl, i, d)
+				}
+				return err
+			}); err != nil {
+				t.Errorf("%s, rules %d: %v", fl, i, err)
+			}
+		}
+		if err := on(h, func() error { return New().Remove(t.Context(), "") }); err != nil {
+			t.Error(err)
+		}
+		if got := ourChains(t, h); len(got) > 0 {
+			t.Errorf("%s: after Remove ours are in %q", fl, got)
+		}
+	}
+}
+
+// A cgroup that is made anew is another, and Check sees it.
+func TestCgroupMadeAnewIsSeen(t *testing.T) {
+	path := newCgroup(t)
+	h := testnet.Hosts(t, 1)[0]
+	r := redirecttest.Broken()
+	r.Outbound.Only.Cgroups = []string{path}
+	look := func() (told string) {
+		t.Helper()
+		if err := on(h, func() error {
+			d, err := New().Check(t.Context(), r)
+			told = fmt.Sprint(d)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	apply := func() {
+		t.Helper()
+		if err := on(h, func() error { return New().Apply(t.Context(), r) }); err != nil {
+			t.Fatal(err)
+		}
+		if told := look(); told != "[]" {
+			t.Errorf("after Apply: %s", told)
+		}
+	}
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply()
+	if err := os.Remove(filepath.Join(root, path)); err != nil {
+		t.Fatal(err)
+	}
+	if told := look(); !strings.Contains(told, "of enrolled cgroup "+path) || !strings.Contains(told, "is not ours") {
+		t.Errorf("of a folder that is gone is told %s", told)
+	}
+	apply()
+	if err := os.Mkdir(filepath.Join(root, path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if told := look(); !strings.Contains(told, "of enrolled cgroup "+path) || !strings.Contains(told, "is missing") {
+		t.Errorf("of a folder that is made anew is told %s", told)
+	}
+	apply()
+}
+
+// What iptables has no means for is refused, each in words.
+func TestWhatIptablesCannotIsRefused(t *testing.T) {
+	for want, spoil := range map[string]func(r *redirect.Rules){
+		"where a forwarded connection will leave": func(r *redirect.Rules) {
+			r.Outbound.Forwarded, r.Outbound.ExcludeInterfaces = []string{"docker0"}, []string{"eth1"}
+		},
+		`no cgroup called "a b"`:      func(r *redirect.Rules) { r.Outbound.Only.Cgroups = []string{"a b"} },
+		`no interface called "eth+"`:  func(r *redirect.Rules) { r.Inbound.ExcludeInterfaces = []string{"eth+"} },
+		`no interface called "!eth0"`: func(r *redirect.Rules) { r.Outbound.Forwarded = []string{"!eth0"} },
+		`no interface called "-j"`:    func(r *redirect.Rules) { r.Outbound.ExcludeInterfaces = []string{"-j"} },
+	} {
+		r := redirecttest.Broken()
+		spoil(&r)
+		if _, err := New().Describe(r); !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("said %v, want %v and %q", err, redirect.ErrNotSupported, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("*nat\n:WEFT.weft.a.output - [0:0]\n-A OUTPUT -m comment --comment \"x \\\" y\" -j WEFT.weft.a.output\n-A WEFT.weft.a.output ! -d\nCOMMIT\n")
 	f.Add("*\n:\n-A \n-A x -j")
 	f.Fuzz(func(t *testing.T, text string) {
 		h := parse("weft", text)
 		for _, fam := range []family{ipv4, ipv6} {
-			compare("weft", fam, build(redirecttest.Broken().Normal(), fam), h)
+			compare("weft", fam, build(rules{Rules: redirecttest.Broken().Normal()}, fam), h)
 		}
 		restoreText(as(h), h)
 	})

@@ -4,7 +4,6 @@ package iptables
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"strings"
 
@@ -16,18 +15,15 @@ var _ redirect.Planner = (*Engine)(nil)
 // Plan tells what Apply would send now: routes, and the very input of
 // iptables-restore.
 func (e *Engine) Plan(ctx context.Context, r redirect.Rules) (redirect.Plan, error) {
-	if err := r.Validate(); err != nil {
-		return redirect.Plan{}, err
+	want, err := e.begun(ctx, r)
+	if err != nil {
+		return redirect.Plan{}, wrap("plan", r.Table, err)
 	}
-	r = r.Normal()
-	p, err := e.plan(ctx, r)
+	p, err := e.plan(ctx, want)
 	return p, wrap("plan", r.Table, err)
 }
 
-func (e *Engine) plan(ctx context.Context, r redirect.Rules) (p redirect.Plan, err error) {
-	if err := errors.Join(expressible(r), e.begin(ctx)); err != nil {
-		return p, err
-	}
+func (e *Engine) plan(ctx context.Context, r rules) (p redirect.Plan, err error) {
 	if p.Differences, err = e.check(ctx, r); err != nil {
 		return p, err
 	}

@@ -53,7 +53,10 @@ func wishes(table string, want []section, have held) []wish {
 	var out []wish
 	for _, s := range want {
 		g := have.table(s.table).live(table).next()
-		w := wish{table: s.table, jumps: []string{s.jump(table, g)}}
+		w := wish{table: s.table}
+		for _, j := range s.jumps {
+			w.jumps = append(w.jumps, j.spec(table, g))
+		}
 		for _, c := range s.chains {
 			text := wishChain{name: chainName(table, g, c.role)}
 			for _, r := range c.rules {
@@ -154,17 +157,26 @@ func (t *heldTable) live(table string) generation {
 // jumpName is the comment on jumps.
 func jumpName(table string) string { return "weft: redirection of table " + table }
 
-func (s section) jump(table string, g generation) string {
-	return join(s.hook, s.only, fmt.Sprintf("-m comment --comment %q", jumpName(table)), "-j", chainName(table, g, s.chains[0].role))
+// spec is what follows "-A".
+func (j jump) spec(table string, g generation) string {
+	return join(j.hook, j.only, "-m comment --comment", quoted(jumpName(table)), "-j", chainName(table, g, j.role))
 }
 
 // spec is what follows "-A chain".
 func (r rule) spec(table string, g generation) string {
-	target := r.target
+	target, verb := r.target, "-j"
 	if r.role != "" {
 		target = chainName(table, g, r.role)
 	}
-	return join(r.match, fmt.Sprintf("-m comment --comment %q", r.name), "-j", target)
+	if r.forth {
+		verb = "-g"
+	}
+	return join(r.match, "-m comment --comment", quoted(r.name), verb, target)
+}
+
+// quoted is text as iptables reads and writes it.
+func quoted(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
 func join(words ...string) string {

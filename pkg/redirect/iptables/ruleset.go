@@ -24,13 +24,24 @@ func (f family) String() string { return [...]string{"IPv4", "IPv6"}[f] }
 // has reports whether a prefix is of this family.
 func (f family) has(p netip.Prefix) bool { return p.Addr().Is4() == (f == ipv4) }
 
-// A section is what we want in one iptables table: chains of ours, of which
-// the first is jumped to from a built-in one.
+func (f family) loopback() string { return [...]string{"127.0.0.1", "::1"}[f] }
+
+// everywhere is all addresses.
+func (f family) everywhere() string { return [...]string{"0.0.0.0/0", "::/0"}[f] }
+
+// A section is what we want in one iptables table: chains of ours, and how
+// packets get to them.
 type section struct {
 	table  string
-	hook   string // the built-in chain
-	only   string // which packets jump
+	jumps  []jump
 	chains []chain
+}
+
+// A jump leads from a built-in chain to one of ours.
+type jump struct {
+	hook string // the built-in chain
+	only string // which packets jump
+	role string // of our chain
 }
 
 // A chain is known by its role; generations of it have different names.
@@ -45,6 +56,7 @@ type rule struct {
 	match  string
 	target string
 	role   string // of the chain to jump to, instead of a target
+	forth  bool   // go there for good, so that it returns to the built-in chain
 }
 
 // dnsZone is the conntrack zone of redirected queries: "we" in ASCII, the same
@@ -57,123 +69,244 @@ const portsPerRule = 15
 
 const (
 	flagsAll = "FIN,SYN,RST,ACK"
-	isSYN    = "--tcp-flags " + flagsAll + " SYN"
-	isACK    = "--tcp-flags " + flagsAll + " ACK"
+	isSYN    = "-p tcp -m tcp --tcp-flags " + flagsAll + " SYN"
+	notSYN   = "-p tcp -m tcp ! --tcp-flags " + flagsAll + " SYN"
+	isACK    = "-p tcp -m tcp --tcp-flags " + flagsAll + " ACK"
 )
 
-// build makes the sections of normal rules for one family: pure data, in the
-// order in which they are put in force.
-func build(r redirect.Rules, f family) []section {
+// build makes the sections of rules for one family: pure data, in the order in
+// which they are put in force.
+func build(r rules, f family) []section {
 	b := builder{r, f}
 	var out []section
-	if r.Inbound.To != 0 || r.Outbound.To != 0 {
-		out = append(out, section{"filter", "INPUT", "-p tcp", []chain{b.input()}})
-	}
-	if r.DNS.To != 0 {
-		out = append(out, section{"raw", "OUTPUT", "-p udp", []chain{b.dns()}})
-	}
-	if r.Inbound.To != 0 && len(r.Inbound.Ports) > 0 {
-		out = append(out, section{"mangle", "PREROUTING", "-p tcp", []chain{b.prerouting(), b.inbound()}})
-	}
-	if r.Outbound.To != 0 || r.DNS.To != 0 {
-		out = append(out, section{"nat", "OUTPUT", "", []chain{b.output()}})
+	for _, s := range []section{b.filter(), b.raw(), b.mangle(), b.nat()} {
+		if len(s.jumps) > 0 {
+			out = append(out, s)
+		}
 	}
 	return out
 }
 
 type builder struct {
-	redirect.Rules
+	rules
 	family family
 }
 
-// prerouting asks every packet for its port only, and what is enrolled goes on
-// to chain inbound.
-func (b builder) prerouting() chain {
-	c := chain{role: "prerouting"}
-	c.ports("inbound: enrolled ports", b.Inbound.Ports, rule{role: "inbound"})
-	return c
+// enter adds a chain that is jumped to from a built-in one.
+func (s *section) enter(hook, only string, c chain, further ...chain) {
+	s.jumps = append(s.jumps, jump{hook, only, c.role})
+	s.chains = append(append(s.chains, c), further...)
 }
 
-func (b builder) inbound() chain {
-	c := chain{role: "inbound"}
-	proxy := fmt.Sprintf("TPROXY --on-port %d", b.Inbound.To)
-	c.add("inbound: forwarded traffic is not ours", "-m addrtype ! --dst-type LOCAL", "RETURN")
-	c.add("inbound: of this host's own calls only the proxy's", "-i lo -m mark ! "+b.mark(b.Marks.Outbound), "RETURN")
-	c.prefixes("inbound: excluded source", "-s", b.of(b.Inbound.ExcludeSources))
-	c.add("inbound: to the proxy", "-p tcp -m tcp "+isSYN, proxy)
-	c.add("inbound: connections find their sockets", "-m socket", "RETURN")
-	c.add("inbound: answers to SYN cookies to the proxy", "-p tcp -m tcp "+isACK, proxy)
-	return c
+// filter refuses who calls the proxy's listeners directly. TPROXY leaves the
+// port as it was, so whatever still has the inbound listener's port here was
+// sent to it; REDIRECT leaves its trace in conntrack.
+func (b builder) filter() section {
+	s := section{table: "filter"}
+	c := chain{role: "input"}
+	const reset, direct = "REJECT --reject-with tcp-reset", " -m conntrack ! --ctstate DNAT"
+	to := func(port uint16, more string) string {
+		return fmt.Sprintf("-p tcp -m tcp --dport %d --tcp-flags %s SYN%s", port, flagsAll, more)
+	}
+	if b.Inbound.To != 0 {
+		more := ""
+		if b.Inbound.Method == redirect.Rewrite {
+			more = direct
+		}
+		c.add("input: the inbound listener is not called directly", to(b.Inbound.To, more), reset)
+	}
+	if b.Outbound.To != 0 {
+		c.add("input: the outbound listener is not called directly", to(b.Outbound.To, direct), reset)
+	}
+	if len(c.rules) > 0 {
+		s.enter("INPUT", "-p tcp", c)
+	}
+	return s
 }
 
-// dns gives redirected queries and their answers the same zone. Its conditions
-// on queries are those of chain output. Answers come first: the agent may mark
+// raw gives redirected queries and their answers the same zone. Its conditions
+// on queries are those of the nat table. Answers come first: the agent may mark
 // the socket that it answers from.
-func (b builder) dns() chain {
-	c := chain{role: "dns"}
+func (b builder) raw() section {
+	s := section{table: "raw"}
+	if b.DNS.To == 0 {
+		return s
+	}
 	zone := fmt.Sprintf("CT --zone %d", dnsZone)
+	c, zones := chain{role: "dns"}, chain{role: "zones"}
 	c.add("dns: answers of the agent", fmt.Sprintf("-o lo -p udp -m udp --sport %d", b.DNS.To), zone)
 	c.add("dns: queries to the agent itself", fmt.Sprintf("-o lo -p udp -m udp --dport %d", b.DNS.To), zone)
-	b.straight(&c, "dns")
-	c.users("dns: excluded user", "", b.DNS.Exclude.UIDs)
-	c.add("dns: redirected queries", "-p udp -m udp --dport 53", zone)
-	return c
+	b.enlisted(&c, "dns", "-p udp -m udp --dport 53", zones.role)
+	b.owners(&zones, "dns: excluded", "", b.DNS.Exclude, rule{target: "RETURN"})
+	zones.add("dns: redirected queries", "-p udp", zone)
+	s.enter("OUTPUT", "-p udp", c, zones)
+	return s
+}
+
+// mangle hands connections of others to the proxy. It asks every packet for its
+// port or interface only; what may be ours goes on.
+func (b builder) mangle() section {
+	s := section{table: "mangle"}
+	c := chain{role: "prerouting"}
+	var further []chain
+	if b.Inbound.Method == redirect.Keep && b.enrolls() {
+		proxy := fmt.Sprintf("TPROXY --on-port %d", b.Inbound.To)
+		in := chain{role: "inbound"}
+		b.enrolled(&c, "inbound: enrolled ports", "", in.role)
+		b.notInbound(&in)
+		in.add("inbound: of this host's own calls only the proxy's", "-i lo -m mark ! "+b.mark(b.Marks.Outbound), "RETURN")
+		in.add("inbound: to the proxy", isSYN, proxy)
+		in.add("inbound: connections find their sockets", "-m socket", "RETURN")
+		in.add("inbound: answers to SYN cookies to the proxy", isACK+" -m conntrack ! --ctstate DNAT --ctdir ORIGINAL", proxy)
+		further = append(further, in)
+	}
+	if len(b.Outbound.Forwarded) > 0 {
+		b.forwarded(&c, &further, fmt.Sprintf("TPROXY --on-port %d --on-ip %s", b.Outbound.To, b.family.loopback()))
+	}
+	if len(c.rules) > 0 {
+		s.enter("PREROUTING", "-p tcp", c, further...)
+	}
+	return s
+}
+
+// nat sees the first packet of each connection. Its conditions are those of
+// mangle, and of output for the proxy's calls to this host.
+//
+// With TPROXY destinations are mapped to themselves: otherwise somebody else's
+// destination NAT, such as a published port's, would send what the proxy got on
+// its way, which the kernel drops. And what a named interface forwards is made
+// to stay here, where TPROXY has found its socket already.
+func (b builder) nat() section {
+	s := section{table: "nat"}
+	c := chain{role: "prerouting"}
+	var further []chain
+	in := chain{role: "inbound"}
+	if b.Inbound.To != 0 && b.enrolls() {
+		b.enrolled(&c, "inbound: enrolled ports", "", in.role)
+		b.notInbound(&in)
+		if b.Inbound.Method == redirect.Rewrite {
+			in.add("inbound: to the proxy", isSYN, fmt.Sprintf("REDIRECT --to-ports %d", b.Inbound.To))
+		} else {
+			in.add("inbound: destinations stay as they are", "-p tcp", "NETMAP --to "+b.family.everywhere())
+		}
+		further = append(further, in)
+	}
+	if len(b.Outbound.Forwarded) > 0 {
+		b.forwarded(&c, &further, fmt.Sprintf("REDIRECT --to-ports %d", b.Outbound.To))
+	}
+	if len(c.rules) > 0 {
+		s.enter("PREROUTING", "-p tcp", c, further...)
+	}
+	if b.Outbound.To != 0 || b.DNS.To != 0 {
+		out := chain{role: "output"}
+		if b.Inbound.To != 0 && b.enrolls() {
+			b.enrolled(&out, "inbound: the proxy's calls to this host", "-m mark "+b.mark(b.Marks.Outbound), in.role)
+		}
+		calls := b.output()
+		b.enlisted(&out, "outbound", "", calls[0].role)
+		s.enter("OUTPUT", "", out, calls...)
+	}
+	return s
+}
+
+// enrolls tells whether there is a port to redirect.
+func (b builder) enrolls() bool {
+	return b.Inbound.To != 0 && (b.Inbound.All || len(b.Inbound.Ports) > 0)
+}
+
+func (b builder) enrolled(c *chain, name, match, role string) {
+	if b.Inbound.All {
+		c.rules = append(c.rules, rule{name: name, match: "-p tcp " + match, role: role})
+		return
+	}
+	c.ports(name, match, b.Inbound.Ports, rule{role: role})
+}
+
+// notInbound lets pass what the proxy is not to get of enrolled ports. Of all
+// ports those of the proxy and the agent themselves are none.
+func (b builder) notInbound(c *chain) {
+	c.add("inbound: forwarded traffic is not ours", "-m addrtype ! --dst-type LOCAL", "RETURN")
+	if b.Inbound.All {
+		own := redirect.Rules{Inbound: redirect.Inbound{ExcludePorts: slices.Clone(b.Inbound.ExcludePorts)}}
+		for _, p := range []uint16{b.Inbound.To, b.Outbound.To, b.DNS.To} {
+			if p != 0 {
+				own.Inbound.ExcludePorts = append(own.Inbound.ExcludePorts, redirect.PortRange{First: p, Last: p})
+			}
+		}
+		c.ports("inbound: excluded ports", "", own.Normal().Inbound.ExcludePorts, rule{target: "RETURN"})
+	}
+	c.interfaces("inbound: excluded interface", "-i", b.Inbound.ExcludeInterfaces, rule{target: "RETURN"})
+	c.prefixes("inbound: excluded source", "-s", b.of(b.Inbound.ExcludeSources))
+}
+
+// forwarded gives what begins at a named interface and is not for this host to
+// the proxy. Queries are not ours: they go to the server that was asked.
+func (b builder) forwarded(from *chain, chains *[]chain, take string) {
+	c := chain{role: "forwarded"}
+	from.interfaces("forwarded: of interface", isSYN+" -i", b.Outbound.Forwarded, rule{role: c.role})
+	c.add("forwarded: calls of this host's addresses are not", "-m addrtype --dst-type LOCAL", "RETURN")
+	c.add("forwarded: queries go straight", "-p tcp -m tcp --dport 53", "RETURN")
+	for _, p := range b.of(b.VIPs) {
+		c.add("forwarded: to the proxy, services "+p.String(), "-p tcp -d "+p.String(), take)
+	}
+	c.prefixes("forwarded: excluded destination", "-d", b.of(b.Outbound.ExcludeDestinations))
+	c.ports("forwarded: excluded ports", "", b.Outbound.ExcludePorts, rule{target: "RETURN"})
+	c.add("forwarded: to the proxy", "-p tcp", take)
+	*chains = append(*chains, c)
 }
 
 // output redirects connections by their first packet. NAT chains see only what
 // conntrack takes for new, and that includes the next packet of a connection
 // from before conntrack ran, hence the look at the flags.
-func (b builder) output() chain {
-	c := chain{role: "output"}
-	b.straight(&c, "outbound")
+func (b builder) output() []chain {
+	c := chain{role: "outbound"}
+	chains := []chain{c}
 	if b.DNS.To != 0 {
+		q := chain{role: "queries"}
+		c.rules = append(c.rules,
+			rule{name: "dns: UDP queries", match: "-p udp -m udp --dport 53", role: q.role, forth: true},
+			rule{name: "dns: TCP queries", match: isSYN + " --dport 53", role: q.role, forth: true})
 		agent := fmt.Sprintf("REDIRECT --to-ports %d", b.DNS.To)
-		c.users("dns: excluded user over UDP", "-p udp -m udp --dport 53 ", b.DNS.Exclude.UIDs)
-		c.users("dns: excluded user over TCP", "-p tcp -m tcp --dport 53 ", b.DNS.Exclude.UIDs)
-		c.add("dns: UDP to the agent", "-p udp -m udp --dport 53", agent)
-		c.add("dns: TCP to the agent", "-p tcp -m tcp --dport 53 "+isSYN, agent)
+		b.owners(&q, "dns: excluded", "", b.DNS.Exclude, rule{target: "RETURN"})
+		q.add("dns: UDP to the agent", "-p udp", agent)
+		q.add("dns: TCP to the agent", "-p tcp", agent)
+		chains = append(chains, q)
 	}
-	if b.Outbound.To == 0 {
-		return c
+	if b.Outbound.To != 0 {
+		proxy := fmt.Sprintf("REDIRECT --to-ports %d", b.Outbound.To)
+		c.add("outbound: only connections that begin", notSYN, "RETURN")
+		for _, p := range b.of(b.VIPs) {
+			c.add(servicesRule+p.String(), "-d "+p.String()+" -p tcp", proxy)
+		}
+		c.add("outbound: this host's addresses and loopback go straight", "-m addrtype --dst-type LOCAL", "RETURN")
+		c.prefixes("outbound: excluded destination", "-d", b.of(b.Outbound.ExcludeDestinations))
+		c.ports("outbound: excluded ports", "", b.Outbound.ExcludePorts, rule{target: "RETURN"})
+		c.interfaces("outbound: excluded interface", "-o", b.Outbound.ExcludeInterfaces, rule{target: "RETURN"})
+		b.owners(&c, "outbound: excluded", "", b.Outbound.Exclude, rule{target: "RETURN"})
+		c.add("outbound: to the proxy", "-p tcp", proxy)
 	}
-	proxy := fmt.Sprintf("REDIRECT --to-ports %d", b.Outbound.To)
-	c.add("outbound: only connections that begin", "-p tcp -m tcp ! "+isSYN, "RETURN")
-	for _, p := range b.of(b.VIPs) {
-		c.add(servicesRule+p.String(), "-d "+p.String()+" -p tcp", proxy)
-	}
-	c.add("outbound: this host's addresses and loopback go straight", "-m addrtype --dst-type LOCAL", "RETURN")
-	c.prefixes("outbound: excluded destination", "-d", b.of(b.Outbound.ExcludeDestinations))
-	c.ports("outbound: excluded ports", b.Outbound.ExcludePorts, rule{target: "RETURN"})
-	c.users("outbound: excluded user", "", b.Outbound.Exclude.UIDs)
-	c.add("outbound: to the proxy", "-p tcp", proxy)
-	return c
+	chains[0] = c
+	return chains
 }
 
 // servicesRule begins the names of the rules by which a host's several tables
 // know each other's ranges.
 const servicesRule = "outbound: to the proxy, services "
 
-// input refuses who calls the proxy's listeners directly. TPROXY leaves the
-// port as it was, so whatever still has the inbound listener's port here was
-// sent to it; REDIRECT leaves its trace in conntrack.
-func (b builder) input() chain {
-	c := chain{role: "input"}
-	const reset = "REJECT --reject-with tcp-reset"
-	to := func(port uint16) string { return fmt.Sprintf("-p tcp -m tcp --dport %d %s", port, isSYN) }
-	if b.Inbound.To != 0 {
-		c.add("input: the inbound listener is not called directly", to(b.Inbound.To), reset)
-	}
-	if b.Outbound.To != 0 {
-		c.add("input: the outbound listener is not called directly", to(b.Outbound.To)+" -m conntrack ! --ctstate DNAT", reset)
-	}
-	return c
-}
-
-// straight lets the proxy's and the agent's own sockets pass.
-func (b builder) straight(c *chain, kind string) {
+// enlisted lets the proxy's and the agent's own sockets pass and sends those
+// whose calls are redirected on.
+func (b builder) enlisted(c *chain, kind, match, role string) {
 	c.add(kind+": the proxy's calls to peers go straight", "-m mark "+b.mark(b.Marks.Outbound), "RETURN")
 	c.add(kind+": the proxy's calls to workloads go straight", "-m mark "+b.mark(b.Marks.Inbound), "RETURN")
 	c.add(kind+": the agent goes straight", "-m mark "+b.mark(b.Marks.Agent), "RETURN")
+	b.owners(c, kind+": the proxy's", "", b.Proxy, rule{target: "RETURN"})
+	then := rule{role: role, forth: true}
+	if b.Outbound.Only.IsZero() {
+		then.name, then.match = kind+": of everybody", match
+		c.rules = append(c.rules, then)
+		return
+	}
+	b.owners(c, kind+": of enrolled", match, b.Outbound.Only, then)
 }
 
 func (b builder) mark(m uint32) string { return fmt.Sprintf("--mark %#x/%#x", m, b.Marks.Mask) }
@@ -192,14 +325,50 @@ func (c *chain) prefixes(name, option string, prefixes []netip.Prefix) {
 	}
 }
 
-func (c *chain) users(name, match string, uids []uint32) {
-	for _, uid := range uids {
-		c.add(fmt.Sprintf("%s %d", name, uid), fmt.Sprintf("%s-m owner --uid-owner %d", match, uid), "RETURN")
+// interfaces adds a rule for each; option is what comes before a name.
+func (c *chain) interfaces(name, option string, interfaces []string, then rule) {
+	for _, i := range interfaces {
+		pattern := i
+		if stem, any := strings.CutSuffix(i, "*"); any {
+			pattern = stem + "+"
+		}
+		then.name, then.match = name+" "+i, option+" "+pattern
+		c.rules = append(c.rules, then)
 	}
 }
 
+// owners adds a rule for each of them who is there. A cgroup is matched as the
+// folder that it was when its rule was made: its id, in the rule's name, tells
+// it from one that is made anew.
+func (b builder) owners(c *chain, name, match string, o redirect.Owners, then rule) {
+	add := func(who, how string) {
+		then.name, then.match = name+" "+who, match+" "+how
+		c.rules = append(c.rules, then)
+	}
+	for _, uid := range o.UIDs {
+		add(fmt.Sprintf("user %d", uid), fmt.Sprintf("-m owner --uid-owner %d", uid))
+	}
+	for _, gid := range o.GIDs {
+		add(fmt.Sprintf("group %d", gid), fmt.Sprintf("-m owner --gid-owner %d", gid))
+	}
+	for _, path := range o.Cgroups {
+		if id, there := b.cgroups[path]; there {
+			add(fmt.Sprintf("cgroup %s (%d)", ending(path), id), "-m cgroup --path "+path)
+		}
+	}
+}
+
+// ending is the end of a path that a comment, of 255 bytes, has room for.
+func ending(path string) string {
+	const room = 180
+	if len(path) <= room {
+		return path
+	}
+	return "…" + path[len(path)-room:]
+}
+
 // ports adds as many rules as the list takes.
-func (c *chain) ports(name string, ports []redirect.PortRange, then rule) {
+func (c *chain) ports(name, match string, ports []redirect.PortRange, then rule) {
 	var lists [][]string
 	room := 0
 	for _, p := range ports {
@@ -214,7 +383,7 @@ func (c *chain) ports(name string, ports []redirect.PortRange, then rule) {
 		room -= takes
 	}
 	for i, list := range lists {
-		then.name, then.match = name, "-p tcp -m multiport --dports "+strings.Join(list, ",")
+		then.name, then.match = name, "-p tcp "+match+" -m multiport --dports "+strings.Join(list, ",")
 		if i > 0 {
 			then.name = fmt.Sprintf("%s (%d)", name, i+1)
 		}

@@ -1,0 +1,381 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// A fleet is all streams, and what is looked for on them.
+type fleet struct {
+	c       config
+	cp      *controlPlane
+	streams []*stream
+	refs    referenceCache
+
+	bytes atomic.Int64 // of messages received, before TLS
+	look  atomic.Pointer[sought]
+	full  chan int // a stream that has everything; its number
+	broke chan error
+}
+
+// sought is a piece of text that a resource of a type is going to hold.
+type sought struct {
+	typeURL string
+	text    []byte
+	found   chan int // number of the stream
+}
+
+// A stream is one proxy at the far end: it asks for what Envoy asks for and
+// acknowledges everything.
+type stream struct {
+	f      *fleet
+	n      int
+	world  bool
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	send  func(typeURL, nonce string, names []string, first bool) error
+	asked map[string]map[string]bool // names by type
+	have  map[string]map[string]bool
+	nonce map[string]string
+	full  bool
+	seen  *sought // what was reported already
+}
+
+func newFleet(c config, cp *controlPlane) *fleet {
+	f := &fleet{c: c, cp: cp, full: make(chan int, c.Proxies), broke: make(chan error, c.Proxies), streams: make([]*stream, c.Proxies)}
+	f.refs.known = map[[sha256.Size]byte][]string{}
+	return f
+}
+
+// connect opens the stream of one proxy on a connection of its own.
+func (f *fleet) connect(ctx context.Context, n int) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &stream{
+		f: f, n: n, cancel: cancel, done: make(chan struct{}), world: f.c.World > 0 && n%f.c.World == 0,
+		asked: map[string]map[string]bool{}, have: map[string]map[string]bool{}, nonce: map[string]string{},
+	}
+	f.streams[n] = s
+	go func() {
+		defer close(s.done)
+		if err := s.run(ctx); err != nil && ctx.Err() == nil {
+			f.broke <- fmt.Errorf("stream of %s: %w", dataplaneName(n), err)
+		}
+	}()
+}
+
+// close ends all streams and waits for that.
+func (f *fleet) close() {
+	for _, s := range f.streams {
+		if s != nil {
+			s.cancel()
+		}
+	}
+	for _, s := range f.streams {
+		if s != nil {
+			<-s.done
+		}
+	}
+}
+
+func (s *stream) run(ctx context.Context) error {
+	conn, err := grpc.NewClient("passthrough:///"+s.f.cp.hosts, grpc.WithTransportCredentials(credentials.NewTLS(s.f.cp.tls())),
+		grpc.WithReadBufferSize(8<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", s.f.cp.token)
+	client := discoveryv3.NewAggregatedDiscoveryServiceClient(conn)
+	node := &corev3.Node{Id: "default." + dataplaneName(s.n)}
+	if s.world {
+		return s.runWorld(ctx, client, node)
+	}
+	return s.runDelta(ctx, client, node)
+}
+
+func (s *stream) runDelta(ctx context.Context, client discoveryv3.AggregatedDiscoveryServiceClient, node *corev3.Node) error {
+	st, err := client.DeltaAggregatedResources(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	s.send = func(typeURL, nonce string, names []string, _ bool) error {
+		req := &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: nonce, ResourceNamesSubscribe: names}
+		node = nil
+		return st.Send(req)
+	}
+	if err := s.ask(resource.ClusterType, nil); err != nil {
+		return err
+	}
+	for {
+		r, err := st.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		s.f.bytes.Add(int64(proto.Size(r)))
+		named := make([]named, len(r.GetResources()))
+		for i, res := range r.GetResources() {
+			named[i].name, named[i].body = res.GetName(), res.GetResource().GetValue()
+		}
+		if err := s.took(r.GetTypeUrl(), r.GetNonce(), named, r.GetRemovedResources()); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stream) runWorld(ctx context.Context, client discoveryv3.AggregatedDiscoveryServiceClient, node *corev3.Node) error {
+	st, err := client.StreamAggregatedResources(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	version := map[string]string{}
+	s.send = func(typeURL, nonce string, _ []string, _ bool) error {
+		var all []string
+		for name := range s.asked[typeURL] {
+			all = append(all, name)
+		}
+		slices.Sort(all)
+		req := &discoveryv3.DiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: s.nonce[typeURL], VersionInfo: version[typeURL], ResourceNames: all}
+		node = nil
+		return st.Send(req)
+	}
+	if err := s.ask(resource.ClusterType, nil); err != nil {
+		return err
+	}
+	for {
+		r, err := st.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		s.f.bytes.Add(int64(proto.Size(r)))
+		version[r.GetTypeUrl()] = r.GetVersionInfo()
+		named := make([]named, len(r.GetResources()))
+		for i, res := range r.GetResources() {
+			named[i].name, named[i].body = worldName(res), res.GetValue()
+		}
+		if err := s.took(r.GetTypeUrl(), r.GetNonce(), named, nil); err != nil {
+			return err
+		}
+	}
+}
+
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the control plane ended the stream")
+	}
+	return err
+}
+
+// worldName reads a resource's own name.
+func worldName(a *anypb.Any) string {
+	switch a.GetTypeUrl() {
+	case resource.EndpointType, resource.RouteType, resource.ListenerType, resource.ClusterType:
+		return firstString(a.GetValue()) // the name is field 1 of all four
+	}
+	return ""
+}
+
+type named struct {
+	name string
+	body []byte
+}
+
+// ask follows more names, or all of a type at the first time.
+func (s *stream) ask(typeURL string, names []string) error {
+	set, again := s.asked[typeURL]
+	if !again {
+		set = map[string]bool{}
+		s.asked[typeURL] = set
+	}
+	var more []string
+	for _, n := range names {
+		if !set[n] {
+			set[n] = true
+			more = append(more, n)
+		}
+	}
+	if again && len(more) == 0 {
+		return nil
+	}
+	return s.send(typeURL, "", more, !again)
+}
+
+// took notes a response, acknowledges it and asks for what it refers to.
+func (s *stream) took(typeURL, nonce string, rs []named, gone []string) error {
+	s.nonce[typeURL] = nonce
+	have := s.have[typeURL]
+	if have == nil {
+		have = map[string]bool{}
+		s.have[typeURL] = have
+	}
+	look := s.f.look.Load()
+	var refs []string
+	for _, r := range rs {
+		have[r.name] = true
+		refs = append(refs, s.f.refs.of(typeURL, r.body)...)
+		if look != nil && look != s.seen && look.typeURL == typeURL && bytes.Contains(r.body, look.text) {
+			s.seen = look
+			look.found <- s.n
+		}
+	}
+	for _, name := range gone {
+		delete(have, name)
+	}
+	if err := s.send(typeURL, nonce, nil, false); err != nil {
+		return err
+	}
+	var err error
+	switch typeURL {
+	case resource.ClusterType:
+		if len(refs) > 0 {
+			err = s.ask(resource.EndpointType, refs)
+		}
+		if err == nil {
+			err = s.ask(resource.ListenerType, nil)
+		}
+	case resource.ListenerType:
+		if len(refs) > 0 {
+			err = s.ask(resource.RouteType, refs)
+		}
+	}
+	if !s.full && s.complete() {
+		s.full = true
+		s.f.full <- s.n
+	}
+	return err
+}
+
+// complete tells whether the proxy could serve: it has as many listeners as
+// its dataplane wants, and everything that clusters and listeners refer to.
+func (s *stream) complete() bool {
+	if len(s.have[resource.ListenerType]) < s.f.listeners() {
+		return false
+	}
+	for _, t := range []string{resource.EndpointType, resource.RouteType} {
+		for name := range s.asked[t] {
+			if !s.have[t][name] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// listeners are those that a proxy has: one inbound and its outbounds.
+func (f *fleet) listeners() int {
+	if f.c.Transparent {
+		return 1 + 2*f.c.Services + 4 // services have an address in each family, and capture two listeners in each
+	}
+	return 1 + f.c.Outbounds
+}
+
+// await waits until as many streams have everything.
+func (f *fleet) await(ctx context.Context, n int, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for i := range n {
+		select {
+		case <-f.full:
+		case err := <-f.broke:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d streams have everything after %s: %w", i, n, within, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// A referenceCache remembers what resources refer to, as many proxies have the
+// same ones.
+type referenceCache struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte][]string
+}
+
+// of are the assignments that a cluster has, the routes that a listener names.
+func (c *referenceCache) of(typeURL string, body []byte) []string {
+	if typeURL != resource.ClusterType && typeURL != resource.ListenerType {
+		return nil
+	}
+	sum := sha256.Sum256(body)
+	c.mu.Lock()
+	refs, ok := c.known[sum]
+	c.mu.Unlock()
+	if ok {
+		return refs
+	}
+	if typeURL == resource.ClusterType {
+		refs = assignmentOf(body)
+	} else {
+		refs = routesOf(body)
+	}
+	c.mu.Lock()
+	c.known[sum] = refs
+	c.mu.Unlock()
+	return refs
+}
+
+func assignmentOf(body []byte) []string {
+	var c clusterv3.Cluster
+	if proto.Unmarshal(body, &c) != nil || c.GetType() != clusterv3.Cluster_EDS {
+		return nil
+	}
+	if n := c.GetEdsClusterConfig().GetServiceName(); n != "" {
+		return []string{n}
+	}
+	return []string{c.GetName()}
+}
+
+func routesOf(body []byte) (names []string) {
+	var l listenerv3.Listener
+	if proto.Unmarshal(body, &l) != nil {
+		return nil
+	}
+	for _, chain := range l.GetFilterChains() {
+		for _, filter := range chain.GetFilters() {
+			var h hcmv3.HttpConnectionManager
+			if a := filter.GetTypedConfig(); a.MessageIs(&h) && a.UnmarshalTo(&h) == nil {
+				if rds := h.GetRds(); rds != nil {
+					names = append(names, rds.GetRouteConfigName())
+				}
+			}
+		}
+	}
+	return names
+}
+
+// firstString reads field 1, where it stands first.
+func firstString(b []byte) string {
+	num, typ, n := protowire.ConsumeTag(b)
+	if n < 0 || num != 1 || typ != protowire.BytesType {
+		return ""
+	}
+	text, n := protowire.ConsumeString(b[n:])
+	if n < 0 {
+		return ""
+	}
+	return text
+}
