@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"net/http"
 	"regexp"
 	"time"
 )
@@ -28,7 +29,7 @@ type HTTPRateLimit struct {
 
 // OnRateLimit is the answer to requests beyond the limit.
 type OnRateLimit struct {
-	Status  uint32            `json:"status,omitempty"` // 400 to 599; default 429
+	Status  uint32            `json:"status,omitempty"` // of refusals; default 429
 	Headers []RateLimitHeader `json:"headers,omitempty"`
 }
 
@@ -65,8 +66,8 @@ func (s *RateLimit) Validate() (v Violations) {
 }
 
 func (on *OnRateLimit) validate(path string) (v Violations) {
-	if on.Status != 0 && (on.Status < 400 || on.Status > 599) {
-		v.Add(field(path, "status"), "must be the status of a refusal, 400 to 599")
+	if on.Status != 0 && !refusal(on.Status) {
+		v.Add(field(path, "status"), "must be one of the usual statuses of a refusal, such as 429 or 503")
 	}
 	for i, h := range on.Headers {
 		at := field(path, "headers", i)
@@ -81,6 +82,16 @@ func (on *OnRateLimit) validate(path string) (v Violations) {
 		}
 	}
 	return v
+}
+
+// refusal tells whether proxies can refuse by a status: of those that have a
+// name there are three that Envoy does not know.
+func refusal(status uint32) bool {
+	switch status {
+	case http.StatusTeapot, http.StatusTooEarly, http.StatusUnavailableForLegalReasons:
+		return false
+	}
+	return 400 <= status && status <= 599 && http.StatusText(int(status)) != ""
 }
 
 // Every is the interval of a valid limit.

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -133,6 +136,19 @@ func TestRateLimits(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// Envoy refuses a whole listener for a status that it has no name for.
+func TestStatusesOfLimits(t *testing.T) {
+	for status := uint32(1); status < 1000; status++ {
+		on := &mesh.OnRateLimit{Status: status}
+		spec := &mesh.RateLimit{Conf: mesh.RateLimitConf{HTTP: &mesh.HTTPRateLimit{Requests: 1, Interval: "1s", OnRateLimit: on}}}
+		taken := !slices.ContainsFunc(spec.Validate(), func(v mesh.Violation) bool { return strings.HasPrefix(v.Field, "conf") })
+		_, known := typev3.StatusCode_name[int32(status)]
+		if want := known && status >= 400; taken != want {
+			t.Errorf("a limit with status %d is valid: %t, and Envoy knows it: %t", status, taken, known)
+		}
+	}
 }
 
 func TestFaults(t *testing.T) {
