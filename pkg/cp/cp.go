@@ -86,6 +86,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		Log:     log.With("part", "xds"),
 	})
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
+	c.admission.Seen = c.seen
 	for _, m := range append(append(c.xds.Metrics(), c.publisher.Metrics()...),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		if err := c.metrics.Register(m); err != nil {
@@ -93,6 +94,14 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}
 	return c, nil
+}
+
+// seen returns the dataplanes of a mesh as they are in the newest state.
+func (c *ControlPlane) seen(name string) []*mesh.Resource {
+	if s := c.publisher.State(); s != nil && s.Mesh(name) != nil {
+		return s.Mesh(name).Dataplanes()
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then returns nil. It fails when one of its parts

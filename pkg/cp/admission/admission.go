@@ -41,6 +41,9 @@ type Admission struct {
 	Store     store.Store
 	Authority authority
 	Keys      keys
+	// Seen returns the dataplanes of a mesh as they were a moment ago, without
+	// asking the store; nil always asks it.
+	Seen func(mesh string) []*mesh.Resource
 
 	// meshes is held for writing while a mesh changes, for reading while
 	// something is put into one.

@@ -42,3 +42,32 @@ func TestSelectorsThatMatchNothingAreWarnedOf(t *testing.T) {
 		})
 	}
 }
+
+// What was seen settles it, what was not is looked up.
+func TestSelectorsAreHeldAgainstWhatWasSeenFirst(t *testing.T) {
+	f := newFixture(t)
+	host := func(service string) mesh.Spec {
+		return &mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, ServicePort: 8080, Tags: mesh.Tags{"kuma.io/service": service}}}}}
+	}
+	if _, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "default", Name: "new"}, Spec: host("new")}); err != nil {
+		t.Fatal(err)
+	}
+	f.Seen = func(name string) []*mesh.Resource {
+		if name != "default" {
+			t.Errorf("asked for mesh %q", name)
+		}
+		return []*mesh.Resource{{Spec: host("old")}}
+	}
+	var all []mesh.Selector
+	for _, s := range []string{"old", "new", "none"} {
+		all = append(all, mesh.Selector{Match: mesh.Tags{"kuma.io/service": s}})
+	}
+	done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: "p"},
+		Spec: &mesh.TrafficPermission{Sources: all, Destinations: all[:1]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done.Warnings) != 1 || !strings.HasPrefix(done.Warnings[0], "sources[2]: ") {
+		t.Errorf("warnings %q, want one of sources[2]", done.Warnings)
+	}
+}
