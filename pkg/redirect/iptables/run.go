@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
@@ -66,6 +67,8 @@ func run(ctx context.Context, calls ...call) ([]string, error) {
 		cmd := exec.CommandContext(ctx, c.path, c.args...)
 		cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 		cmd.Dir = "/"
+		// Who is killed must not write any more when others do.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.WaitDelay = stopTime
 		cmd.Stdin = strings.NewReader(c.input)
 		cmd.Stdout, cmd.Stderr = &children[i].out, &children[i].said
