@@ -5,7 +5,6 @@ package nftables
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -154,24 +153,4 @@ func (s set) asHeld() heldSet {
 		h.flags = unix.NFT_SET_TIMEOUT
 	}
 	return h
-}
-
-// compareRoutes tells how the routes differ, and which of them to mend.
-func compareRoutes(want ruleset, have held) (d differences, missing, wrong []netip.Prefix) {
-	for _, p := range routable(want.routes) {
-		switch r, ok := have.route(p); {
-		case !ok:
-			d.add(isMissing, applyAgain, "route %s dev lo", p)
-			missing = append(missing, p)
-		case !r.ours:
-			d.add(isNotOurs, "choose another range for vips, or delete that route: ip route del "+p.String(), "route %s", p)
-		case !r.right:
-			d.add(isChanged, applyAgain, "the source of route %s dev lo", p)
-			wrong = append(wrong, p)
-		}
-	}
-	for _, p := range have.stale(want.routes) {
-		d.add("left over", applyDelete, "route %s dev lo", p)
-	}
-	return d, missing, wrong
 }

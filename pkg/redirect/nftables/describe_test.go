@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -31,7 +32,7 @@ func TestDescribe(t *testing.T) {
 	for name, rules := range map[string]redirect.Rules{
 		"everything": everything(), "exclusions": withExclusions(),
 		"outbound": outboundOnly, "inbound": inboundOnly, "nothing": nothing,
-		"lease": lease, "trial": trial,
+		"lease": lease, "trial": trial, "words": everyWord(), "rewrite": rewriting(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := New().Describe(rules)
@@ -72,11 +73,14 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestApplyIsWhatNftShows(t *testing.T) {
+	unit := withExclusions()
+	unit.Outbound.Only.Cgroups = []string{newCgroup(t)}
 	lease := withExclusions()
 	lease.FailOpen = time.Hour // none of it runs out meanwhile
 	trial := lease
 	trial.ConfirmWithin = time.Hour
-	for name, rules := range map[string]redirect.Rules{"exclusions": withExclusions(), "lease": lease, "trial": trial} {
+	for name, rules := range map[string]redirect.Rules{
+		"exclusions": withExclusions(), "lease": lease, "trial": trial, "words": everyWord(), "rewrite": rewriting(), "a cgroup": unit} {
 		t.Run(name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			install(t, h, rules)
@@ -95,4 +99,23 @@ func TestApplyIsWhatNftShows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newCgroup makes a folder of the test's own and returns its path.
+func newCgroup(t *testing.T) string {
+	t.Helper()
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(root, "weft-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return filepath.Base(dir)
 }

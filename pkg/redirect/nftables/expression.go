@@ -15,8 +15,8 @@ import (
 
 // Rules are compared by their expressions in one canonical text. What we send
 // and what the kernel tells back differ in form, never in meaning: the kernel
-// adds attributes that hold their default, zero, marks nesting differently and
-// does not repeat the batch-wide number of a set.
+// adds attributes that hold their default, zero, or what others tell already,
+// marks nesting differently and does not repeat the batch-wide number of a set.
 
 // nested lists the attributes whose value is attributes again.
 var nested = map[string]map[uint16]bool{
@@ -36,8 +36,11 @@ func spell(b []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read expression %s: %w", name, err)
 	}
-	if name == "lookup" {
+	switch name {
+	case "lookup":
 		delete(data, unix.NFTA_LOOKUP_SET_ID)
+	case "nat":
+		delete(data, unix.NFTA_NAT_FLAGS) // that there are addresses, which the registers tell; we set none
 	}
 	var words []string
 	for _, typ := range slices.Sorted(maps.Keys(data)) {

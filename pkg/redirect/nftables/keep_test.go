@@ -264,27 +264,6 @@ func TestKeeperDoesNotFight(t *testing.T) {
 	t.Logf("%d mends in %s, then a pause to %s; %s of processor time, nft's starts included", before, time.Since(began).Round(time.Millisecond), kept.PausedUntil.Format("05.000"), processorTime(t)-spent)
 }
 
-// Off means off: what was removed on purpose is not put back.
-func TestKeeperRespectsOff(t *testing.T) {
-	h := testnet.Hosts(t, 1)[0]
-	var mu sync.Mutex
-	on, asked := true, 0
-	k := keep(t, h, &redirect.Keeper{Rules: everything(), Wanted: func() (redirect.Rules, bool, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		asked++
-		return everything(), on, nil
-	}})
-	mu.Lock()
-	on, asked = false, 0
-	mu.Unlock()
-	uninstall(t, h)
-	until(t, mendTime, "looked", func() bool { mu.Lock(); defer mu.Unlock(); return asked > 0 })
-	if k.Kept().Mends != 0 || len(check(t, h, everything())) == 0 {
-		t.Error("what was taken off came back")
-	}
-}
-
 // BenchmarkMend measures how long a flush leaves the host without rules, from
 // the start of nft to the end of the mend. Each round has a keeper of its own,
 // as five mends in ten seconds are a fight.

@@ -9,11 +9,12 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
 // ErrNotOurs: a table of the wanted name, or a route to a wanted range, belongs
 // to somebody else. It is left as it is.
-var ErrNotOurs = errors.New("not ours")
+var ErrNotOurs = route.ErrNotOurs
 
 // An Engine redirects by nftables. It acts on the network namespace of the
 // calling thread, keeps no state and may be used concurrently.
@@ -40,13 +41,26 @@ func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	want := build(r.Normal())
+	want, err := wish(r)
+	if err != nil {
+		return wrap("apply", r.Normal().Table, err)
+	}
 	for attempt := 1; ; attempt++ {
 		err := apply(ctx, want)
 		if err == nil || !transient(err) || attempt == applyAttempts {
 			return wrap("apply", want.table, diagnose(want, err, probe))
 		}
 	}
+}
+
+// wish is the ruleset of valid rules on this host, now.
+func wish(r redirect.Rules) (ruleset, error) {
+	r = r.Normal()
+	c, err := find(r)
+	if err != nil {
+		return ruleset{}, err
+	}
+	return build(r, c), nil
 }
 
 func wrap(verb, table string, err error) error {
@@ -68,20 +82,23 @@ func apply(ctx context.Context, want ruleset) error {
 	if err != nil {
 		return err
 	}
-	routes, missing, wrong := compareRoutes(want, have)
-	for _, d := range append(table, routes...) {
+	for _, d := range table {
 		if d.Is == isNotOurs && d.Remedy != applyDelete {
 			return fmt.Errorf("%s is %w: %s", d.What, ErrNotOurs, d.Remedy)
 		}
 	}
-	up, err := loopbackUp()
+	routes := have.routes.Plan(want.routes, have.otherVIPs)
+	if err := routes.Refused(); err != nil {
+		return err
+	}
+	up, err := route.LoopbackUp()
 	if err != nil {
 		return err
 	}
 	if !up {
 		return errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
 	}
-	if err := mendRoutes(missing, wrong); err != nil {
+	if err := routes.Mend(); err != nil {
 		return err
 	}
 	trial, onTrial := want.trial()
@@ -94,7 +111,7 @@ func apply(ctx context.Context, want ruleset) error {
 	if err != nil {
 		return err
 	}
-	return deleteRoutes(have.stale(want.routes))
+	return routes.DeleteStale()
 }
 
 // write changes the table in one transaction. Where rules are in force already,
@@ -161,7 +178,10 @@ func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Differ
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	want := build(r.Normal())
+	want, err := wish(r)
+	if err != nil {
+		return nil, wrap("check", r.Normal().Table, err)
+	}
 	have, err := read(want.table)
 	if err != nil {
 		return nil, wrap("check", want.table, err)
@@ -170,9 +190,8 @@ func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Differ
 	if err != nil {
 		return nil, wrap("check", want.table, err)
 	}
-	routes, _, _ := compareRoutes(want, have)
-	d = append(d, routes...)
-	up, err := loopbackUp()
+	d = append(d, have.routes.Plan(want.routes, have.otherVIPs).Differences...)
+	up, err := route.LoopbackUp()
 	if err != nil {
 		return nil, wrap("check", want.table, err)
 	}
@@ -223,7 +242,7 @@ func remove(ctx context.Context, table string) error {
 			return err
 		}
 	}
-	return deleteRoutes(have.stale(nil))
+	return have.routes.Plan(nil, have.otherVIPs).DeleteStale()
 }
 
 // Describe returns what Apply would put in force in nft's language; routes are
@@ -232,5 +251,9 @@ func (e *Engine) Describe(r redirect.Rules) (string, error) {
 	if err := r.Validate(); err != nil {
 		return "", err
 	}
-	return build(r.Normal()).String(), nil
+	want, err := wish(r)
+	if err != nil {
+		return "", wrap("describe", r.Normal().Table, err)
+	}
+	return want.String(), nil
 }

@@ -5,6 +5,7 @@ package nftables
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -45,6 +46,12 @@ func immediate(data []byte) expr.Any { return &expr.Immediate{Register: reg, Dat
 func payload(base expr.PayloadBase, offset, size uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: base, Offset: offset, Len: size}
 }
+
+// ifnameSize is IFNAMSIZ of <linux/if.h>: a name and its NUL.
+const ifnameSize = 16
+
+// ifname is an interface's name as the kernel compares it.
+func ifname(name string) []byte { return append([]byte(name), make([]byte, ifnameSize-len(name))...) }
 
 func host32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 func host16(v uint16) []byte { return binary.NativeEndian.AppendUint16(nil, v) }
@@ -92,25 +99,38 @@ func tcpFlags(op string, match expr.Any) part {
 		payload(expr.PayloadBaseTransportHeader, offTCPFlags, 1), mask([]byte{flagFIN | flagSYN | flagRST | flagACK}), match}}
 }
 
+func isFamily(family byte, name string) part {
+	return part{text: "meta nfproto " + name, exprs: []expr.Any{meta(expr.MetaKeyNFPROTO), equal(family)}}
+}
+
+func isIPv4() part { return isFamily(unix.NFPROTO_IPV4, "ipv4") }
+func isIPv6() part { return isFamily(unix.NFPROTO_IPV6, "ipv6") }
+
+// Offsets of addresses in the headers of IPv4 and IPv6.
+const (
+	offSource4, offDestination4 = 12, 16
+	offSource6, offDestination6 = 8, 24
+)
+
 func address(family byte, text string, offset, size uint32, match expr.Any) part {
 	return part{text: text, exprs: []expr.Any{
 		meta(expr.MetaKeyNFPROTO), equal(family), payload(expr.PayloadBaseNetworkHeader, offset, size), match}}
 }
 
 func ipSource(set string) part {
-	return address(unix.NFPROTO_IPV4, "ip saddr @"+set, 12, 4, lookup(set))
+	return address(unix.NFPROTO_IPV4, "ip saddr @"+set, offSource4, 4, lookup(set))
 }
 
 func ipDestination(set string) part {
-	return address(unix.NFPROTO_IPV4, "ip daddr @"+set, 16, 4, lookup(set))
+	return address(unix.NFPROTO_IPV4, "ip daddr @"+set, offDestination4, 4, lookup(set))
 }
 
 func ip6Source(set string) part {
-	return address(unix.NFPROTO_IPV6, "ip6 saddr @"+set, 8, 16, lookup(set))
+	return address(unix.NFPROTO_IPV6, "ip6 saddr @"+set, offSource6, 16, lookup(set))
 }
 
 func ip6Destination(set string) part {
-	return address(unix.NFPROTO_IPV6, "ip6 daddr @"+set, 24, 16, lookup(set))
+	return address(unix.NFPROTO_IPV6, "ip6 daddr @"+set, offDestination6, 16, lookup(set))
 }
 
 func fib(text string, match expr.Any) part {
@@ -120,6 +140,31 @@ func fib(text string, match expr.Any) part {
 
 func fibLocal() part    { return fib("fib daddr type local", equal(host32(unix.RTN_LOCAL)...)) }
 func fibNotLocal() part { return fib("fib daddr type != local", differ(host32(unix.RTN_LOCAL)...)) }
+
+// staysOnSegment is what would go out by the interface that it came in by.
+func staysOnSegment() part {
+	return part{text: "fib daddr . iif oif exists", needs: "CONFIG_NFT_FIB_INET", exprs: []expr.Any{
+		&expr.Fib{Register: reg, ResultOIF: true, FlagDADDR: true, FlagIIF: true, FlagPRESENT: true}, equal(host32(1)...)}}
+}
+
+// routedBy is what would go out by an interface, asked before it is routed. nft
+// takes no set here. A "*" at the end stands for any rest.
+func routedBy(name string) part {
+	key := ifname(name)
+	if stem, any := strings.CutSuffix(name, "*"); any {
+		key = []byte(stem)
+	}
+	return part{text: fmt.Sprintf("fib daddr oifname %q", name), needs: "CONFIG_NFT_FIB_INET", exprs: []expr.Any{
+		&expr.Fib{Register: reg, ResultOIFNAME: true, FlagDADDR: true}, equal(key...)}}
+}
+
+func comesBy(set string) part {
+	return part{text: "iifname @" + set, exprs: []expr.Any{meta(expr.MetaKeyIIFNAME), lookup(set)}}
+}
+
+func leavesBy(set string) part {
+	return part{text: "oifname @" + set, exprs: []expr.Any{meta(expr.MetaKeyOIFNAME), lookup(set)}}
+}
 
 // loopbackIndex is the interface index of lo in every network namespace
 // (LOOPBACK_IFINDEX in include/net/flow.h).
@@ -133,6 +178,11 @@ func oifLoopback() part {
 	return part{text: `oif "lo"`, exprs: []expr.Any{meta(expr.MetaKeyOIF), equal(host32(loopbackIndex)...)}}
 }
 
+func markIs(m, mark uint32) part {
+	return part{text: fmt.Sprintf("meta mark & %#08x == %#08x", m, mark),
+		exprs: []expr.Any{meta(expr.MetaKeyMARK), mask(host32(m)), equal(host32(mark)...)}}
+}
+
 func markNot(m, mark uint32) part {
 	return part{text: fmt.Sprintf("meta mark & %#08x != %#08x", m, mark),
 		exprs: []expr.Any{meta(expr.MetaKeyMARK), mask(host32(m)), differ(host32(mark)...)}}
@@ -143,10 +193,30 @@ func markIn(m uint32, set string) part {
 		exprs: []expr.Any{meta(expr.MetaKeyMARK), mask(host32(m)), lookup(set)}}
 }
 
-// userIn matches packets of sockets only: what the kernel sends on its own
-// behalf has no user and goes on to the next rule.
+// userIn, groupIn and cgroupIn match packets of sockets only: what the kernel
+// sends on its own behalf has no owner and goes on to the next rule.
 func userIn(set string) part {
 	return part{text: "meta skuid @" + set, exprs: []expr.Any{meta(expr.MetaKeySKUID), lookup(set)}}
+}
+
+func groupIn(set string) part {
+	return part{text: "meta skgid @" + set, exprs: []expr.Any{meta(expr.MetaKeySKGID), lookup(set)}}
+}
+
+// cgroupIn asks for the folder above the socket's, or its own, that is depth
+// steps from the tree's root.
+func cgroupIn(depth int) func(set string) part {
+	return func(set string) part {
+		return part{text: fmt.Sprintf("socket cgroupv2 level %d @%s", depth, set),
+			needs: "CONFIG_NFT_SOCKET and CONFIG_SOCK_CGROUP_DATA, and Linux 5.13 for cgroups",
+			exprs: []expr.Any{&expr.Socket{Key: expr.SocketKeyCgroupv2, Level: uint32(depth), Register: reg}, lookup(set)}}
+	}
+}
+
+// isAnswer is a packet against the direction in which its connection began.
+func isAnswer() part {
+	return part{text: "ct direction reply", needs: "CONFIG_NFT_CT", exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, equal(1)}}
 }
 
 // notRedirected is a connection whose destination no NAT has changed.
@@ -177,6 +247,11 @@ func ret() part {
 	return part{text: "return", exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}}
 }
 
+// continueIn does not come back from the other chain.
+func continueIn(chain string) part {
+	return part{text: "goto " + chain, exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}}
+}
+
 func jump(chain string) part {
 	return part{text: "jump " + chain, exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}}
 }
@@ -186,6 +261,22 @@ func jump(chain string) part {
 func tproxy(to uint16) part {
 	return part{text: fmt.Sprintf("tproxy to :%d", to), needs: "CONFIG_NFT_TPROXY", exprs: []expr.Any{
 		immediate(net16(to)), &expr.TProxy{Family: unix.NFPROTO_UNSPEC, TableFamily: unix.NFPROTO_INET, RegPort: reg}}}
+}
+
+// asItIs translates an IPv4 or IPv6 destination to itself, after which nobody
+// translates it to another.
+func asItIs() part {
+	return part{text: "dnat ip to ip daddr", needs: "CONFIG_NFT_NAT", exprs: []expr.Any{
+		payload(expr.PayloadBaseNetworkHeader, offDestination4, 4), dnat(unix.NFPROTO_IPV4)}}
+}
+
+func asItIs6() part {
+	return part{text: "dnat ip6 to ip6 daddr", needs: "CONFIG_NFT_NAT", exprs: []expr.Any{
+		payload(expr.PayloadBaseNetworkHeader, offDestination6, 16), dnat(unix.NFPROTO_IPV6)}}
+}
+
+func dnat(family uint32) expr.Any {
+	return &expr.NAT{Type: expr.NATTypeDestNAT, Family: family, RegAddrMin: reg, RegAddrMax: reg}
 }
 
 func redirectTo(to uint16) part {

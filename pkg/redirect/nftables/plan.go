@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -26,7 +25,10 @@ func (e *Engine) Plan(ctx context.Context, r redirect.Rules) (redirect.Plan, err
 	if err != nil {
 		return redirect.Plan{}, err
 	}
-	want := build(r.Normal())
+	want, err := wish(r)
+	if err != nil {
+		return redirect.Plan{}, wrap("plan", r.Normal().Table, err)
+	}
 	p, err := plan(want)
 	p.Differences = differences
 	return p, wrap("plan", want.table, err)
@@ -41,8 +43,8 @@ func plan(want ruleset) (p redirect.Plan, err error) {
 	if err != nil {
 		return p, err
 	}
-	_, missing, wrong := compareRoutes(want, have)
-	p.Steps = append(routeSteps("add", missing), routeSteps("replace", wrong)...)
+	before, after := have.routes.Plan(want.routes, have.otherVIPs).Texts()
+	p.Steps = routeSteps(before)
 	var steps []func(t *transaction) error
 	trial, onTrial := want.trial()
 	switch {
@@ -58,13 +60,13 @@ func plan(want ruleset) (p redirect.Plan, err error) {
 		}
 		p.Steps = append(p.Steps, redirect.Step{By: "nf_tables", Text: text})
 	}
-	p.Steps = append(p.Steps, routeSteps("del", have.stale(want.routes))...)
+	p.Steps = append(p.Steps, routeSteps(after)...)
 	return p, nil
 }
 
-func routeSteps(verb string, prefixes []netip.Prefix) (out []redirect.Step) {
-	for _, p := range prefixes {
-		out = append(out, redirect.Step{By: "rtnetlink", Text: routeText(verb, p) + "\n"})
+func routeSteps(texts []string) (out []redirect.Step) {
+	for _, text := range texts {
+		out = append(out, redirect.Step{By: "rtnetlink", Text: text})
 	}
 	return out
 }

@@ -31,7 +31,7 @@ func TestPlanIsWhatApplySends(t *testing.T) {
 	for port := uint16(20000); port < 24000; port += 2 {
 		long.Outbound.ExcludePorts = append(long.Outbound.ExcludePorts, redirect.PortRange{First: port, Last: port})
 	}
-	all := map[string]redirect.Rules{"everything": everything(), "exclusions": withExclusions(), "a lease": leased, "a trial": tried, "a long list": long, "nothing": {}}
+	all := map[string]redirect.Rules{"everything": everything(), "exclusions": withExclusions(), "a lease": leased, "a trial": tried, "a long list": long, "nothing": {}, "words": everyWord(), "rewrite": rewriting()}
 	for from, before := range all {
 		for to, after := range all {
 			t.Run(from+" to "+to, func(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
 // A held is what the kernel holds under our table's name, and what concerns us
@@ -26,7 +28,7 @@ type held struct {
 	sets   []heldSet
 	// otherVIPs are the ranges that other tables of ours want routed.
 	otherVIPs []netip.Prefix
-	routes    []heldRoute
+	routes    route.Table
 }
 
 // foreign is somebody else's table. An empty one is anybody's.
@@ -77,7 +79,7 @@ func read(table string) (held, error) {
 			return held{}, fmt.Errorf("read nf_tables: %w", explain(genErr))
 		}
 		if err == nil && before == after {
-			h.routes, err = readRoutes()
+			h.routes, err = route.Nftables.Read()
 			return h, err
 		}
 	}

@@ -11,12 +11,14 @@ import (
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-// A ruleset is what the kernel should hold: pure data, made from rules alone.
+// A ruleset is what the kernel should hold: pure data, made from rules and the
+// ids of the cgroups that they name.
 type ruleset struct {
 	table  string
 	sets   []set
 	chains []chain
 	routes []netip.Prefix
+	absent []string // cgroups that the rules name and that are not there
 }
 
 // A chain without a hook is jumped to by chains after it.
@@ -50,25 +52,33 @@ type rule struct {
 const (
 	prioRaw    = -300 // before conntrack (-200), so that a zone can still be chosen
 	prioMangle = -150 // before other people's destination NAT (-100)
-	prioOutput = -105 // a little before other people's destination NAT (-100)
+	prioNAT    = -105 // a little before other people's destination NAT (-100)
 	prioInput  = 10   // after the host's own filter (0), which goes on deciding first
 )
 
 // Sets. The first two have these very names, by which a table is known as
 // ours; the others are named after their content as well. While the first two
-// change, the last rule of chain output redirects calls to services.
+// change, the last rule of chain outbound redirects calls to services. Sets of
+// owners are named after the list they are in, see owned.
 const (
-	setVIPs4       = "weft_vips"
-	setVIPs6       = "weft_vips6"
-	setMarks       = "marks"
-	setPorts       = "inbound_ports"
-	setSources4    = "inbound_exclude_sources"
-	setSources6    = "inbound_exclude_sources6"
-	setExclPorts   = "outbound_exclude_ports"
-	setExclDst4    = "outbound_exclude_destinations"
-	setExclDst6    = "outbound_exclude_destinations6"
-	setExclUIDs    = "outbound_exclude_uids"
-	setDNSExclUIDs = "dns_exclude_uids"
+	setVIPs4     = "weft_vips"
+	setVIPs6     = "weft_vips6"
+	setMarks     = "marks"
+	setPorts     = "inbound_ports"
+	setInPorts   = "inbound_exclude_ports"
+	setSources4  = "inbound_exclude_sources"
+	setSources6  = "inbound_exclude_sources6"
+	setInIfaces  = "inbound_exclude_interfaces"
+	setForwarded = "forwarded_interfaces"
+	setExclPorts = "outbound_exclude_ports"
+	setExclDst4  = "outbound_exclude_destinations"
+	setExclDst6  = "outbound_exclude_destinations6"
+	setOutIfaces = "outbound_exclude_interfaces"
+
+	ownersProxy       = "proxy"
+	ownersOnly        = "outbound_only"
+	ownersExclude     = "outbound_exclude"
+	ownersDNSExcluded = "dns_exclude"
 )
 
 // dnsZone is the conntrack zone of redirected queries: "we" in ASCII.
@@ -77,22 +87,16 @@ const dnsZone = 0x7765
 const dnsPort = 53
 
 // build makes the ruleset of normal rules.
-func build(r redirect.Rules) ruleset {
-	b := builder{Rules: r, named: make(map[string]string)}
+func build(r redirect.Rules, c cgroups) ruleset {
+	b := builder{Rules: r, cgroups: c, named: make(map[string]string)}
 	b.addSets()
 	rs := ruleset{table: r.Table, routes: r.VIPs, sets: b.sets}
-	if r.Inbound.To != 0 {
-		rs.chains = append(rs.chains, b.inbound()...)
+	for _, p := range slices.Compact(slices.Sorted(slices.Values(named(r)))) {
+		if _, ok := c.ids[p]; !ok {
+			rs.absent = append(rs.absent, p)
+		}
 	}
-	if r.DNS.To != 0 {
-		rs.chains = append(rs.chains, b.dns())
-	}
-	if r.Outbound.To != 0 || r.DNS.To != 0 {
-		rs.chains = append(rs.chains, b.output())
-	}
-	if r.Inbound.To != 0 || r.Outbound.To != 0 {
-		rs.chains = append(rs.chains, b.input())
-	}
+	rs.chains = slices.Concat(b.incoming(), b.translated(), b.dns(), b.output(), b.input())
 	if b.ConfirmWithin != 0 {
 		rs.sets = append(rs.sets, leaseSet(setTrial, b.ConfirmWithin))
 		for i, c := range rs.chains {
@@ -107,8 +111,9 @@ func build(r redirect.Rules) ruleset {
 // A builder knows the sets when the chains that use them are made.
 type builder struct {
 	redirect.Rules
-	sets  []set
-	named map[string]string
+	cgroups cgroups
+	sets    []set
+	named   map[string]string
 }
 
 func (b *builder) addSets() {
@@ -117,26 +122,46 @@ func (b *builder) addSets() {
 	b.named[setVIPs4], b.named[setVIPs6] = setVIPs4, setVIPs6
 	if b.Outbound.To != 0 || b.DNS.To != 0 {
 		b.addSet(markSet(setMarks, []uint32{b.Marks.Outbound, b.Marks.Inbound, b.Marks.Agent}))
+		b.addOwners(ownersProxy, b.Proxy)
+		b.addOwners(ownersOnly, b.Outbound.Only)
 	}
 	if b.Inbound.To != 0 {
 		b.addSet(portSet(setPorts, b.Inbound.Ports))
+		if b.Inbound.All {
+			b.addSet(portSet(setInPorts, b.notEnrolled()))
+		}
 		v4, v6 = byFamily(b.Inbound.ExcludeSources)
 		b.addSet(prefixSet(setSources4, v4, typeIP))
 		b.addSet(prefixSet(setSources6, v6, typeIP6))
+		b.addSet(nameSet(setInIfaces, b.Inbound.ExcludeInterfaces))
 	}
 	if b.Outbound.To != 0 {
+		b.addSet(nameSet(setForwarded, b.Outbound.Forwarded))
 		b.addSet(portSet(setExclPorts, b.Outbound.ExcludePorts))
 		v4, v6 = byFamily(b.Outbound.ExcludeDestinations)
 		b.addSet(prefixSet(setExclDst4, v4, typeIP))
 		b.addSet(prefixSet(setExclDst6, v6, typeIP6))
-		b.addSet(uidSet(setExclUIDs, b.Outbound.Exclude.UIDs))
+		b.addSet(nameSet(setOutIfaces, b.Outbound.ExcludeInterfaces))
+		b.addOwners(ownersExclude, b.Outbound.Exclude)
 	}
 	if b.DNS.To != 0 {
-		b.addSet(uidSet(setDNSExclUIDs, b.DNS.Exclude.UIDs))
+		b.addOwners(ownersDNSExcluded, b.DNS.Exclude)
 	}
 	if b.FailOpen != 0 && (b.Outbound.To != 0 || b.DNS.To != 0) {
 		b.sets = append(b.sets, leaseSet(setLease, b.FailOpen))
 	}
+}
+
+// notEnrolled are the ports that "all" does not mean: besides the excluded ones
+// those of the proxy and the agent themselves.
+func (b *builder) notEnrolled() []redirect.PortRange {
+	in := redirect.Inbound{ExcludePorts: slices.Clone(b.Inbound.ExcludePorts)}
+	for _, p := range []uint16{b.Inbound.To, b.Outbound.To, b.DNS.To} {
+		if p != 0 {
+			in.ExcludePorts = append(in.ExcludePorts, redirect.PortRange{First: p, Last: p})
+		}
+	}
+	return redirect.Rules{Inbound: in}.Normal().Inbound.ExcludePorts
 }
 
 // leased is a condition that holds while the lease does: none without one.
@@ -149,11 +174,13 @@ func (b *builder) leased() part {
 
 // addSet keeps sets that have elements.
 func (b *builder) addSet(s set) {
-	if len(s.elements) == 0 {
+	if len(s.elements) == 0 && !s.kind.varies {
 		return
 	}
 	role := s.name
-	s.name += "_" + s.fingerprint()
+	if !s.kind.varies {
+		s.name += "_" + s.fingerprint()
+	}
 	b.named[role] = s.name
 	b.sets = append(b.sets, s)
 }
@@ -163,79 +190,6 @@ func (b *builder) addIn(c *chain, name, role string, in func(set string) part, t
 	if set, ok := b.named[role]; ok {
 		c.add(name, append([]part{in(set)}, then...)...)
 	}
-}
-
-// inbound asks every packet for its port only, and what is enrolled goes on
-// to chain inbound.
-func (b *builder) inbound() []chain {
-	ports, ok := b.named[setPorts]
-	if !ok {
-		return nil
-	}
-	hook := chain{name: "prerouting", kind: nftables.ChainTypeFilter, hook: hookPrerouting, priority: prioMangle}
-	c := chain{name: "inbound"}
-	hook.add("inbound: enrolled ports", tcpTo(ports), jump(c.name))
-	c.add("inbound: forwarded traffic is not ours", fibNotLocal(), ret())
-	c.add("inbound: of this host's own calls only the proxy's", iifLoopback(), markNot(b.Marks.Mask, b.Marks.Outbound), ret())
-	b.addIn(&c, "inbound: excluded IPv4 sources", setSources4, ipSource, ret())
-	b.addIn(&c, "inbound: excluded IPv6 sources", setSources6, ip6Source, ret())
-	c.add("inbound: to the proxy", l4proto(tcp), tproxy(b.Inbound.To), accept())
-	c.add("inbound: closed while the proxy is away", l4proto(tcp), tcpSYN(), reset())
-	return []chain{c, hook}
-}
-
-// dns gives redirected queries and their answers the same zone. Its conditions
-// on queries are those of chain output. Answers come first: the agent may mark
-// the socket that it answers from.
-func (b *builder) dns() chain {
-	c := chain{name: "dns", kind: nftables.ChainTypeFilter, hook: hookOutput, priority: prioRaw}
-	c.add("dns: answers of the agent", oifLoopback(), portFrom(udp, b.DNS.To), zone(dnsZone))
-	c.add("dns: queries to the agent itself", oifLoopback(), portIs(udp, b.DNS.To), zone(dnsZone))
-	c.add("dns: proxy and agent go straight", markIn(b.Marks.Mask, b.named[setMarks]), ret())
-	b.addIn(&c, "dns: excluded users", setDNSExclUIDs, userIn, ret())
-	c.add("dns: redirected queries", portIs(udp, dnsPort), b.leased(), zone(dnsZone))
-	return c
-}
-
-// output redirects connections by their first packet. NAT chains see only what
-// conntrack takes for new, and that includes the next packet of a connection
-// from before conntrack ran: without the look at the flags, the first rules on
-// a host would cut every session to it, its owner's SSH among them.
-func (b *builder) output() chain {
-	c := chain{name: "output", kind: nftables.ChainTypeNAT, hook: hookOutput, priority: prioOutput}
-	c.add("outbound: proxy and agent go straight", markIn(b.Marks.Mask, b.named[setMarks]), ret())
-	if b.DNS.To != 0 {
-		b.addIn(&c, "dns: excluded users over UDP", setDNSExclUIDs, userIn, portIs(udp, dnsPort), ret())
-		b.addIn(&c, "dns: excluded users over TCP", setDNSExclUIDs, userIn, portIs(tcp, dnsPort), ret())
-		c.add("dns: UDP to the agent", portIs(udp, dnsPort), b.leased(), redirectTo(b.DNS.To))
-		c.add("dns: TCP to the agent", portIs(tcp, dnsPort), tcpSYN(), b.leased(), redirectTo(b.DNS.To))
-	}
-	if b.Outbound.To == 0 {
-		return c
-	}
-	vip4, vip6 := byFamily(b.VIPs)
-	c.add("outbound: only connections that begin", l4proto(tcp), tcpNotSYN(), ret())
-	c.addIf(len(vip4) > 0, "outbound: IPv4 services to the proxy", ipDestination(setVIPs4), l4proto(tcp), redirectTo(b.Outbound.To))
-	c.addIf(len(vip6) > 0, "outbound: IPv6 services to the proxy", ip6Destination(setVIPs6), l4proto(tcp), redirectTo(b.Outbound.To))
-	c.add("outbound: this host's addresses and loopback go straight", fibLocal(), ret())
-	b.addIn(&c, "outbound: excluded IPv4 destinations", setExclDst4, ipDestination, ret())
-	b.addIn(&c, "outbound: excluded IPv6 destinations", setExclDst6, ip6Destination, ret())
-	b.addIn(&c, "outbound: excluded ports", setExclPorts, tcpTo, ret())
-	b.addIn(&c, "outbound: excluded users", setExclUIDs, userIn, ret())
-	c.add("outbound: to the proxy", l4proto(tcp), b.leased(), redirectTo(b.Outbound.To))
-	return c
-}
-
-// input refuses who calls the proxy's listeners directly. TPROXY leaves the
-// port as it was, so whatever still has the inbound listener's port here was
-// sent to it; REDIRECT leaves its trace in conntrack.
-func (b *builder) input() chain {
-	c := chain{name: "input", kind: nftables.ChainTypeFilter, hook: hookInput, priority: prioInput}
-	c.addIf(b.Inbound.To != 0, "input: the inbound listener is not called directly",
-		portIs(tcp, b.Inbound.To), tcpSYN(), reset())
-	c.addIf(b.Outbound.To != 0, "input: the outbound listener is not called directly",
-		portIs(tcp, b.Outbound.To), tcpSYN(), notRedirected(), reset())
-	return c
 }
 
 func (c chain) hooked() bool { return c.kind != "" }

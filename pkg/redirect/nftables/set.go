@@ -3,12 +3,15 @@
 package nftables
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/nftables"
 
@@ -30,6 +33,7 @@ type kind struct {
 	interval  bool
 	hostOrder bool // bytes of a key in the host's order, else the network's
 	timed     bool // elements run out
+	varies    bool // elements come and go while the rules stay: the name tells nothing of them
 }
 
 var (
@@ -37,6 +41,9 @@ var (
 	typeIP    = kind{name: "ipv4_addr", key: nftables.TypeIPAddr, interval: true}
 	typeIP6   = kind{name: "ipv6_addr", key: nftables.TypeIP6Addr, interval: true}
 	typeUID   = kind{name: "uid", key: nftables.TypeUID, hostOrder: true}
+	typeGID   = kind{name: "gid", key: nftables.TypeGID, hostOrder: true}
+	typeName  = kind{name: "ifname", key: nftables.TypeIFName, interval: true, hostOrder: true}
+	typeGroup = kind{name: "cgroupsv2", key: nftables.TypeCGroupV2, hostOrder: true, varies: true}
 	typeMark  = kind{name: "mark", key: nftables.TypeMark, hostOrder: true}
 	typeLease = kind{name: "inet_proto", key: nftables.TypeInetProto, timed: true}
 )
@@ -64,11 +71,40 @@ func prefixSet(name string, prefixes []netip.Prefix, k kind) set {
 	return s
 }
 
-func uidSet(name string, uids []uint32) set {
-	s := set{name: name, kind: typeUID}
-	for _, uid := range uids {
-		s.elements = append(s.elements, nftables.SetElement{Key: host32(uid)})
-		s.text = append(s.text, fmt.Sprint(uid))
+// idSet holds users or groups.
+func idSet(name string, ids []uint32, k kind) set {
+	s := set{name: name, kind: k}
+	for _, id := range ids {
+		s.elements = append(s.elements, nftables.SetElement{Key: host32(id)})
+		s.text = append(s.text, fmt.Sprint(id))
+	}
+	return s
+}
+
+// nameSet holds interfaces. A "*" at the end of a name stands for any rest.
+func nameSet(name string, interfaces []string) set {
+	s := set{name: name, kind: typeName}
+	for _, i := range interfaces {
+		first := ifname(i)
+		last := first
+		if stem, any := strings.CutSuffix(i, "*"); any {
+			first = ifname(stem)
+			last = append([]byte(stem), bytes.Repeat([]byte{0xff}, ifnameSize-len(stem))...)
+		}
+		s.addInterval(first, last)
+		s.text = append(s.text, strconv.Quote(i))
+	}
+	return s
+}
+
+// cgroupSet holds those of the paths that are there.
+func cgroupSet(name string, paths []string, c cgroups) set {
+	s := set{name: name, kind: typeGroup}
+	for _, path := range paths {
+		if id, ok := c.ids[path]; ok {
+			s.elements = append(s.elements, nftables.SetElement{Key: binary.NativeEndian.AppendUint64(nil, id)})
+			s.text = append(s.text, strconv.Quote(c.prefix+path))
+		}
 	}
 	return s
 }

@@ -63,7 +63,10 @@ func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	want := build(r.Normal())
+	want, err := wish(r)
+	if err != nil {
+		return wrap("probe", r.Normal().Table, err)
+	}
 	want.table = probeTable
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {

@@ -5,6 +5,8 @@ package nftables
 import (
 	"fmt"
 	"strings"
+
+	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
 // String is the ruleset in nft's language, as `nft -f` reads it; routes, which
@@ -12,7 +14,10 @@ import (
 func (rs ruleset) String() string {
 	var b strings.Builder
 	for _, p := range rs.routes {
-		fmt.Fprintf(&b, "# %s\n", routeText("add", p))
+		fmt.Fprintf(&b, "# %s\n", route.Nftables.Text("add", p))
+	}
+	for _, p := range rs.absent {
+		fmt.Fprintf(&b, "# cgroup %s is not there, and is added when it comes\n", p)
 	}
 	fmt.Fprintf(&b, "table inet %s {\n", rs.table)
 	for _, s := range rs.sets {

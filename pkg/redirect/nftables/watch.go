@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
+	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
 var _ redirect.Watcher = (*Engine)(nil)
@@ -29,7 +31,7 @@ const watchBuffer = 1 << 20
 const pending = 16
 
 // Watch signs changes to the rules' table, to our routes, to others' routes to
-// the rules' VIPs and to the loopback device. Changes to other tables and the
+// the rules' VIPs, to the loopback device and to the cgroups that rules name. Changes to other tables and the
 // renewal of a lease are passed over here, and so cost a few instructions each.
 func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.Change, error) {
 	if err := r.Validate(); err != nil {
@@ -46,6 +48,11 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(ctx, func() { _, _ = tables.Close(), routes.Close() }) // ends both readers
+	moved := make(chan struct{}, 1)
+	if err := cgroup.Watch(ctx, func() { offer(moved, struct{}{}) }, named(r)...); err != nil {
+		cancel()
+		return nil, err
+	}
 	out := make(chan redirect.Change, pending)
 	var readers sync.WaitGroup
 	for _, reader := range []struct {
@@ -57,6 +64,16 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 			hear(reader.conn, reader.sign, out)
 		})
 	}
+	readers.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-moved:
+				offer(out, redirect.Change{})
+			}
+		}
+	})
 	go func() {
 		readers.Wait()
 		cancel()
@@ -80,26 +97,28 @@ func listen(family int, groups ...uint32) (*netlink.Conn, error) {
 	return conn, nil
 }
 
+// offer drops what there is no room for: enough waits already.
+func offer[T any](ch chan<- T, v T) {
+	select {
+	case ch <- v:
+	default:
+	}
+}
+
 // hear passes on what sign makes of messages, until the socket is closed.
 func hear(conn *netlink.Conn, sign func(netlink.Message) (redirect.Change, bool), out chan<- redirect.Change) {
-	put := func(c redirect.Change) {
-		select {
-		case out <- c:
-		default: // enough wait already
-		}
-	}
 	for {
 		messages, err := conn.Receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			put(redirect.Change{}) // something was lost: it may have been ours
+			offer(out, redirect.Change{}) // something was lost: it may have been ours
 			continue
 		case err != nil:
 			return
 		}
 		for _, m := range messages {
 			if c, ok := sign(m); ok {
-				put(c)
+				offer(out, c)
 			}
 		}
 	}
@@ -187,7 +206,7 @@ func (l routeListener) sign(m netlink.Message) (redirect.Change, bool) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		ours = len(m.Data) >= ifinfoLen && binary.NativeEndian.Uint32(m.Data[ifinfoIndex:]) == loopbackIndex
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		ours = len(m.Data) >= rtmsgLen && (m.Data[rtmsgProtocol] == RouteProtocol || l.toVIPs(m.Data))
+		ours = len(m.Data) >= rtmsgLen && (m.Data[rtmsgProtocol] == route.Protocol || l.toVIPs(m.Data))
 	}
 	return redirect.Change{}, ours
 }

@@ -6,17 +6,39 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/redirecttest"
+	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-// Every breakage is told by what broke, and mended by Apply.
-func TestCheckNamesTheFault(t *testing.T) {
+func engine() redirecttest.Engine {
+	return redirecttest.Engine{
+		Name:      "nftables",
+		New:       func() redirect.Redirector { return New() },
+		Gone:      "nft flush ruleset",
+		Breakages: breakages(),
+		HalfDone: map[string]string{
+			"another version's table": `nft 'add table inet weft; add set inet weft weft_vips { type ipv4_addr; flags interval; };
+				add set inet weft weft_vips6 { type ipv6_addr; flags interval; }; add set inet weft marks { type inet_service; };
+				add chain inet weft prerouting { type filter hook prerouting priority 5; }; add chain inet weft extra; add rule inet weft extra counter;
+				add chain inet weft output { type filter hook output priority 0; policy drop; }; add rule inet weft output tcp dport @marks jump extra'`,
+			"an empty table":  "nft add table inet weft",
+			"a dormant table": `nft 'add table inet weft { flags dormant; }'`,
+		},
+	}
+}
+
+func TestMain(m *testing.M) { redirecttest.Main(m, engine()) }
+
+func TestEngine(t *testing.T) { redirecttest.Run(t, engine()) }
+
+// breakages name rules by their comments and sets by their roles.
+func breakages() []redirecttest.Breakage {
 	const replaceByName = `h=$(nft -a list chain inet weft %s | sed -n 's/.*"%s".* # handle //p'); `
 	rule := func(chain, comment, verb string) string {
 		s := strings.Replace(strings.Replace(replaceByName, "%s", chain, 1), "%s", comment, 1)
 		return s + strings.ReplaceAll(verb, "$at", "inet weft "+chain+" handle $h")
 	}
-	for _, c := range []struct {
+	cases := []struct {
 		name, breakage string
 		want           []string
 	}{
@@ -32,13 +54,13 @@ func TestCheckNamesTheFault(t *testing.T) {
 			[]string{`rule "inbound: to the proxy" in chain inbound is missing`}},
 		{"a rule's port", rule("inbound", "inbound: to the proxy", `nft replace rule $at meta l4proto tcp tproxy to :15007 accept comment '"inbound: to the proxy"'`),
 			[]string{`rule "inbound: to the proxy" in chain inbound is changed`}},
-		{"a rule's verdict", rule("output", "outbound: excluded users", `nft replace rule $at meta skuid @$outbound_exclude_uids drop comment '"outbound: excluded users"'`),
-			[]string{`rule "outbound: excluded users" in chain output is changed`}},
+		{"a rule's verdict", rule("outbound", "outbound: excluded users", `nft replace rule $at meta skuid @$outbound_exclude_uids drop comment '"outbound: excluded users"'`),
+			[]string{`rule "outbound: excluded users" in chain outbound is changed`}},
 		{"a rule's mask", rule("output", "outbound: proxy and agent go straight", `nft replace rule $at meta mark '&' 0x1000 @$marks return comment '"outbound: proxy and agent go straight"'`),
 			[]string{`rule "outbound: proxy and agent go straight" in chain output is changed`}},
 		{"a rule more", "nft insert rule inet weft output tcp dport 443 return", []string{`rule 1 ("") in chain output is not ours`}},
-		{"a rule twice", `nft add rule inet weft output meta l4proto tcp redirect to :15001 comment '"outbound: to the proxy"'`,
-			[]string{`("outbound: to the proxy") in chain output is not ours`}},
+		{"a rule twice", `nft add rule inet weft outbound meta l4proto tcp redirect to :15001 comment '"outbound: to the proxy"'`,
+			[]string{`("outbound: to the proxy") in chain outbound is not ours`}},
 		{"the order", rule("output", "outbound: proxy and agent go straight", `nft "delete rule $at; add rule inet weft output meta mark & 0x00003000 @$marks return comment \"outbound: proxy and agent go straight\""`),
 			[]string{`in chain output is in the wrong place`}},
 		{"a jump", rule("prerouting", "inbound: enrolled ports", `nft "add chain inet weft other; replace rule $at tcp dport @$inbound_ports jump other comment \"inbound: enrolled ports\""`),
@@ -50,36 +72,15 @@ func TestCheckNamesTheFault(t *testing.T) {
 		{"a policy", "nft 'chain inet weft input { policy drop; }'", []string{"the hook, priority or policy of chain input is changed"}},
 		{"a chain's priority", "nft 'flush chain inet weft input; delete chain inet weft input; add chain inet weft input { type filter hook input priority -5; }'",
 			[]string{"the hook, priority or policy of chain input is changed", "input: the inbound listener is not called directly", "input: the outbound listener is not called directly"}},
-		{"the IPv4 route", "ip route del 240.0.0.0/4", []string{"route 240.0.0.0/4 dev lo is missing"}},
-		{"the IPv6 route", "ip -6 route del fd57:6566:7400::/64", []string{"route fd57:6566:7400::/64 dev lo is missing"}},
-		{"the IPv4 route's source", "ip route replace 240.0.0.0/4 dev lo proto 87", []string{"the source of route 240.0.0.0/4 dev lo is changed"}},
-		{"the IPv6 route's source", "ip -6 route replace fd57:6566:7400::/64 dev lo proto 87", []string{"the source of route fd57:6566:7400::/64 dev lo is changed"}},
-		{"a route of an earlier wish", "ip route add 198.18.0.0/15 dev lo proto 87", []string{"route 198.18.0.0/15 dev lo is left over"}},
-		{"counters", rule("output", "outbound: to the proxy", `nft replace rule $at meta l4proto tcp counter redirect to :15001 comment '"outbound: to the proxy"'`),
-			[]string{`rule "outbound: to the proxy" in chain output is changed`}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := testnet.Hosts(t, 1)[0]
-			install(t, h, withExclusions())
-			h.Run(t, "sh", "-ec", variables(build(withExclusions().Normal()))+c.breakage)
-			found := check(t, h, withExclusions())
-			if len(found) != len(c.want) {
-				t.Errorf("told %d differences, want %d: %v", len(found), len(c.want), found)
-			}
-			for i, d := range found {
-				if i < len(c.want) && !strings.Contains(d.What+" is "+d.Is, c.want[i]) {
-					t.Errorf("told %q, want %q in it", d, c.want[i])
-				}
-				if d.Remedy == "" {
-					t.Errorf("%s has no remedy", d)
-				}
-			}
-			install(t, h, withExclusions())
-			if left := check(t, h, withExclusions()); len(left) > 0 {
-				t.Errorf("after Apply: %v", left)
-			}
-		})
+		{"counters", rule("outbound", "outbound: to the proxy", `nft replace rule $at meta l4proto tcp counter redirect to :15001 comment '"outbound: to the proxy"'`),
+			[]string{`rule "outbound: to the proxy" in chain outbound is changed`}},
 	}
+	sets := variables(build(redirecttest.Broken().Normal(), cgroups{}))
+	var list []redirecttest.Breakage
+	for _, c := range cases {
+		list = append(list, redirecttest.Breakage{Name: c.name, Script: sets + c.breakage, Want: c.want})
+	}
+	return list
 }
 
 // variables lets a shell name a set by its role.
@@ -93,7 +94,7 @@ func variables(rs ruleset) (out string) {
 // Rule names are what Check tells, so they must tell rules apart.
 func TestRuleNames(t *testing.T) {
 	const nftLimit = 128 // NFTNL_UDATA_COMMENT_MAXLEN
-	for _, c := range build(withExclusions().Normal()).chains {
+	for _, c := range build(everyWord().Normal(), cgroups{}).chains {
 		seen := make(map[string]bool)
 		for _, r := range c.rules {
 			if seen[r.name] || r.name == "" || len(r.name) >= nftLimit || strings.ContainsAny(r.name, `"\`) {
