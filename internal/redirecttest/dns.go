@@ -28,18 +28,22 @@ func answers(c *net.UDPConn, name string) {
 }
 
 // ask sends "q" on a connected socket, which takes answers only from where it asked.
-func ask(t *testing.T, c *testnet.Conn) string {
-	t.Helper()
+func ask(c *testnet.Conn, within time.Duration) string {
 	if _, err := c.Write([]byte("q")); err != nil {
 		return failure(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(testnet.DialTimeout))
+	_ = c.SetReadDeadline(time.Now().Add(within))
 	b := make([]byte, 512)
 	n, err := c.Read(b)
 	if err != nil {
 		return failure(err)
 	}
 	return string(b[:n])
+}
+
+// asks is ask on a new socket.
+func asks(h *testnet.Host, to netip.AddrPort, opts ...testnet.Option) string {
+	return flow{from: h, udp: true, to: to, opts: opts}.answer()
 }
 
 func (s scene) playDNS(t *testing.T) {
@@ -53,8 +57,8 @@ func (s scene) playDNS(t *testing.T) {
 		answers(s.client.ListenUDP(t, all), "server")
 		answers(s.peer.ListenUDP(t, all), "peer")
 		says(s.client.Listen(t, all), "server")
+		says(s.peer.Listen(t, all), "peer")
 	}
-	answers(s.host.ListenUDP(t, "127.0.0.53:53"), "stub")
 }
 
 // strictly makes the host's own firewall stateful, as ufw and firewalld do.
@@ -70,69 +74,65 @@ const strictly = `table inet host {
 `
 
 func (u suite) dns(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.playDNS(t)
 	s.host.Pipe(t, strictly, "nft", "-f", "-")
 	u.install(t, s.host, withExclusions())
-	stub := netip.MustParseAddrPort("127.0.0.53:53")
-	for _, f := range families {
-		server, peer := f.at(s.client, 53), f.at(s.peer, 53)
-		for _, c := range []struct {
-			name string
-			to   netip.AddrPort
-			opts []testnet.Option
-			want string
-		}{
-			{"application to a server", server, nil, "agent q"},
-			{"application to another server", peer, nil, "agent q"},
-			{"application to its own host", f.at(s.host, 53), nil, "agent q"},
-			{"application to loopback", netip.AddrPortFrom(f.loopback, 53), nil, "agent q"},
-			{"agent directly", netip.AddrPortFrom(f.loopback, agentDNS), nil, "agent q"},
-			{"agent to a server", server, opts(testnet.Mark(markAgent)), "server q"},
-			{"proxy to a server", server, opts(testnet.Mark(markOutbound)), "server q"},
-			{"excluded user to a server", server, opts(testnet.UID(4353)), "server q"},
-		} {
-			t.Run(f.name+"/UDP/"+c.name, func(t *testing.T) {
-				if got := ask(t, s.host.Dial(t, "udp", c.to.String(), c.opts...)); got != c.want {
-					t.Errorf("%s answered %q, want %q", c.to, got, c.want)
-				}
+	mark, excluded := testnet.Mark, testnet.UID(4353)
+	for _, f := range dialects {
+		server, loopback := f.at(s.client, 53), netip.AddrPortFrom(f.loopback, 53)
+		t.Run(f.name, func(t *testing.T) {
+			try(t, []flow{
+				{from: s.host, name: "UDP/application to a server", udp: true, to: server, opts: f.opts, want: "agent q"},
+				{from: s.host, name: "UDP/application to another server", udp: true, to: f.at(s.peer, 53), opts: f.opts, want: "agent q"},
+				{from: s.host, name: "UDP/application to its own host", udp: true, to: f.at(s.host, 53), opts: f.opts, want: "agent q"},
+				{from: s.host, name: "UDP/application to loopback", udp: true, to: loopback, opts: f.opts, want: "agent q"},
+				{from: s.host, name: "UDP/agent directly", udp: true, to: netip.AddrPortFrom(f.loopback, agentDNS), opts: f.opts, want: "agent q"},
+				{from: s.host, name: "UDP/agent to a server", udp: true, to: server, opts: f.with(mark(markAgent)), want: "server q"},
+				{from: s.host, name: "UDP/proxy to a server", udp: true, to: server, opts: f.with(mark(markOutbound)), want: "server q"},
+				{from: s.host, name: "UDP/excluded user to a server", udp: true, to: server, opts: f.with(excluded), want: "server q"},
+				{from: s.host, name: "TCP/application to a server", to: server, opts: f.opts, want: "agent"},
+				{from: s.host, name: "TCP/application to loopback", to: loopback, opts: f.opts, want: "agent"},
+				{from: s.host, name: "TCP/agent to a server", to: server, opts: f.with(mark(markAgent)), want: "server"},
+				{from: s.host, name: "TCP/excluded user to a server", to: server, opts: f.with(excluded), want: "server"},
 			})
-		}
-		for _, c := range []struct {
-			name string
-			to   netip.AddrPort
-			opts []testnet.Option
-			want string
-		}{
-			{"application to a server", server, nil, "agent"},
-			{"application to loopback", netip.AddrPortFrom(f.loopback, 53), nil, "agent"},
-			{"agent to a server", server, opts(testnet.Mark(markAgent)), "server"},
-			{"excluded user to a server", server, opts(testnet.UID(4353)), "server"},
-		} {
-			t.Run(f.name+"/TCP/"+c.name, func(t *testing.T) {
-				if got := call(s.host, c.to, c.opts...); got != c.want {
-					t.Errorf("%s answered %q, want %q", c.to, got, c.want)
-				}
-			})
-		}
-	}
-	for name, o := range map[string][]testnet.Option{"agent": nil, "stub": opts(testnet.UID(4353))} {
-		t.Run("resolved's stub is asked: "+name, func(t *testing.T) {
-			if got := ask(t, s.host.Dial(t, "udp", stub.String(), o...)); got != name+" q" {
-				t.Errorf("%s answered %q, want %q", stub, got, name+" q")
-			}
 		})
 	}
-	t.Run("a query from elsewhere is not ours", func(t *testing.T) {
-		if got := ask(t, s.peer.Dial(t, "udp", netip.AddrPortFrom(s.client.IP4, 53).String())); got != "server q" {
-			t.Errorf("answered %q, want server q", got)
+	try(t, []flow{{name: "a query from elsewhere is not ours", from: s.peer, udp: true, to: netip.AddrPortFrom(s.client.IP4, 53), want: "server q"}})
+}
+
+// The host's resolver listens on 127.0.0.53, as systemd-resolved does, and has
+// its names from a server elsewhere. Applications that ask it reach the agent;
+// its own queries, and those of who may ask it, go where they are sent.
+func (u suite) localResolver(t *testing.T) {
+	s := newScene(t)
+	s.playDNS(t)
+	const resolver = 4353
+	stub := s.host.ListenUDP(t, "127.0.0.53:53", testnet.UID(resolver))
+	go func() {
+		b := make([]byte, 512)
+		for {
+			_, from, err := stub.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			upstream := asks(s.host, netip.AddrPortFrom(s.client.IP4, 53), testnet.UID(resolver))
+			_, _ = stub.WriteToUDPAddrPort([]byte("stub, by the "+upstream), from)
 		}
+	}()
+	s.host.Pipe(t, strictly, "nft", "-f", "-")
+	u.install(t, s.host, withExclusions())
+	at53 := netip.MustParseAddrPort("127.0.0.53:53")
+	try(t, []flow{
+		{name: "by an application", from: s.host, udp: true, to: at53, want: "agent q"},
+		{name: "by the agent", from: s.host, udp: true, to: at53, opts: []testnet.Option{testnet.Mark(markAgent)}, want: "stub, by the server q"},
+		{name: "by itself", from: s.host, udp: true, to: at53, opts: []testnet.Option{testnet.UID(resolver)}, want: "stub, by the server q"},
 	})
 }
 
 // Libraries ask for A and AAAA on one socket at once.
 func (u suite) questionsOnOneSocket(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.playDNS(t)
 	u.install(t, s.host, everything())
 	for _, f := range families {
@@ -167,7 +167,7 @@ func (u suite) questionsOnOneSocket(t *testing.T) {
 // One unconnected socket may ask several servers; each answer comes from the
 // server that was asked, though all come from the agent.
 func (u suite) serversOnOneSocket(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.playDNS(t)
 	u.install(t, s.host, everything())
 	for _, f := range families {
@@ -191,7 +191,7 @@ func (u suite) serversOnOneSocket(t *testing.T) {
 // The port that an application asked from a moment ago is soon the agent's own,
 // and the agent's query must still leave the host. This is what the zone is for.
 func (u suite) agentReusesPort(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.playDNS(t)
 	s.host.Pipe(t, strictly, "nft", "-f", "-")
 	u.install(t, s.host, everything())
@@ -201,12 +201,12 @@ func (u suite) agentReusesPort(t *testing.T) {
 			to := f.at(s.client, 53).String()
 			for range 3 {
 				app := s.host.Dial(t, "udp", to, from)
-				if got := ask(t, app); got != "agent q" {
+				if got := ask(app, testnet.DialTimeout); got != "agent q" {
 					t.Errorf("the application was answered by %q, want the agent", got)
 				}
 				_ = app.Close()
 				agent := s.host.Dial(t, "udp", to, from, testnet.Mark(markAgent))
-				if got := ask(t, agent); got != "server q" {
+				if got := ask(agent, testnet.DialTimeout); got != "server q" {
 					t.Errorf("the agent was answered by %q, want the server", got)
 				}
 				_ = agent.Close()
@@ -218,7 +218,7 @@ func (u suite) agentReusesPort(t *testing.T) {
 // What is no query but has a port of the agent stays as it is, and an answer to
 // a direct query belongs to it, as a firewall sees that trusts nothing new.
 func (u suite) onlyQueriesZoned(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.playDNS(t)
 	s.host.Pipe(t, `table inet host {
 	chain input {
@@ -232,7 +232,7 @@ func (u suite) onlyQueriesZoned(t *testing.T) {
 	u.install(t, s.host, everything())
 	for _, f := range families {
 		t.Run(f.name+"/direct", func(t *testing.T) {
-			if got := ask(t, s.host.Dial(t, "udp", netip.AddrPortFrom(f.loopback, agentDNS).String())); got != "agent q" {
+			if got := asks(s.host, netip.AddrPortFrom(f.loopback, agentDNS)); got != "agent q" {
 				t.Errorf("answered %q, want agent q", got)
 			}
 		})
@@ -242,7 +242,7 @@ func (u suite) onlyQueriesZoned(t *testing.T) {
 			// An answer that looked new would be let in by its port: ask from
 			// where the firewall knows no port.
 			s.host.Run(t, "nft", "flush chain inet host input; add rule inet host input ct state established accept; add rule inet host input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
-			if got := ask(t, s.host.Dial(t, "udp", f.at(s.client, 5000).String(), from)); got != "client q" {
+			if got := asks(s.host, f.at(s.client, 5000), from); got != "client q" {
 				t.Errorf("answered %q, want client q", got)
 			}
 			s.host.Run(t, "nft", "add rule inet host input udp dport 15053 ct state new accept")

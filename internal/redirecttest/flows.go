@@ -20,103 +20,65 @@ import (
 )
 
 // The five flows and everything that is to stay out of them, with the original
-// destination as the proxy reads it.
+// destination as the proxy reads it. What the host itself calls is called from
+// IPv4-mapped sockets too.
 func (u suite) flows(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.play(t)
 	u.install(t, s.host, withExclusions())
-	for _, f := range families {
-		host, client, peer := f.of(s.host), f.of(s.client), f.of(s.peer)
-		to := netip.AddrPortFrom
-		for _, c := range []struct {
-			name string
-			from *testnet.Host
-			to   netip.AddrPort
-			opts []testnet.Option
-			want string
-		}{
-			{"F1 application to another host", s.host, to(client, 80), nil, fmt.Sprintf("outbound %s", to(client, 80))},
-			{"F1 application to a service", s.host, to(f.vip, 80), nil, fmt.Sprintf("outbound %s", to(f.vip, 80))},
-			{"F1 application of another user", s.host, to(client, 80), opts(testnet.UID(1000)), fmt.Sprintf("outbound %s", to(client, 80))},
-			{"F2 proxy to its own host", s.host, to(host, 8080), opts(testnet.Mark(markOutbound)), fmt.Sprintf("inbound %s", to(host, 8080))},
-			{"F3 application to its own host", s.host, to(host, 8080), nil, "workload"},
-			{"F3 application to loopback", s.host, to(f.loopback, 8080), nil, "workload"},
-			{"F4 proxy to the workload on loopback", s.host, to(f.loopback, 8080), opts(testnet.Mark(markInbound)), "workload"},
-			{"F4 proxy to the workload on its address", s.host, to(host, 8080), opts(testnet.Mark(markInbound)), "workload"},
-			{"F5 proxy outbound", s.host, to(client, 80), opts(testnet.Mark(markOutbound)), "client"},
-			{"F5 proxy inbound", s.host, to(client, 80), opts(testnet.Mark(markInbound)), "client"},
-			{"F5 agent", s.host, to(client, 80), opts(testnet.Mark(markAgent)), "client"},
-			{"F5 proxy as another user", s.host, to(client, 80), opts(testnet.Mark(markOutbound), testnet.UID(1000)), "client"},
-			{"F5 proxy with others' mark bits", s.host, to(client, 80), opts(testnet.Mark(markOutbound | 0x4000)), "client"},
-			{"somebody else's mark is no mark of ours", s.host, to(client, 80), opts(testnet.Mark(0x4000)), fmt.Sprintf("outbound %s", to(client, 80))},
-			{"somebody else's mark does not enter", s.host, to(host, 8080), opts(testnet.Mark(0x4000)), "workload"},
+	mark, uid := testnet.Mark, testnet.UID
+	for _, f := range dialects {
+		host, client, peer := s.host, s.client, s.peer
+		in, out, vip := f.at(host, 8080), f.at(client, 80), netip.AddrPortFrom(f.vip, 80)
+		local := netip.AddrPortFrom(f.loopback, 8080)
+		proxied, entered := "outbound "+out.String(), "inbound "+in.String()
+		t.Run(f.name, func(t *testing.T) {
+			try(t, []flow{
+				{name: "F1 application to another host", from: host, to: out, opts: f.opts, want: proxied},
+				{name: "F1 application to a service", from: host, to: vip, opts: f.opts, want: "outbound " + vip.String()},
+				{name: "F1 application of another user", from: host, to: out, opts: f.with(uid(1000)), want: proxied},
+				{name: "F2 proxy to its own host", from: host, to: in, opts: f.with(mark(markOutbound)), want: entered},
+				{name: "F3 application to its own host", from: host, to: in, opts: f.opts, want: "workload"},
+				{name: "F3 application to loopback", from: host, to: local, opts: f.opts, want: "workload"},
+				{name: "F4 proxy to the workload on loopback", from: host, to: local, opts: f.with(mark(markInbound)), want: "workload"},
+				{name: "F4 proxy to the workload on its address", from: host, to: in, opts: f.with(mark(markInbound)), want: "workload"},
+				{name: "F5 proxy outbound", from: host, to: out, opts: f.with(mark(markOutbound)), want: "client"},
+				{name: "F5 proxy inbound", from: host, to: out, opts: f.with(mark(markInbound)), want: "client"},
+				{name: "F5 agent", from: host, to: out, opts: f.with(mark(markAgent)), want: "client"},
+				{name: "F5 proxy as another user", from: host, to: out, opts: f.with(mark(markOutbound), uid(1000)), want: "client"},
+				{name: "F5 proxy with others' mark bits", from: host, to: out, opts: f.with(mark(markOutbound | 0x4000)), want: "client"},
+				{name: "somebody else's mark is no mark of ours", from: host, to: out, opts: f.with(mark(0x4000)), want: proxied},
+				{name: "somebody else's mark does not enter", from: host, to: in, opts: f.with(mark(0x4000)), want: "workload"},
 
-			{"inbound to an enrolled port", s.client, to(host, 8080), nil, fmt.Sprintf("inbound %s", to(host, 8080))},
-			{"inbound to an enrolled range", s.client, to(host, 9010), nil, fmt.Sprintf("inbound %s", to(host, 9010))},
-			{"inbound beyond the range", s.client, to(host, 9011), nil, refusal},
-			{"inbound to an undeclared port", s.client, to(host, 22), nil, "sshd"},
-			{"inbound from an excluded source", s.peer, to(host, 8080), nil, "workload"},
+				{name: "outbound to an excluded destination", from: host, to: f.at(peer, 80), opts: f.opts, want: "peer"},
+				{name: "outbound to an excluded port", from: host, to: f.at(client, 25), opts: f.opts, want: "client"},
+				{name: "outbound to an excluded range", from: host, to: f.at(client, 9443), opts: f.opts, want: "client"},
+				{name: "outbound of an excluded user", from: host, to: out, opts: f.with(uid(4242)), want: "client"},
+				{name: "services have no exclusions by port", from: host, to: netip.AddrPortFrom(f.vip, 9443), opts: f.opts, want: "outbound " + netip.AddrPortFrom(f.vip, 9443).String()},
+				{name: "services have no exclusions by user", from: host, to: vip, opts: f.with(uid(4242)), want: "outbound " + vip.String()},
+				{name: "the inbound listener called from its host", from: host, to: f.at(host, inboundPort), opts: f.opts, want: refusal},
+				{name: "the outbound listener called directly", from: host, to: netip.AddrPortFrom(f.loopback, outboundPort), opts: f.opts, want: refusal},
 
-			{"outbound to an excluded destination", s.host, to(peer, 80), nil, "peer"},
-			{"outbound to an excluded port", s.host, to(client, 25), nil, "client"},
-			{"outbound to an excluded range", s.host, to(client, 9443), nil, "client"},
-			{"outbound of an excluded user", s.host, to(client, 80), opts(testnet.UID(4242)), "client"},
-			{"services have no exclusions by port", s.host, to(f.vip, 9443), nil, fmt.Sprintf("outbound %s", to(f.vip, 9443))},
-			{"services have no exclusions by user", s.host, to(f.vip, 80), opts(testnet.UID(4242)), fmt.Sprintf("outbound %s", to(f.vip, 80))},
-
-			{"the inbound listener called directly", s.client, to(host, inboundPort), nil, refusal},
-			{"the inbound listener called from its host", s.host, to(host, inboundPort), nil, refusal},
-			{"the outbound listener called directly", s.host, to(f.loopback, outboundPort), nil, refusal},
-		} {
-			t.Run(f.name+"/"+c.name, func(t *testing.T) {
-				if got := call(c.from, c.to, c.opts...); got != c.want {
-					t.Errorf("%s was answered by %q, want %q", c.to, got, c.want)
-				}
+				{name: "inbound to an enrolled port", from: client, to: in, opts: f.opts, want: entered},
+				{name: "inbound to an enrolled range", from: client, to: f.at(host, 9010), opts: f.opts, want: "inbound " + f.at(host, 9010).String()},
+				{name: "inbound beyond the range", from: client, to: f.at(host, 9011), opts: f.opts, want: refusal},
+				{name: "inbound to an undeclared port", from: client, to: f.at(host, 22), opts: f.opts, want: "sshd"},
+				{name: "inbound from an excluded source", from: peer, to: in, opts: f.opts, want: "workload"},
+				{name: "the inbound listener called directly", from: client, to: f.at(host, inboundPort), opts: f.opts, want: refusal},
 			})
-		}
+		})
 	}
-	t.Run("IPv4/loopback is all of 127.0.0.0/8", func(t *testing.T) {
-		if got := call(s.host, netip.MustParseAddrPort("127.0.0.53:8080")); got != "workload" {
-			t.Errorf("127.0.0.53 was answered by %q, want the workload", got)
-		}
-	})
-}
-
-func opts(o ...testnet.Option) []testnet.Option { return o }
-
-// An IPv6 socket that calls an IPv4-mapped address sends IPv4.
-func (u suite) mappedSockets(t *testing.T) {
-	s := u.newScene(t)
-	s.play(t)
-	u.install(t, s.host, everything())
-	var got string
-	err := s.host.Do(func() error {
-		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(fd) }()
-		if err := unix.Connect(fd, &unix.SockaddrInet6{Port: 80, Addr: s.client.IP4.As16()}); err != nil {
-			return err
-		}
-		b := make([]byte, 100)
-		n, err := unix.Read(fd, b)
-		got = string(b[:max(n, 0)])
-		return err
-	})
-	if want := "outbound " + netip.AddrPortFrom(s.client.IP4, 80).String(); err != nil || got != want {
-		t.Errorf("answered by %q, %v, want %q", got, err, want)
-	}
+	all127 := netip.MustParseAddrPort("127.0.0.53:8080")
+	flow{name: "IPv4 loopback is all of 127.0.0.0/8", from: s.host, to: all127, want: "workload"}.try(t)
 }
 
 // Connections outlive a change of rules, and an idle one their absence.
 func (u suite) longConnections(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	u.install(t, s.host, everything())
 	for _, f := range families {
-		all := map[string]string{"IPv4": "0.0.0.0", "IPv6": "[::]"}[f.name]
-		says(s.host.Listen(t, all+":8080"), "workload")
-		inbound := s.host.Listen(t, fmt.Sprintf("%s:%d", all, inboundPort), testnet.Transparent())
+		says(s.host.Listen(t, f.all+":8080"), "workload")
+		inbound := s.host.Listen(t, fmt.Sprintf("%s:%d", f.all, inboundPort), testnet.Transparent())
 		outbound := s.host.Listen(t, netip.AddrPortFrom(f.loopback, outboundPort).String())
 		for _, c := range []struct {
 			name     string
@@ -202,7 +164,7 @@ func exchange(t *testing.T, a, b *testnet.Conn) {
 
 // Connections from before the rules go on where they are.
 func (u suite) earlierConnections(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
 			workload := s.host.Listen(t, f.at(s.host, 8080).String())
@@ -226,40 +188,29 @@ func (u suite) earlierConnections(t *testing.T) {
 
 // While the proxy is away enrolled ports and calls are closed, never open.
 func (u suite) closedWithoutProxy(t *testing.T) {
-	s := u.newScene(t)
-	says(s.host.Listen(t, "0.0.0.0:8080"), "workload")
-	says(s.host.Listen(t, "[::]:8080"), "workload")
-	says(s.client.Listen(t, "0.0.0.0:80"), "client")
-	says(s.client.Listen(t, "[::]:80"), "client")
+	s := newScene(t)
+	for _, f := range families {
+		says(s.host.Listen(t, f.all+":8080"), "workload")
+		says(s.client.Listen(t, f.all+":80"), "client")
+	}
 	u.install(t, s.host, everything())
 	for _, f := range families {
-		for _, c := range []struct {
-			name string
-			from *testnet.Host
-			to   netip.AddrPort
-			opts []testnet.Option
-			want string
-		}{
-			{"inbound", s.client, f.at(s.host, 8080), nil, u.closed},
-			{"F2", s.host, f.at(s.host, 8080), opts(testnet.Mark(markOutbound)), u.closed},
-			{"F3", s.host, f.at(s.host, 8080), nil, "workload"},
-			{"outbound", s.host, f.at(s.client, 80), nil, refusal},
-			{"service", s.host, netip.AddrPortFrom(f.vip, 80), nil, refusal},
-			{"a port without a workload", s.client, f.at(s.host, 9000), nil, u.closed},
-		} {
-			t.Run(f.name+"/"+c.name, func(t *testing.T) {
-				if got := call(c.from, c.to, c.opts...); got != c.want {
-					t.Errorf("%s was answered by %q, want %q", c.to, got, c.want)
-				}
-			})
-		}
+		in := f.at(s.host, 8080)
+		try(t, []flow{
+			{name: f.name + "/inbound", from: s.client, to: in, want: u.closed()},
+			{name: f.name + "/F2", from: s.host, to: in, opts: f.with(testnet.Mark(markOutbound)), want: u.closed()},
+			{name: f.name + "/F3", from: s.host, to: in, want: "workload"},
+			{name: f.name + "/outbound", from: s.host, to: f.at(s.client, 80), want: refusal},
+			{name: f.name + "/service", from: s.host, to: netip.AddrPortFrom(f.vip, 80), want: refusal},
+			{name: f.name + "/a port without a workload", from: s.client, to: f.at(s.host, 9000), want: u.closed()},
+		})
 	}
 }
 
 // What a client sends to many ports of a host from few of its own arrives where
 // it was sent: nothing folds two connections into one.
 func (u suite) fanIn(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.play(t)
 	r := everything()
 	r.Inbound.Ports = []redirect.PortRange{{First: 7000, Last: 7049}}

@@ -13,7 +13,7 @@ import (
 // What a plan says, done by hand with the tools whose language it speaks,
 // leaves nothing for Apply to do. Planning itself does nothing.
 func (u suite) plans(t *testing.T) {
-	planner, ok := u.engine().(redirect.Planner)
+	planner, ok := u.New().(redirect.Planner)
 	if !ok {
 		t.Fatal("the engine cannot tell what Apply would do")
 	}
@@ -43,7 +43,7 @@ func (u suite) plans(t *testing.T) {
 		}},
 		{"rules that are lost", func(t *testing.T, h *testnet.Host) {
 			u.install(t, h, everything())
-			h.Run(t, "sh", "-ec", u.gone)
+			h.Run(t, "sh", "-ec", u.Gone)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

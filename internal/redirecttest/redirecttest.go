@@ -5,25 +5,47 @@
 // Each case makes hosts of its own, applies rules by the engine under test, and
 // then asks with real sockets what became of connections and queries. Nothing
 // in it knows how an engine does its work; what only the engine can know, such
-// as how its rules are broken one by one, comes in as an option.
+// as how its rules are broken one by one, stands in its Engine.
+//
+// Cases run side by side, as they wait more than they work. What an engine
+// cannot do it refuses, and the suite wants to hear the refusal.
 package redirecttest
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-// An Option tells the suite about an engine.
-type Option func(*suite)
+// An Engine is what the suite is told of one.
+type Engine struct {
+	Name string                     // unique in its test program
+	New  func() redirect.Redirector // makes one that has not been used
 
-// WaitsWhileAway tells that callers of enrolled ports get no answer while the
-// proxy is away, instead of a refusal.
-func WaitsWhileAway() Option { return func(u *suite) { u.closed = silence } }
+	// Breakages are of rules Broken, by the engine's own means.
+	Breakages []Breakage
+	// HalfDone are scripts that leave a host as an interrupted Apply, Remove
+	// or another version would.
+	HalfDone map[string]string
+	// Gone is a script that takes away everything of ours but routes.
+	Gone string
+	// RouteMetric is what the engine's routes have. Scripts that speak of
+	// "proto 87" get it added; 0 adds nothing.
+	RouteMetric int
+	// WaitsWhileAway: callers of enrolled ports get no answer while the proxy
+	// is away, instead of a refusal.
+	WaitsWhileAway bool
+	// Piecewise: rules come in more than one transaction, so that who is
+	// killed in between may leave a part, until the next Apply or Remove.
+	Piecewise bool
+}
 
 // A Breakage is a shell script that does damage to rules in force, and what
 // Check is to tell of it, in order: each text is within one difference.
@@ -32,60 +54,63 @@ type Breakage struct {
 	Want         []string
 }
 
-// Breakages are of rules Broken, by their engine's own means.
-func Breakages(b ...Breakage) Option { return func(u *suite) { u.breakages = b } }
-
-// HalfDone are scripts that leave a host as an interrupted Apply, Remove or
-// another version would.
-func HalfDone(scripts map[string]string) Option { return func(u *suite) { u.halfDone = scripts } }
-
-// Gone is a script that takes away everything of ours but routes.
-func Gone(script string) Option { return func(u *suite) { u.gone = script } }
-
-// RouteMetric tells that the engine's routes have this metric. Scripts that
-// speak of "proto 87" get it added.
-func RouteMetric(n int) Option {
-	return func(u *suite) { u.proto87 = strings.NewReplacer("proto 87", fmt.Sprintf("proto 87 metric %d", n)) }
-}
-
 // suite is one engine under test.
-type suite struct {
-	engine    func() redirect.Redirector
-	closed    string
-	breakages []Breakage
-	halfDone  map[string]string
-	gone      string
-	proto87   *strings.Replacer
+type suite struct{ Engine }
+
+// closed is what callers of enrolled ports get while the proxy is away.
+func (u suite) closed() string {
+	if u.WaitsWhileAway {
+		return silence
+	}
+	return refusal
 }
 
-// Run tests an engine. Each call of engine gives one that has not been used.
-func Run(t *testing.T, engine func() redirect.Redirector, opts ...Option) {
-	u := suite{engine: engine, closed: refusal, proto87: strings.NewReplacer()}
-	for _, o := range opts {
-		o(&u)
+// script adds what tells the engine's routes from those of others.
+func (u suite) script(text string) string {
+	if u.RouteMetric == 0 {
+		return text
 	}
+	return strings.ReplaceAll(text, "proto 87", fmt.Sprintf("proto 87 metric %d", u.RouteMetric))
+}
+
+// Run tests an engine, which was given to Main too.
+func Run(t *testing.T, e Engine) {
+	u := suite{e}
 	for _, c := range []struct {
 		name string
 		test func(t *testing.T)
 	}{
+		// What is captured.
 		{"flows", u.flows},
-		{"mapped sockets", u.mappedSockets},
+		{"owners", u.owners},
+		{"a cgroup made anew", u.cgroupMadeAnew},
+		{"two workloads", u.twoWorkloads},
+		{"proxy told by owner", u.proxyToldByOwner},
+		{"every port", u.everyPort},
+		{"rewritten inbound", u.rewritten},
+		{"interfaces", u.interfaces},
+		{"forwarded traffic is not ours", u.forwardedIsNotOurs},
+		{"forwarded interfaces", u.forwardedInterfaces},
+		{"published ports", u.publishedPorts},
+		{"host firewall means what it says", u.hostFirewall},
 		{"long connections", u.longConnections},
 		{"earlier connections", u.earlierConnections},
 		{"closed without proxy", u.closedWithoutProxy},
 		{"many connections from few ports", u.fanIn},
 		{"DNS", u.dns},
+		{"local resolver", u.localResolver},
 		{"questions on one socket", u.questionsOnOneSocket},
 		{"servers on one socket", u.serversOnOneSocket},
 		{"agent reuses an application's port", u.agentReusesPort},
 		{"only queries are zoned", u.onlyQueriesZoned},
-		{"host firewall means what it says", u.hostFirewall},
-		{"forwarded traffic is not ours", u.forwardedTraffic},
 		{"services need no route", u.servicesNeedNoRoute},
 		{"routes alone lead nowhere", u.routesAlone},
+
+		// What is promised.
 		{"replacing has no gap", u.replaceHasNoGap},
 		{"writers at once", u.writersAtOnce},
 		{"foreign flushes", u.foreignFlushes},
+		{"killed while applying", u.killedWhileApplying},
 		{"same rules again write nothing", u.sameRulesAgain},
 		{"removal leaves nothing", u.removalLeavesNothing},
 		{"neighbours are left alone", u.neighboursAreLeftAlone},
@@ -94,17 +119,28 @@ func Run(t *testing.T, engine func() redirect.Redirector, opts ...Option) {
 		{"long lists", u.longLists},
 		{"ranges at the ends", u.rangesAtTheEnds},
 		{"breakages", u.breakagesAreNamed},
+		{"keeper puts back", u.keeperPutsBack},
+		{"lease", u.lease},
+		{"open without proxy", u.openWithoutProxy},
+		{"renewal", u.renewal},
+		{"trial", u.trial},
+		{"long connections outlive a trial", u.longConnectionsOutliveTrial},
+		{"a trial is armed anew", u.trialIsArmedAnew},
 		{"bad input touches nothing", u.badInput},
 		{"host without IPv6", u.hostWithoutIPv6},
 		{"description", u.description},
 		{"plans", u.plans},
+		{"not permitted", u.notPermitted},
 	} {
-		t.Run(c.name, c.test)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t)
+		})
 	}
-	t.Run("not permitted", u.notPermitted)
 }
 
-// Broken are the rules in force when a Breakage happens.
+// Broken are the rules in force when a Breakage happens: an entry in every list
+// that every engine can have.
 func Broken() redirect.Rules { return withExclusions() }
 
 const (
@@ -123,7 +159,9 @@ var (
 	vip6 = netip.MustParseAddr("fd57:6566:7400::5")
 )
 
-// everything redirects ports 8080 and 9000-9010, all outbound and DNS.
+// Everything redirects ports 8080 and 9000-9010, all outbound and DNS.
+func Everything() redirect.Rules { return everything() }
+
 func everything() redirect.Rules {
 	return redirect.Rules{
 		Marks:    redirect.Marks{Mask: markMask, Outbound: markOutbound, Inbound: markInbound, Agent: markAgent},
@@ -134,7 +172,6 @@ func everything() redirect.Rules {
 	}
 }
 
-// withExclusions has an entry in every list.
 func withExclusions() redirect.Rules {
 	r := everything()
 	r.Inbound.ExcludeSources = []netip.Prefix{netip.MustParsePrefix("198.51.100.12/32"), netip.MustParsePrefix("2001:db8:57::c/128")}
@@ -147,7 +184,7 @@ func withExclusions() redirect.Rules {
 
 func (u suite) apply(t *testing.T, h *testnet.Host, r redirect.Rules) error {
 	t.Helper()
-	return h.Do(func() error { return u.engine().Apply(t.Context(), r) })
+	return h.Do(func() error { return u.New().Apply(t.Context(), r) })
 }
 
 func (u suite) install(t *testing.T, h *testnet.Host, r redirect.Rules) {
@@ -155,11 +192,30 @@ func (u suite) install(t *testing.T, h *testnet.Host, r redirect.Rules) {
 	testnet.SkipIfUnsupported(t, u.apply(t, h, r))
 }
 
+// refuses reports that the engine has no means for rules. Then it says so, and
+// touches nothing.
+func (u suite) refuses(t *testing.T, h *testnet.Host, r redirect.Rules) bool {
+	t.Helper()
+	before := snapshot(t, h)
+	err := u.apply(t, h, r)
+	if err == nil {
+		return false
+	}
+	if !errors.Is(err, redirect.ErrNotSupported) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, snapshot(t, h)); diff != "" {
+		t.Errorf("what was refused (%v) changed the host (-before +after):\n%s", err, diff)
+	}
+	t.Logf("%s refuses: %v", u.Name, err)
+	return true
+}
+
 func (u suite) check(t *testing.T, h *testnet.Host, r redirect.Rules) []redirect.Difference {
 	t.Helper()
 	var d []redirect.Difference
 	if err := h.Do(func() (err error) {
-		d, err = u.engine().Check(t.Context(), r)
+		d, err = u.New().Check(t.Context(), r)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -167,9 +223,26 @@ func (u suite) check(t *testing.T, h *testnet.Host, r redirect.Rules) []redirect
 	return d
 }
 
+// differs tells the first difference, or "".
+func (u suite) differs(t *testing.T, h *testnet.Host, r redirect.Rules) string {
+	t.Helper()
+	for _, d := range u.check(t, h, r) {
+		return d.String()
+	}
+	return ""
+}
+
+// agrees fails the test where the host differs from rules.
+func (u suite) agrees(t *testing.T, h *testnet.Host, r redirect.Rules) {
+	t.Helper()
+	if d := u.check(t, h, r); len(d) > 0 {
+		t.Errorf("the host differs: %v", d[:min(len(d), 5)])
+	}
+}
+
 func (u suite) uninstall(t *testing.T, h *testnet.Host) {
 	t.Helper()
-	if err := h.Do(func() error { return u.engine().Remove(t.Context(), "") }); err != nil {
+	if err := h.Do(func() error { return u.New().Remove(t.Context(), "") }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -5,10 +5,7 @@ package redirecttest
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/testnet"
@@ -23,12 +20,12 @@ func (u suite) breakagesAreNamed(t *testing.T) {
 		{"the IPv4 route's source", "ip route replace 240.0.0.0/4 dev lo proto 87", []string{"the source of route 240.0.0.0/4 dev lo is changed"}},
 		{"the IPv6 route's source", "ip -6 route replace fd57:6566:7400::/64 dev lo proto 87", []string{"the source of route fd57:6566:7400::/64 dev lo is changed"}},
 		{"a route of an earlier wish", "ip route add 198.18.0.0/15 dev lo proto 87", []string{"route 198.18.0.0/15 dev lo is left over"}},
-	}, u.breakages...)
+	}, u.Breakages...)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			u.install(t, h, Broken())
-			h.Run(t, "sh", "-ec", u.proto87.Replace(c.Script))
+			h.Run(t, "sh", "-ec", u.script(c.Script))
 			found := u.check(t, h, Broken())
 			if len(found) != len(c.Want) {
 				t.Errorf("told %d differences, want %d: %v", len(found), len(c.Want), found)
@@ -72,7 +69,7 @@ func (u suite) badInput(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			h.Run(t, "sh", "-ec", c.before)
 			before := snapshot(t, h)
-			err := h.Do(func() error { return u.engine().Apply(c.ctx, c.rules) })
+			err := h.Do(func() error { return u.New().Apply(c.ctx, c.rules) })
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Apply said %v, want %v with %q", err, c.is, c.says)
 			}
@@ -109,7 +106,7 @@ func (u suite) hostWithoutIPv6(t *testing.T) {
 
 // A description is the same for the same wish and touches nothing.
 func (u suite) description(t *testing.T) {
-	first, err := u.engine().Describe(withExclusions())
+	first, err := u.New().Describe(withExclusions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,58 +115,13 @@ func (u suite) description(t *testing.T) {
 			t.Errorf("the description has no %q:\n%s", part, first)
 		}
 	}
-	again, err := u.engine().Describe(withExclusions().Normal())
+	again, err := u.New().Describe(withExclusions().Normal())
 	if err != nil || again != first {
 		t.Errorf("the same wish is described as\n%s\nand, %v,\n%s", first, err, again)
 	}
 	bad := everything()
 	bad.Marks.Mask = 0
-	if _, err := u.engine().Describe(bad); !errors.Is(err, redirect.ErrInvalid) {
+	if _, err := u.New().Describe(bad); !errors.Is(err, redirect.ErrInvalid) {
 		t.Errorf("bad rules: %v, want %v", err, redirect.ErrInvalid)
-	}
-}
-
-// unprivileged names what the child of the test does.
-const unprivileged = "WEFT_TEST_UNPRIVILEGED"
-
-func (u suite) notPermitted(t *testing.T) {
-	actions := map[string]func(e redirect.Redirector) error{
-		"apply":  func(e redirect.Redirector) error { return e.Apply(t.Context(), everything()) },
-		"check":  func(e redirect.Redirector) error { _, err := e.Check(t.Context(), everything()); return err },
-		"remove": func(e redirect.Redirector) error { return e.Remove(t.Context(), "") },
-	}
-	if action, ok := os.LookupEnv(unprivileged); ok {
-		if err := actions[action](u.engine()); !errors.Is(err, redirect.ErrNotPermitted) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
-			t.Errorf("%s said %v, want %v and the capability", action, err, redirect.ErrNotPermitted)
-		}
-		return
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for action := range actions {
-		t.Run(action, func(t *testing.T) {
-			h := testnet.Hosts(t, 1)[0]
-			f, err := os.Open(exe) // nobody may not read the folder it lies in
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			name, _, _ := strings.Cut(t.Name(), "/not_permitted")
-			pattern := "^" + strings.ReplaceAll(name, "/", "$/^") + "$/^not_permitted$"
-			cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run="+pattern, "-test.v")
-			cmd.ExtraFiles, cmd.Dir = []*os.File{f}, "/"
-			cmd.Env = append(os.Environ(), unprivileged+"="+action)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-			var out strings.Builder
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := h.Start(cmd); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "not_permitted (") {
-				t.Errorf("%v\n%s", err, out.String())
-			}
-		})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // While rules are replaced by others, every new connection still meets the
 // proxy: none slips by, none is refused.
 func (u suite) replaceHasNoGap(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	s.play(t)
 	variants := []redirect.Rules{everything(), withExclusions()}
 	variants[1].Inbound.Ports = []redirect.PortRange{{First: 8079, Last: 8082}} // 8080 changes its set, too
@@ -53,7 +53,7 @@ func (u suite) replaceHasNoGap(t *testing.T) {
 		}
 	}
 	for i := range replacements {
-		if err := s.host.Do(func() error { return u.engine().Apply(t.Context(), variants[i%2]) }); err != nil {
+		if err := s.host.Do(func() error { return u.New().Apply(t.Context(), variants[i%2]) }); err != nil {
 			t.Errorf("replacement %d: %v", i, err)
 		}
 	}
@@ -71,7 +71,7 @@ func (u suite) replaceHasNoGap(t *testing.T) {
 // Several writers come out at one of their wishes, whole, and none fails for
 // the others.
 func (u suite) writersAtOnce(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	variants := []redirect.Rules{everything(), withExclusions()}
 	other := everything()
 	other.Table, other.VIPs = "weft-b", nil
@@ -80,7 +80,7 @@ func (u suite) writersAtOnce(t *testing.T) {
 	for w := range 2 {
 		writers.Go(func() {
 			for i := range rounds {
-				err := s.host.Do(func() error { return u.engine().Apply(t.Context(), variants[(i+w)%2]) })
+				err := s.host.Do(func() error { return u.New().Apply(t.Context(), variants[(i+w)%2]) })
 				if err != nil {
 					t.Errorf("writer %d: %v", w, err)
 				}
@@ -90,7 +90,7 @@ func (u suite) writersAtOnce(t *testing.T) {
 	writers.Go(func() {
 		for range rounds {
 			err := s.host.Do(func() error {
-				return errors.Join(u.engine().Apply(t.Context(), other), u.engine().Remove(t.Context(), other.Table))
+				return errors.Join(u.New().Apply(t.Context(), other), u.New().Remove(t.Context(), other.Table))
 			})
 			if err != nil {
 				t.Errorf("neighbour: %v", err)
@@ -106,11 +106,11 @@ func (u suite) writersAtOnce(t *testing.T) {
 
 // Whoever flushes everything meanwhile does not make Apply fail.
 func (u suite) foreignFlushes(t *testing.T) {
-	s := u.newScene(t)
+	s := newScene(t)
 	variants := []redirect.Rules{everything(), withExclusions()}
 	for i := range 20 {
 		var flusher sync.WaitGroup
-		flusher.Go(func() { _, _ = s.host.TryRun(t, "sh", "-c", u.gone) }) // it may fail, too
+		flusher.Go(func() { _, _ = s.host.TryRun(t, "sh", "-c", u.Gone) }) // it may fail, too
 		if err := u.apply(t, s.host, variants[i%2]); err != nil {
 			t.Errorf("apply %d: %v", i, err)
 		}

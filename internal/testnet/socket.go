@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,9 +30,11 @@ type Option func(*options)
 
 type options struct {
 	mark        uint32
-	uid         int
+	uid, gid    int
 	transparent bool
+	mapped      bool
 	local       netip.AddrPort
+	within      time.Duration
 }
 
 // Mark sets SO_MARK.
@@ -40,6 +43,16 @@ func Mark(m uint32) Option { return func(o *options) { o.mark = m } }
 // UID makes the socket another user's.
 func UID(uid uint32) Option { return func(o *options) { o.uid = int(uid) } }
 
+// GID makes the socket another group's.
+func GID(gid uint32) Option { return func(o *options) { o.gid = int(gid) } }
+
+// Mapped makes a dialling socket one of IPv6 that calls an IPv4 address, mapped,
+// as Java's are.
+func Mapped() Option { return func(o *options) { o.mapped = true } }
+
+// Within bounds the wait for a connection, which is DialTimeout otherwise.
+func Within(d time.Duration) Option { return func(o *options) { o.within = d } }
+
 // Transparent sets IP_TRANSPARENT or IPV6_TRANSPARENT.
 func Transparent() Option { return func(o *options) { o.transparent = true } }
 
@@ -47,7 +60,7 @@ func Transparent() Option { return func(o *options) { o.transparent = true } }
 func From(local netip.AddrPort) Option { return func(o *options) { o.local = local } }
 
 func collect(opts []Option) *options {
-	o := new(options)
+	o := &options{within: DialTimeout}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -65,6 +78,9 @@ func (o *options) control(network, _ string, c syscall.RawConn) error {
 		if o.mark != 0 {
 			set(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(o.mark))
 		}
+		if o.local.IsValid() { // it may still be in the hands of an earlier connection
+			set(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		}
 		if o.transparent && strings.HasSuffix(network, "6") {
 			set(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
 		} else if o.transparent {
@@ -74,16 +90,21 @@ func (o *options) control(network, _ string, c syscall.RawConn) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// as runs f with the thread's file-system user, which is what the kernel takes
-// for the owner of a new socket.
+// as runs f with the thread's file-system user and group, which are what the
+// kernel takes for the owner of a new socket.
 func (o *options) as(f func() error) error {
-	if o.uid == 0 {
-		return f()
+	if o.gid != 0 {
+		if _, err := unix.SetfsgidRetGid(o.gid); err != nil {
+			return fmt.Errorf("become group %d: %w", o.gid, err)
+		}
+		defer func() { _, _ = unix.SetfsgidRetGid(0) }()
 	}
-	if _, err := unix.SetfsuidRetUid(o.uid); err != nil {
-		return fmt.Errorf("become user %d: %w", o.uid, err)
+	if o.uid != 0 {
+		if _, err := unix.SetfsuidRetUid(o.uid); err != nil {
+			return fmt.Errorf("become user %d: %w", o.uid, err)
+		}
+		defer func() { _, _ = unix.SetfsuidRetUid(0) }()
 	}
-	defer func() { _, _ = unix.SetfsuidRetUid(0) }()
 	return f()
 }
 
@@ -102,7 +123,7 @@ func (h *Host) Dial(t testing.TB, network, addr string, opts ...Option) *Conn {
 // TryDial connects. The caller closes the connection.
 func (h *Host) TryDial(network, addr string, opts ...Option) (*Conn, error) {
 	o := collect(opts)
-	d := net.Dialer{Timeout: DialTimeout, Control: o.control}
+	d := net.Dialer{Timeout: o.within, Control: o.control}
 	if o.local.IsValid() {
 		if strings.HasPrefix(network, "udp") {
 			d.LocalAddr = net.UDPAddrFromAddrPort(o.local)
@@ -113,6 +134,10 @@ func (h *Host) TryDial(network, addr string, opts ...Option) (*Conn, error) {
 	var c net.Conn
 	err := h.Do(func() error {
 		return o.as(func() (err error) {
+			if o.mapped {
+				c, err = o.dialMapped(network, addr)
+				return err
+			}
 			c, err = d.Dial(network, addr)
 			return err
 		})
@@ -121,6 +146,46 @@ func (h *Host) TryDial(network, addr string, opts ...Option) (*Conn, error) {
 		return nil, err
 	}
 	return &Conn{c}, nil
+}
+
+// dialMapped does without the net package, which makes a socket of IPv4 of it.
+func (o *options) dialMapped(network, addr string) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	kind := unix.SOCK_STREAM
+	if strings.HasPrefix(network, "udp") {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "mapped")
+	defer f.Close()
+	if o.mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(o.mark)); err != nil {
+			return nil, err
+		}
+	}
+	within := unix.NsecToTimeval(o.within.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &within); err != nil {
+		return nil, err
+	}
+	if o.local.IsValid() {
+		if err := unix.Bind(fd, &unix.SockaddrInet6{Port: int(o.local.Port()), Addr: o.local.Addr().As16()}); err != nil {
+			return nil, err
+		}
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+	if errors.Is(err, unix.EINPROGRESS) { // the time is over
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	}
+	return net.FileConn(f)
 }
 
 // A Listener is a TCP listener on a host.

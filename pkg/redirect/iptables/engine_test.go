@@ -14,17 +14,27 @@ import (
 // gone flushes everything that iptables of this kind holds.
 const gone = `for p in iptables-%[1]s ip6tables-%[1]s; do for t in filter raw mangle nat; do $p -w 5 -t $t -F; $p -w 5 -t $t -X; done; done`
 
-func TestEngine(t *testing.T) {
+func engines() (all []redirecttest.Engine) {
 	for _, f := range flavours {
-		t.Run(string(f), func(t *testing.T) {
-			redirecttest.Run(t, func() redirect.Redirector { return New(WithFlavour(f)) },
-				redirecttest.WaitsWhileAway(),
-				redirecttest.Gone(fmt.Sprintf(gone, f)),
-				redirecttest.Breakages(breakages(f)...),
-				redirecttest.RouteMetric(int(route.Iptables)),
-				redirecttest.HalfDone(halfDone(f)),
-			)
+		all = append(all, redirecttest.Engine{
+			Name:           string(f),
+			New:            func() redirect.Redirector { return New(WithFlavour(f)) },
+			Gone:           fmt.Sprintf(gone, f),
+			Breakages:      breakages(f),
+			HalfDone:       halfDone(f),
+			RouteMetric:    int(route.Iptables),
+			WaitsWhileAway: true,
+			Piecewise:      true,
 		})
+	}
+	return all
+}
+
+func TestMain(m *testing.M) { redirecttest.Main(m, engines()...) }
+
+func TestEngine(t *testing.T) {
+	for _, e := range engines() {
+		t.Run(e.Name, func(t *testing.T) { redirecttest.Run(t, e) })
 	}
 }
 

@@ -1,0 +1,112 @@
+//go:build linux
+
+package redirecttest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+// Whoever applies rules and is killed, at whatever moment, leaves the host in
+// the state before or after, in both families alike. The next Apply and Remove
+// give back the old world.
+func (u suite) killedWhileApplying(t *testing.T) {
+	const (
+		kills = 200
+		often = 20 // kills between two looks at everything
+		apart = 25 * time.Millisecond
+	)
+	s := newScene(t)
+	s.play(t)
+	for _, f := range families {
+		says(s.host.Listen(t, f.all+":8090"), "workload")
+	}
+	settleNeighbours(t, s.host)
+	before := snapshot(t, s.host)
+	a, b := everything(), withExclusions()
+	a.Inbound.Ports = []redirect.PortRange{{First: 8080, Last: 8080}}
+	b.Inbound.Ports = []redirect.PortRange{{First: 8090, Last: 8090}}
+	states := make(map[string]int)
+	for i := range kills {
+		u.killOnce(t, s, rand.N(apart), a, b)
+		got := []string{whole(s, families[0]), whole(s, families[1])}
+		states[got[0]]++
+		if !u.Piecewise && (got[0] != got[1] || strings.HasPrefix(got[0], "neither")) {
+			t.Errorf("kill %d left IPv4 with %s and IPv6 with %s", i, got[0], got[1])
+		}
+		u.install(t, s.host, a)
+		u.agrees(t, s.host, a)
+		u.uninstall(t, s.host)
+		if i%often == often-1 {
+			if diff := cmp.Diff(before, snapshot(t, s.host)); diff != "" {
+				t.Fatalf("after %d kills the host is not what it was (-before +after):\n%s", i+1, diff)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("killed %d times, the host had %v", kills, states)
+	if len(states) < 2 {
+		t.Errorf("every kill came in the same state: %v", states)
+	}
+}
+
+// killOnce lets a process apply rules for a while and kills it.
+func (u suite) killOnce(t *testing.T, s scene, after time.Duration, rules ...redirect.Rules) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var texts []string
+	for _, r := range rules {
+		texts = append(texts, textOf(t, r))
+	}
+	cmd := u.child(ctx, t, s.host, "churn", texts...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.host.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	if _, err := lines.ReadString('\n'); err != nil {
+		_ = cmd.Wait()
+		t.Fatalf("the child ended: %v\n%s", err, errs.String())
+	}
+	timer := time.NewTimer(after)
+	defer timer.Stop()
+	<-timer.C
+	cancel() // kills
+	_ = cmd.Wait()
+	if errs.Len() > 0 {
+		t.Fatalf("the child said: %s", errs.String())
+	}
+}
+
+// whole tells in which state calls find a host: the rules of the first port,
+// those of the second, none, or neither of these.
+func whole(s scene, f family) string {
+	first, second, out := f.at(s.host, 8080), f.at(s.host, 8090), f.at(s.client, 80)
+	got := fmt.Sprint(call(s.client, first), ", ", call(s.client, second), ", ", call(s.host, out))
+	switch got {
+	case fmt.Sprint("inbound ", first, ", workload, outbound ", out):
+		return "the first"
+	case fmt.Sprint("workload, inbound ", second, ", outbound ", out):
+		return "the second"
+	case "workload, workload, client":
+		return "none"
+	}
+	return "neither: " + got
+}
