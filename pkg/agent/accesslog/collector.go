@@ -2,10 +2,7 @@ package accesslog
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,14 +11,14 @@ type collector struct {
 	address string
 	dial    func(ctx context.Context, address string) (net.Conn, error)
 	conn    net.Conn
-	gone    *atomic.Bool // the collector has closed conn
 }
 
 // connectTimeout is how long a collector may take to accept.
 const connectTimeout = 5 * time.Second
 
 func (c *collector) open(ctx context.Context) (fresh bool, err error) {
-	if c.conn != nil && c.gone.Load() {
+	// What is written to one that has gone is lost.
+	if c.conn != nil && gone(c.conn) {
 		c.close()
 	}
 	if c.conn != nil {
@@ -33,8 +30,7 @@ func (c *collector) open(ctx context.Context) (fresh bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	c.conn, c.gone = conn, new(atomic.Bool)
-	go listenFor(conn, c.gone)
+	c.conn = conn
 	return true, nil
 }
 
@@ -54,16 +50,6 @@ func (c *collector) write(ctx context.Context, p []byte) (n int, err error) {
 // expire ends a write that is under way.
 func expire(w interface{ SetWriteDeadline(time.Time) error }) func() {
 	return func() { _ = w.SetWriteDeadline(time.Now()) }
-}
-
-// listenFor notices that the other end goes: what is written after that is
-// lost, so that the next write has to begin with a connection of its own. What
-// a collector says is passed over.
-func listenFor(conn net.Conn, gone *atomic.Bool) {
-	_, err := io.Copy(io.Discard, conn)
-	if !errors.Is(err, net.ErrClosed) {
-		gone.Store(true)
-	}
 }
 
 func (c *collector) close() {

@@ -19,6 +19,10 @@ type file struct {
 	looked   time.Time // when path and f were last compared
 }
 
+// openFlags let nobody hold the open up: without O_NONBLOCK a pipe that nobody
+// reads would.
+const openFlags = syscall.O_NONBLOCK
+
 // lookAgain is how often a path is compared with the open file.
 const lookAgain = time.Second
 
@@ -43,8 +47,7 @@ func (d *file) open(context.Context) (fresh bool, err error) {
 	if d.f != nil {
 		return false, nil
 	}
-	// Without O_NONBLOCK a pipe that nobody reads would hold the open up.
-	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o640)
+	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|openFlags, 0o640)
 	if err != nil {
 		return true, err
 	}
