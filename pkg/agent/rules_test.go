@@ -4,13 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/settings"
 )
 
 // aHost has users app (1000) and db (26), group backup (34), unit api.service.
@@ -136,4 +140,78 @@ func TestFaultsAreTheWhole(t *testing.T) {
 	if strings.Count(told, "\nport: ")+strings.Count(told[:6], "port: ") > 1 {
 		t.Errorf("the port is told twice:\n%s", told)
 	}
+}
+
+// What a file asks for is rules that are valid, or faults that each name their
+// key on one line.
+func FuzzConfiguration(f *testing.F) {
+	f.Add("only: [user:app, group:34, unit:api.service]\nexcludeOutbound:\n- port: 25\n- cidr: 10.0.0.0/8\n- interface: br-*\n")
+	f.Add("inbound: all\ninboundMethod: rewrite\nexcludeInbound: port:22,cidr:fd00::1\nforwarded: [docker0]\nfailOpen: 30s\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		file := filepath.Join(t.TempDir(), "agent.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := joined(t)
+		fs := pflag.NewFlagSet("fuzz", pflag.ContinueOnError)
+		c.Bind(fs)
+		c.Port = 8080
+		if settings.Load(fs, file, false, func(string) string { return "" }) != nil {
+			return
+		}
+		r, err := c.rules(aHost())
+		if err == nil {
+			if err := r.Validate(); err != nil {
+				t.Errorf("%q was taken, but: %v", text, err)
+			}
+			return
+		}
+		for _, l := range strings.Split(err.Error(), "\n") {
+			key, _, ok := strings.Cut(l, ": ")
+			if !ok || fs.Lookup(flagOf(key)) == nil && key != "vips" {
+				t.Errorf("%q: the fault %q names no key", text, l)
+			}
+		}
+	})
+}
+
+// flagOf is the flag of a key: "failOpen" is "fail-open".
+func flagOf(key string) string {
+	var b strings.Builder
+	for _, r := range key {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteRune('-')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Owners are those of the host, or are refused.
+func FuzzOwners(f *testing.F) {
+	for _, seed := range []string{"user:app", "user:0", "group:4294967295", "unit:web.slice", "cgroup:/a/b", "cgroup:..", "user:", ":", "port:25", "interface:eth0", "cidr:::/0"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, entry string) {
+		n, err := aHost().read([]string{entry}, kinds)
+		found := len(n.UIDs) + len(n.GIDs) + len(n.Cgroups) + len(n.interfaces) + len(n.ports) + len(n.prefixes)
+		if (err == nil) != (found == 1) || found > 1 {
+			t.Errorf("%q gives %+v, %v", entry, n, err)
+		}
+	})
+}
+
+// No name of a unit leads out of the tree.
+func FuzzUnits(f *testing.F) {
+	for _, seed := range []string{"a.service", "a-b.slice", "a@b.service", "../a.service", "a@../b.service", "-.slice", "a--b.slice"} {
+		f.Add(seed)
+	}
+	tree := f.TempDir()
+	s := systemd{files: f.TempDir(), cgroups: func() (string, error) { return tree, nil }}
+	f.Fuzz(func(t *testing.T, name string) {
+		if path, err := s.path(name); err == nil && (path == "" || filepath.Clean(path) != path || !filepath.IsLocal(path)) {
+			t.Errorf("%q is at %q", name, path)
+		}
+	})
 }

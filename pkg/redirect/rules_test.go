@@ -1,6 +1,7 @@
 package redirect
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
@@ -258,6 +259,40 @@ func FuzzNormal(f *testing.F) {
 		}
 		if !slices.IsSortedFunc(n.Outbound.ExcludeDestinations, comparePrefixes) {
 			t.Errorf("%v is not sorted", n.Outbound.ExcludeDestinations)
+		}
+	})
+}
+
+// Rules that are read and valid stay valid and the same in their one form, and
+// come back as they were written.
+func FuzzRules(f *testing.F) {
+	f.Add([]byte(`{"table":"weft","marks":{"mask":3,"outbound":1,"inbound":2,"agent":3},"inbound":{"to":15006,"ports":[{"first":80,"last":80}]},"outbound":{"to":15001,"only":{"cgroups":["a/b","a"]}},"vips":["240.0.0.0/4"]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var r Rules
+		if json.Unmarshal(text, &r) != nil {
+			return
+		}
+		err := r.Validate()
+		n := r.Normal() // whatever they are
+		if err != nil {
+			if invalid, ok := errors.AsType[*InvalidError](err); !ok || len(invalid.Faults) == 0 || !errors.Is(err, ErrInvalid) {
+				t.Errorf("%s: the faults are %v", text, err)
+			}
+			return
+		}
+		if err := n.Validate(); err != nil {
+			t.Errorf("%s is valid, but not in its one form: %v", text, err)
+		}
+		if again := n.Normal(); !reflect.DeepEqual(again, n) {
+			t.Errorf("%s: %+v is not its own normal form: %+v", text, n, again)
+		}
+		written, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Rules
+		if err := json.Unmarshal(written, &back); err != nil || !reflect.DeepEqual(back, n) {
+			t.Errorf("%s is written as %s and read as %+v, %v", text, written, back, err)
 		}
 	})
 }

@@ -4,12 +4,14 @@ package iptables
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -517,5 +519,43 @@ func FuzzParse(f *testing.F) {
 			compare("weft", fam, build(rules{Rules: redirecttest.Broken().Normal()}, fam), h)
 		}
 		restoreText(as(h), h)
+	})
+}
+
+// Whatever rules name, what iptables gets is lines about chains of ours.
+func FuzzDescribe(f *testing.F) {
+	for _, r := range wordy("a/b") {
+		text, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	line := regexp.MustCompile(`^(#.*|\*(filter|raw|mangle|nat)|COMMIT|:WEFT\.[-a-z0-9_]+\.a\.[a-z]+ - \[0:0\]|-A WEFT\.[-a-z0-9_]+\.a\.[a-z]+ .*|-I (INPUT|OUTPUT|PREROUTING) 1 .*)$`)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var r redirect.Rules
+		if json.Unmarshal(text, &r) != nil {
+			return
+		}
+		described, err := New().Describe(r)
+		if err != nil {
+			return
+		}
+		for l := range strings.Lines(described) {
+			l = strings.TrimSuffix(l, "\n")
+			if !line.MatchString(l) {
+				t.Errorf("%s makes the line %q", text, l)
+			}
+			words, ok := tokens(l)
+			verbs := 0
+			for _, w := range words {
+				if w == "-j" || w == "-g" {
+					verbs++
+				}
+			}
+			if strings.HasPrefix(l, "-") && (!ok || verbs != 1) {
+				t.Errorf("%s makes the rule %q, with %d targets", text, l, verbs)
+			}
+		}
 	})
 }
