@@ -19,7 +19,7 @@ func (p *Publisher) publishEndpoints(prev, next *snapshot.State) {
 	for _, name := range union(prev.Meshes(), next.Meshes()) {
 		m := next.Mesh(name)
 		var changed []render.Resource
-		var gone []string
+		var gone, left []string
 		for _, of := range snapshot.Changed(prev.Mesh(name), m) {
 			id := service{name, of}
 			now := map[string]bool{}
@@ -28,8 +28,12 @@ func (p *Publisher) publishEndpoints(prev, next *snapshot.State) {
 				changed = append(changed, render.Resource{Name: e.Cluster, Message: render.Endpoints(e)})
 			}
 			for cluster := range p.clusters[id] {
-				if !now[cluster] {
+				switch {
+				case now[cluster]:
+				case len(now) == 0:
 					gone = append(gone, cluster)
+				default: // nobody asks for this part of the service any more
+					left = append(left, cluster)
 				}
 			}
 			p.clusters[id] = now
@@ -38,10 +42,11 @@ func (p *Publisher) publishEndpoints(prev, next *snapshot.State) {
 			}
 		}
 		if len(changed) == 0 && len(gone) == 0 {
-			continue
+			continue // and nothing is left: a service that is there has changed
 		}
 		slices.Sort(gone)
-		if err := p.stream.PublishEndpoints(name, changed, gone); err != nil {
+		slices.Sort(left)
+		if err := p.stream.PublishEndpoints(name, changed, gone, left); err != nil {
 			p.log.Error("endpoints were not published", "mesh", name, "error", err)
 		}
 	}

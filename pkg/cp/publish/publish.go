@@ -41,7 +41,7 @@ type Stream interface {
 	Connected() []proxy.ID
 	Encode(b *render.Bundle) (*xds.Bundle, error)
 	Publish(id proxy.ID, b *xds.Bundle)
-	PublishEndpoints(mesh string, changed []render.Resource, gone []string) error
+	PublishEndpoints(mesh string, changed []render.Resource, gone, left []string) error
 	PublishNames(mesh string, t *hostv1.NameTable) error
 	Drop(id proxy.ID, reason error)
 	Judge(mesh string)

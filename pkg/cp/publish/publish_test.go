@@ -142,6 +142,13 @@ func TestOnlyWhatReadAChangeIsPlannedAgain(t *testing.T) {
 		step("a new service", "endpoints api; endpoints db; proxy a v5/2; names [api.mesh db.mesh]")
 		r.store.delete(mesh.DataplaneKind, "default", "c")
 		step("a service that goes", "gone db; proxy a v5/1; names [api.mesh]")
+		r.store.put(mesh.TrafficRouteKind, "default", "r", &mesh.TrafficRoute{
+			Destinations: []mesh.Selector{{Match: mesh.Tags{mesh.ServiceTag: "api"}}},
+			Conf:         &mesh.TrafficRouteConf{Destination: mesh.Tags{mesh.ServiceTag: "api", "version": "v1"}},
+		})
+		step("a part of a service", "endpoints api; endpoints api-9c106ec77db8279e")
+		r.store.delete(mesh.TrafficRouteKind, "default", "r")
+		step("that is not asked for any more", "endpoints api; left api-9c106ec77db8279e")
 		r.store.delete(mesh.MeshKind, "", "default")
 		step("a mesh that goes", "gone api; drop a; names []")
 	})

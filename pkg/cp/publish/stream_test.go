@@ -40,7 +40,7 @@ func (r *recorder) Publish(id proxy.ID, b *xds.Bundle) {
 	r.note("proxy %s %s", id.Name, b.Version)
 }
 
-func (r *recorder) PublishEndpoints(_ string, changed []render.Resource, gone []string) error {
+func (r *recorder) PublishEndpoints(_ string, changed []render.Resource, gone, left []string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range changed {
@@ -48,6 +48,9 @@ func (r *recorder) PublishEndpoints(_ string, changed []render.Resource, gone []
 	}
 	for _, name := range gone {
 		r.note("gone %s", name)
+	}
+	for _, name := range left {
+		r.note("left %s", name)
 	}
 	return nil
 }

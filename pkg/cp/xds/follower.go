@@ -115,6 +115,13 @@ func (f *follower) idle() bool {
 	return !f.pending && !f.whole && !f.owed && len(f.told) == 0 && len(f.changed) == 0
 }
 
+// behind tells that the lane has changed since it was looked at.
+func (f *follower) behind() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.changed) > 0
+}
+
 // A news is what a follower is to be told.
 type news struct {
 	version string

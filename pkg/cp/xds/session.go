@@ -171,15 +171,16 @@ func limit(typeURL string, n int) error {
 }
 
 // tell sends what the proxy lacks, in the order in which nothing is missed:
-// clusters, their endpoints and secrets, listeners, routes. Clusters that are no more are
-// taken away when the proxy has answered everything that made it leave them.
+// clusters, their endpoints and secrets, and once it has taken the clusters
+// listeners and routes. Clusters that are no more are taken away when the proxy
+// has answered everything that made it leave them.
 //
 // A cluster that changed gets its endpoints again: Envoy keeps it out of use
 // until they come, does not ask for them, and acknowledges no cluster before.
 func (s *session) tell() error {
 	for _, typeURL := range order {
 		f := s.followers[typeURL]
-		if f == nil || f.pending {
+		if f == nil || f.pending || s.early(f) {
 			continue
 		}
 		if typeURL == resource.EndpointType {
@@ -195,6 +196,18 @@ func (s *session) tell() error {
 		}
 	}
 	return nil
+}
+
+// early tells that listeners or routes must wait: they may name clusters that
+// the proxy was not told of yet, or that it is still making ready, and it would
+// fail the calls. What it is told first of a type does not wait, as it is not in
+// use before the proxy has everything.
+func (s *session) early(f *follower) bool {
+	if t := f.lane.typeURL; f.nonce == "" || t != resource.ListenerType && t != resource.RouteType {
+		return false
+	}
+	c := s.followers[resource.ClusterType]
+	return c != nil && (c.pending || c.behind())
 }
 
 // settled tells that no listener or route is on its way to the proxy.

@@ -137,7 +137,7 @@ func (w *world) give(t *testing.T, id proxy.ID, b *render.Bundle) {
 
 func (w *world) endpoints(t *testing.T, mesh string, changed []render.Resource, gone ...string) {
 	t.Helper()
-	if err := w.PublishEndpoints(mesh, changed, gone); err != nil {
+	if err := w.PublishEndpoints(mesh, changed, gone, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -19,8 +19,8 @@ type shared struct {
 	// wanted counts the proxies that were told of a cluster. Each of these
 	// clusters has an assignment, or Envoy would wait for it.
 	wanted map[string]int
-	// filled are the assignments that were published; the others in the lane
-	// are empty ones that only wanted keeps.
+	// filled are the assignments that are published; the others in the lane only
+	// wanted keeps.
 	filled map[string]bool
 }
 
@@ -41,7 +41,7 @@ func (m *shared) empty(cluster string) *item {
 	return it
 }
 
-func (m *shared) publish(changed []render.Resource, gone []string) error {
+func (m *shared) publish(changed []render.Resource, gone, left []string) error {
 	var errs []error
 	put := make([]*item, 0, len(changed))
 	for _, r := range changed {
@@ -63,6 +63,12 @@ func (m *shared) publish(changed []render.Resource, gone []string) error {
 		if m.wanted[name] > 0 {
 			put = append(put, m.empty(name))
 		} else {
+			deleted = append(deleted, name)
+		}
+	}
+	for _, name := range left {
+		delete(m.filled, name)
+		if m.wanted[name] == 0 {
 			deleted = append(deleted, name)
 		}
 	}

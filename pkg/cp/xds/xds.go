@@ -175,11 +175,13 @@ func (s *Server) Publish(id proxy.ID, b *Bundle) {
 	}
 }
 
-// PublishEndpoints changes the assignments of a mesh; gone are names of
-// clusters. An assignment that a connected proxy still needs stays, empty.
+// PublishEndpoints changes the assignments of a mesh; gone and left are names of
+// clusters. Of an assignment that a connected proxy still needs, one of gone
+// stays, empty, and one of left as it is: it was a part of a service that is
+// still there, and calls may be led to it until the proxy knows better.
 // What cannot be encoded is left out and told; the others are published.
-func (s *Server) PublishEndpoints(mesh string, changed []render.Resource, gone []string) error {
-	if err := s.mesh(mesh).publish(changed, gone); err != nil {
+func (s *Server) PublishEndpoints(mesh string, changed []render.Resource, gone, left []string) error {
+	if err := s.mesh(mesh).publish(changed, gone, left); err != nil {
 		return fmt.Errorf("publish endpoints of mesh %q: %w", mesh, err)
 	}
 	return nil

@@ -3,10 +3,12 @@ package xds
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -240,6 +242,16 @@ func TestAssignmentStaysAsLongAsAProxyNeedsIt(t *testing.T) {
 	c.Wait(t, "the endpoint", func(s fakeenvoy.State) bool { at, ok := s.Endpoints("api"); return ok && len(at) == 1 })
 
 	lane := w.mesh("default").endpoints
+	if err := w.PublishEndpoints("default", []render.Resource{assignment("other", "192.0.2.4")}, nil, []string{"api"}); err != nil {
+		t.Fatal(err)
+	}
+	w.give(t, web, bundleOf(2*time.Second, "api", "other"))
+	c.Wait(t, "the endpoint of what was left, and the other", func(s fakeenvoy.State) bool {
+		at, ok := s.Endpoints("api")
+		_, other := s.Endpoints("other")
+		return ok && len(at) == 1 && other
+	})
+	w.give(t, web, bundleOf(time.Second, "api"))
 	w.endpoints(t, "default", nil, "api", "idle")
 	c.Wait(t, "an empty assignment", func(s fakeenvoy.State) bool { at, ok := s.Endpoints("api"); return ok && len(at) == 0 })
 	if lane.has("idle") || !lane.has("api") {
@@ -255,7 +267,7 @@ func TestBadResourceIsRefusedAtTheDoor(t *testing.T) {
 	c := open(t, w, web, fakeenvoy.Options{})
 	c.Wait(t, "its route", func(s fakeenvoy.State) bool { return s.Has(fakeenvoy.Routes, "to-api") })
 
-	err := w.PublishEndpoints("default", []render.Resource{assignment("bad\xff", "192.0.2.1"), assignment("api", "192.0.2.1")}, nil)
+	err := w.PublishEndpoints("default", []render.Resource{assignment("bad\xff", "192.0.2.1"), assignment("api", "192.0.2.1")}, nil, nil)
 	if err == nil || !strings.Contains(err.Error(), `bad\xff`) {
 		t.Errorf("error %v does not name the bad one", err)
 	}
@@ -323,4 +335,33 @@ func TestShutdownSendsProxiesAwayAndTakesNone(t *testing.T) {
 	if err := open(t, w, web, fakeenvoy.Options{}).WaitEnd(t); status.Code(err) != codes.Unavailable {
 		t.Errorf("a new stream ended with %v", err)
 	}
+}
+
+// A listener that names a cluster which the proxy is still making ready would
+// fail every call.
+func TestListenersWaitUntilClustersAreTaken(t *testing.T) {
+	w := newWorld(t)
+	w.give(t, web, bundleOf(time.Second, "old"))
+	c := open(t, w, web, fakeenvoy.Options{Bare: true, Silent: true})
+	taken := 0
+	take := func(typeURL string) {
+		t.Helper()
+		taken++
+		c.SendRaw(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeURL, ResponseNonce: strconv.Itoa(taken)})
+	}
+	for _, typeURL := range []string{fakeenvoy.Clusters, fakeenvoy.Listeners} {
+		c.Ask(typeURL)
+		c.Wait(t, "the first", func(s fakeenvoy.State) bool { return s.Count(typeURL) == 1 })
+		take(typeURL)
+	}
+	w.give(t, web, bundleOf(time.Second, "new"))
+	c.Wait(t, "the new cluster", func(s fakeenvoy.State) bool { return s.Has(fakeenvoy.Clusters, "new") })
+	c.Ask(fakeenvoy.Names, "names")
+	c.Ask(fakeenvoy.Endpoints, "new")
+	s := c.Wait(t, "what else is told", func(s fakeenvoy.State) bool { return s.Count(fakeenvoy.Endpoints) == 1 })
+	if s.Count(fakeenvoy.Listeners) != 1 {
+		t.Errorf("listeners came before the proxy had the cluster: %+v", s.Responses)
+	}
+	take(fakeenvoy.Clusters)
+	c.Wait(t, "the new listener", func(s fakeenvoy.State) bool { return s.Has(fakeenvoy.Listeners, "out-new") })
 }
