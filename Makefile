@@ -66,13 +66,18 @@ lint: deps $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 .PHONY: generate
 generate: ## make the generated files anew
 	@$(MAKE) --no-print-directory proto OUT=pkg/api/hostv1
+	@$(MAKE) --no-print-directory bpf OUT=pkg/redirect/ebpf
 
 .PHONY: generated
-generated:
+generated: deps
 	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(MAKE) --no-print-directory proto OUT="$$out"; \
 	for f in "$$out"/*.go; do \
 	  diff -u "pkg/api/hostv1/$$(basename "$$f")" "$$f" || { echo "pkg/api/hostv1 is not what host.proto makes: run make generate"; exit 1; }; \
+	done; \
+	$(MAKE) --no-print-directory bpf OUT="$$out"; \
+	for f in "$$out"/program_*; do \
+	  cmp "pkg/redirect/ebpf/$$(basename "$$f")" "$$f" || { echo "pkg/redirect/ebpf is not what bpf/ makes: run make generate"; exit 1; }; \
 	done
 
 .PHONY: proto
@@ -82,6 +87,15 @@ proto: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) $(TOOLS)/protoc-gen-go-gr
 	  --plugin=protoc-gen-go-grpc=$(TOOLS)/protoc-gen-go-grpc-$(PROTOC_GEN_GRPC_VERSION) \
 	  --go_out=$(OUT) --go_opt=paths=source_relative \
 	  --go-grpc_out=$(OUT) --go-grpc_opt=paths=source_relative host.proto
+
+# The compiler decides the bytes: Debian 12's clang, and nothing of this machine.
+BPF_TYPES := address config network_key owner_key interface_key listener_key flow_key target call version
+BPF_CFLAGS = -O2 -g -Wall -Werror -I$(CURDIR)/bpf -idirafter /usr/include/$(shell uname -m)-linux-gnu -fdebug-prefix-map=$(CURDIR)/bpf=bpf -fdebug-prefix-map=$(CURDIR)=.
+
+.PHONY: bpf
+bpf: deps
+	@go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel,bpfeb -go-package ebpf -output-dir $(OUT) \
+	  $(addprefix -type ,$(BPF_TYPES)) program bpf/redirect.c -- $(BPF_CFLAGS)
 
 .PHONY: envoy
 envoy: ## fetch Envoy into the cache; ENVOY=/path uses yours

@@ -13,12 +13,16 @@ wanted=(
   shellcheck:shellcheck
   python3:python3
   make:make
+  clang-14:clang-14
+  llvm-strip-14:llvm-14
 )
 
 missing=()
 for pair in "${wanted[@]}"; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
+[ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
+[ -e /usr/include/linux/bpf.h ] || missing+=(linux-libc-dev)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 
 [ ${#missing[@]} -eq 0 ] && exit 0

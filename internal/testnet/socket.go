@@ -197,6 +197,7 @@ func (h *Host) Listen(t testing.TB, addr string, opts ...Option) *Listener {
 	t.Helper()
 	ap := netip.MustParseAddrPort(addr)
 	lc := net.ListenConfig{Control: collect(opts).control}
+	lc.SetMultipathTCP(false) // as Envoy listens
 	var l net.Listener
 	err := h.Do(func() (err error) {
 		l, err = lc.Listen(context.Background(), "tcp"+family(ap.Addr()), addr)

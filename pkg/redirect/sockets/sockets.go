@@ -26,6 +26,8 @@ type Socket struct {
 	Mark      uint32 // 0 as well where the caller may not see it
 	Inode     uint32 // 0: no process has it, or not yet
 	Interface uint32 // that it is bound to; 0: none
+	Cookie    uint64 // which no other socket has until the next boot
+	Cgroup    uint64 // id of the cgroup that it was made in; 0 before Linux 5.9
 }
 
 // A State is that of a TCP socket; include/net/tcp_states.h.
@@ -50,6 +52,7 @@ type Query struct {
 const (
 	timeWait      = 6
 	diagMark      = 15 // INET_DIAG_MARK
+	diagCgroup    = 21 // INET_DIAG_CGROUP_ID
 	requestLen    = 56 // struct inet_diag_req_v2
 	messageLen    = 72 // struct inet_diag_msg
 	kernelTime    = 10 * time.Second
@@ -124,6 +127,7 @@ func read(b []byte) (s Socket, ok bool) {
 	s.Local = netip.AddrPortFrom(at(8), binary.BigEndian.Uint16(b[4:]))
 	s.Remote = netip.AddrPortFrom(at(24), binary.BigEndian.Uint16(b[6:]))
 	s.Interface = binary.NativeEndian.Uint32(b[40:])
+	s.Cookie = uint64(binary.NativeEndian.Uint32(b[44:])) | uint64(binary.NativeEndian.Uint32(b[48:]))<<32
 	s.UID = binary.NativeEndian.Uint32(b[64:])
 	s.Inode = binary.NativeEndian.Uint32(b[68:])
 	attrs, err := netlink.UnmarshalAttributes(b[messageLen:])
@@ -131,8 +135,11 @@ func read(b []byte) (s Socket, ok bool) {
 		return s, true
 	}
 	for _, a := range attrs {
-		if a.Type == diagMark && len(a.Data) == 4 {
+		switch {
+		case a.Type == diagMark && len(a.Data) == 4:
 			s.Mark = binary.NativeEndian.Uint32(a.Data)
+		case a.Type == diagCgroup && len(a.Data) == 8:
+			s.Cgroup = binary.NativeEndian.Uint64(a.Data)
 		}
 	}
 	return s, true

@@ -1,0 +1,110 @@
+//go:build linux
+
+package ebpf
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
+)
+
+// look finds out what the rules' words mean here: on this thread's network
+// namespace, and in this cgroup tree.
+func look(r redirect.Rules, tree tree) (f facts, err error) {
+	if f.netns, f.inode, err = namespace(); err != nil {
+		return f, err
+	}
+	var paths []string
+	for _, o := range []redirect.Owners{r.Proxy, r.Outbound.Only, r.Outbound.Exclude, r.DNS.Exclude} {
+		paths = append(paths, o.Cgroups...)
+	}
+	if f.cgroups, err = cgroup.IDs(tree.root, paths); err != nil {
+		return f, err
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return f, fmt.Errorf("open netlink: %w", err)
+	}
+	defer h.Close()
+	if len(r.Inbound.ExcludeInterfaces) > 0 {
+		links, err := h.LinkList()
+		if err != nil {
+			return f, fmt.Errorf("list interfaces: %w", err)
+		}
+		f.interfaces = make(map[string]uint32)
+		for _, l := range links {
+			f.interfaces[l.Attrs().Name] = uint32(l.Attrs().Index)
+		}
+	}
+	f.locals, err = localAddresses(h)
+	return f, err
+}
+
+// localAddresses are what the kernel takes for this host, as its table of local
+// routes says.
+func localAddresses(h *netlink.Handle) (out []netip.Prefix, err error) {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+		if err != nil {
+			return nil, fmt.Errorf("list this host's addresses: %w", err)
+		}
+		for _, r := range routes {
+			if p, ok := prefixOf(r.Dst); ok && !p.Addr().IsLoopback() {
+				out = append(out, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	bits, size := n.Mask.Size()
+	if !ok || size != addr.BitLen() {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(addr, bits), true
+}
+
+// soNetnsCookie is SO_NETNS_COOKIE of asm-generic/socket.h.
+const soNetnsCookie = 71
+
+// namespace is the calling thread's network namespace: its cookie, which no
+// other one has until the next boot, and its inode number.
+func namespace() (cookie uint64, inode uint32, err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, 0, fmt.Errorf("open a socket: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, soNetnsCookie)
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask for the network namespace's cookie: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(ownNetns, &st); err != nil {
+		return 0, 0, fmt.Errorf("look at the network namespace: %w", err)
+	}
+	return cookie, uint32(st.Ino), nil
+}
+
+const ownNetns = "/proc/thread-self/ns/net"
+
+// openNetns is the calling thread's network namespace as a file.
+func openNetns() (*os.File, error) {
+	f, err := os.Open(ownNetns)
+	if err != nil {
+		return nil, fmt.Errorf("open the network namespace: %w", err)
+	}
+	return f, nil
+}
