@@ -13,15 +13,31 @@ type choices map[*mesh.Kind]*policy.Choice
 func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags) *policy.Choice) *policy.Choice {
 	c := p.choices[kind]
 	if c == nil {
-		c = of(p.view.Policies(kind).All(), p.dp.TagSets())
+		sources, asked := p.dp.TagSets(), p.asked
+		c = of(p.view.PoliciesThat(kind, func(r *mesh.Resource) bool {
+			return of([]*mesh.Resource{r}, sources).Touches(asked)
+		}).All(), sources)
 		p.choices[kind] = c
 	}
 	return c
 }
 
+// none is who only asks whether a mesh has policies of a kind.
+func none(*mesh.Resource) bool { return false }
+
+// policies returns the policies of a kind that find finds; find is kept, and
+// so holds nothing large.
+//
+// The view is told which of the others do not matter: those that find alone
+// would not be found, as whether a policy matches does not depend on others.
+func (p *planner) policies(kind *mesh.Kind, find func([]*mesh.Resource) policy.Matches) policy.Matches {
+	return find(p.view.PoliciesThat(kind, func(r *mesh.Resource) bool { return len(find([]*mesh.Resource{r})) > 0 }).All())
+}
+
 // chosen returns the spec of the policy of a kind that applies to calls of a
 // service, and where it comes from. It is nil where none applies.
 func chosen[S mesh.Spec](p *planner, kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags) *policy.Choice, service string) (spec S, from policy.Match) {
+	p.asked[service] = true
 	m, ok := p.choice(kind, of).Winner(mesh.Tags{mesh.ServiceTag: service})
 	if ok {
 		spec = m.Policy.Spec.(S)

@@ -11,7 +11,9 @@ func (p *planner) faults(in *proxy.Inbound) (fs []proxy.Fault) {
 	if !proxy.IsHTTP(in.Protocol) {
 		return nil
 	}
-	for _, m := range policy.Faults(p.view.Policies(mesh.FaultInjectionKind).All(), in.Tags) {
+	tags := in.Tags
+	find := func(all []*mesh.Resource) policy.Matches { return policy.Faults(all, tags) }
+	for _, m := range p.policies(mesh.FaultInjectionKind, find) {
 		spec := m.Policy.Spec.(*mesh.FaultInjection)
 		callers, ok := p.callers(m.Policy, spec.Sources)
 		if !ok {

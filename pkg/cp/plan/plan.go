@@ -29,7 +29,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	}
 	p := &planner{
 		view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, externals: v.Policies(mesh.ExternalServiceKind),
-		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{},
+		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{}, asked: map[string]bool{},
 	}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
@@ -54,6 +54,7 @@ type planner struct {
 	labels    map[string]string    // of dp
 	services  *snapshot.ServiceSet // nil: nobody has needed all of them
 	choices   choices
+	asked     map[string]bool         // services that policies were asked for
 	externals *snapshot.PolicySet     // nil: nothing is outside
 	clusters  map[string]*cluster     // by name
 	secrets   map[string]proxy.Secret // by name

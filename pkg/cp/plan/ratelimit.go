@@ -12,7 +12,9 @@ import (
 
 // rateLimits are those of an inbound.
 func (p *planner) rateLimits(in *proxy.Inbound) (ls []proxy.RateLimit) {
-	for _, m := range policy.RateLimits(p.view.Policies(mesh.RateLimitKind).All(), in.Tags) {
+	tags := in.Tags
+	find := func(all []*mesh.Resource) policy.Matches { return policy.RateLimits(all, tags) }
+	for _, m := range p.policies(mesh.RateLimitKind, find) {
 		if !proxy.IsHTTP(in.Protocol) {
 			if s := m.Selector.Match.Service(); s != "" && s != mesh.Any {
 				p.warnOnce(fmt.Sprintf("RateLimit %q", m.Policy.Meta.Name), "does not hold for %s: limits are kept in HTTP alone, this is %s; set %s", s, in.Protocol, mesh.ProtocolTag)

@@ -25,7 +25,8 @@ func (p *planner) accessIn(mode string, tags mesh.Tags) proxy.Access {
 		calls = "every mTLS call"
 		a.Why = fmt.Sprintf("mTLS of mesh %s is PERMISSIVE: plain connections come in unasked; ", p.view.Name())
 	}
-	matches := policy.Permissions(p.view.Policies(mesh.TrafficPermissionKind).All(), tags)
+	find := func(all []*mesh.Resource) policy.Matches { return policy.Permissions(all, tags) }
+	matches := p.policies(mesh.TrafficPermissionKind, find)
 	winner, ok := matches.Winner()
 	if !ok {
 		a.Why += fmt.Sprintf("no TrafficPermission has destinations that match %s: %s is denied; "+

@@ -13,7 +13,9 @@ import (
 
 // tracing says where spans go, nil where no TrafficTrace selects the dataplane.
 func (p *planner) tracing() *proxy.Tracing {
-	winner, ok := policy.Traces(p.view.Policies(mesh.TrafficTraceKind).All(), p.dp.TagSets()).Winner()
+	own := p.dp.TagSets()
+	find := func(all []*mesh.Resource) policy.Matches { return policy.Traces(all, own) }
+	winner, ok := p.policies(mesh.TrafficTraceKind, find).Winner()
 	if !ok {
 		return nil
 	}

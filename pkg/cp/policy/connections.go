@@ -49,6 +49,19 @@ func From(policies []*mesh.Resource, by Ends, sources []mesh.Tags) *Choice {
 	return c
 }
 
+// Touches tells whether the choice has a policy for any of the services.
+func (c *Choice) Touches(services map[string]bool) bool {
+	if len(services) > 0 && len(c.others) > 0 {
+		return true
+	}
+	for s := range c.byService {
+		if services[s] {
+			return true
+		}
+	}
+	return false
+}
+
 // Matches returns all policies for one destination, each once, by the
 // destination selector that fits best.
 func (c *Choice) Matches(destination mesh.Tags) (ms Matches) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -34,6 +35,40 @@ func (p *PolicySet) All() []*mesh.Resource {
 		return nil
 	}
 	return p.rows.values()
+}
+
+// differs tells whether a policy that matters is not the same in both sets, or
+// only one of them has any at all.
+func (p *PolicySet) differs(o *PolicySet, matters func(*mesh.Resource) bool) bool {
+	if p == o {
+		return false
+	}
+	if p == nil || o == nil {
+		return true
+	}
+	a, b := p.rows, o.rows
+	for len(a) > 0 || len(b) > 0 {
+		var was, is *mesh.Resource
+		order := 0
+		switch {
+		case len(a) == 0:
+			order = 1
+		case len(b) == 0:
+			order = -1
+		default:
+			order = strings.Compare(a[0].name, b[0].name)
+		}
+		if order <= 0 {
+			was, a = a[0].value, a[1:]
+		}
+		if order >= 0 {
+			is, b = b[0].value, b[1:]
+		}
+		if was != is && (was != nil && matters(was) || is != nil && matters(is)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Name returns the mesh's name.

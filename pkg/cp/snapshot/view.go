@@ -12,8 +12,16 @@ import (
 //
 // One goroutine at a time may use it.
 type View struct {
-	mesh    *Mesh
-	answers []answer
+	mesh     *Mesh
+	answers  []answer
+	policies []policies
+}
+
+// policies are those of a kind that were read, and which of them matter.
+type policies struct {
+	kind    *mesh.Kind
+	set     *PolicySet
+	matters func(*mesh.Resource) bool
 }
 
 // A question is asked of a mesh; its answer is comparable: a pointer to
@@ -64,6 +72,17 @@ func (v *View) Policies(kind *mesh.Kind) *PolicySet {
 	return v.ask(question{about: aboutPolicies, kind: kind}).(*PolicySet)
 }
 
+// PoliciesThat is Policies for a reader who is bothered only with those that
+// matter to him: a change of others, which come and go, outdates nothing,
+// unless there was none before or is none after it. matters is kept, and asked
+// later about policies as they were and as they are; it must say the same of
+// equal ones.
+func (v *View) PoliciesThat(kind *mesh.Kind, matters func(*mesh.Resource) bool) *PolicySet {
+	set := v.mesh.Policies(kind)
+	v.policies = append(v.policies, policies{kind, set, matters})
+	return set
+}
+
 // Services is Mesh.Services. Who needs only some of them asks for each by
 // Service, and is not bothered with the others.
 func (v *View) Services() *ServiceSet {
@@ -107,6 +126,14 @@ func (v *View) Fresh(next *Mesh) bool {
 			if next.answer(a.to) != a.is {
 				return false
 			}
+		}
+		for i := range v.policies {
+			p := &v.policies[i]
+			now := next.Policies(p.kind)
+			if p.set.differs(now, p.matters) {
+				return false
+			}
+			p.set = now
 		}
 		v.mesh = next
 	}
