@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,6 +67,44 @@ func TestAnswersTheMesh(t *testing.T) {
 				t.Errorf("%q left the host", q)
 			}
 		}
+	}
+}
+
+// A host outside that is called through the mesh is where the mesh says, and
+// only that host; whoever asks directly is told the truth.
+func TestHostsOutside(t *testing.T) {
+	port, ups := upstreams(t, says("outside"))
+	g := newRig(t, port, hosts(ups), func(c *Config) { c.Direct = []string{"127.0.0.1:0"} })
+	g.SetNames(append(slices.Clone(testNames), proxy.Name{Name: "Pay.Example.com", Addresses: addrs("240.0.0.7")}))
+	for _, tt := range []struct {
+		name string
+		typ  dnsmessage.Type
+		want string
+	}{
+		{"pay.example.com.", dnsmessage.TypeA, "Success pay.example.com. 5 A 240.0.0.7"},
+		{"PAY.example.com.", dnsmessage.TypeA, "Success PAY.example.com. 5 A 240.0.0.7"},
+		{"pay.example.com.", dnsmessage.TypeAAAA, "Success pay.example.com."},
+		{"pay.example.com.", dnsmessage.Type(65), "Success pay.example.com."}, // HTTPS, which may hold addresses
+		{"pay.example.com.", dnsmessage.TypeTXT, "Success pay.example.com. outside"},
+		{"www.pay.example.com.", dnsmessage.TypeTXT, "Success www.pay.example.com. outside"},
+		{"example.com.", dnsmessage.TypeTXT, "Success example.com. outside"},
+		{"api.mesh.", dnsmessage.TypeA, "Success aa api.mesh. 30 A 240.0.0.1"},
+	} {
+		for _, network := range networks {
+			if got := show(g.ask(network, pack(77, tt.name, tt.typ, 0))); got != tt.want {
+				t.Errorf("%s %s %s: %s, want %s", network, tt.name, tt.typ, got, tt.want)
+			}
+		}
+	}
+	if len(ups[0].asked()) == 0 {
+		t.Error("nothing was asked outside")
+	}
+	before := len(ups[0].asked())
+	for _, network := range []string{"udp4", "tcp4"} {
+		g.askAt(network, g.fwd.own[2], pack(77, "pay.example.com.", dnsmessage.TypeA, 0))
+	}
+	if got := ups[0].asked()[before:]; len(got) != 2 {
+		t.Errorf("asked directly, %v was asked outside", got)
 	}
 }
 

@@ -240,6 +240,11 @@ func (g *rig) ask(network string, msg []byte) []byte {
 	if strings.HasSuffix(network, "6") {
 		addr = g.Addrs()[1]
 	}
+	return g.askAt(network, addr, msg)
+}
+
+func (g *rig) askAt(network string, addr netip.AddrPort, msg []byte) []byte {
+	g.t.Helper()
 	conn, err := net.Dial(network, addr.String())
 	if err != nil {
 		g.t.Fatal(err)

@@ -209,3 +209,29 @@ func left(t *testing.T, dir, pattern string) []string {
 	}
 	return files
 }
+
+// TestKeptOfBefore reads a file that was written before there were secrets.
+func TestKeptOfBefore(t *testing.T) {
+	k := sample(t, "1")
+	k[secrets] = keptKind{}
+	whole := encoded(t, k)
+	body := whole[keptHead:]
+	parts := []byte{}
+	for i := -1; len(body) > 0; i++ {
+		part, rest, ok := cutPart(body)
+		if !ok {
+			t.Fatal("what was written cannot be read")
+		}
+		if i != secrets {
+			parts = appendPart(parts, part)
+		}
+		body = rest
+	}
+	old, err := decodeBody(testID.String(), parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := encoded(t, old); !bytes.Equal(got, whole) {
+		t.Error("it holds something else")
+	}
+}
