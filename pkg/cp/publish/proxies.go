@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,30 +144,42 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 
 // bundle plans, renders and encodes.
 func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (*xds.Bundle, error) {
-	b, err := p.rendered(m, view, id)
+	o, err := p.make(m, view, id)
 	if err != nil {
 		return nil, err
 	}
-	return p.stream.Encode(b)
+	return p.stream.Encode(o.bundle)
 }
 
-// rendered plans and renders, and adds what plans only name. A panic is a fault
-// of this one proxy's plan.
-func (p *Publisher) rendered(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (b *render.Bundle, err error) {
+// An outcome is what the stages make of one proxy.
+type outcome struct {
+	config   *proxy.Config // nil: there was no plan
+	bundle   *render.Bundle
+	warnings []proxy.Warning // of all stages
+}
+
+// make plans and renders, and adds what plans only name. A panic is a fault of
+// this one proxy's plan. Where rendering fails the outcome has the plan.
+func (p *Publisher) make(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (o outcome, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	c, _ := p.plan(view, id.Name)
+	c, planned := p.plan(view, id.Name)
 	if c == nil {
-		return nil, unknown(id)
+		return o, unknown(id)
 	}
-	if b, err = p.render(c); err != nil {
-		return nil, err
+	secrets, missing := p.vault.open(m, c)
+	o.config, o.warnings = c, slices.Concat(planned, missing)
+	b, err := p.render(c)
+	if err != nil {
+		return o, err
 	}
-	return b, p.vault.fill(b, m, c)
+	o.warnings = append(o.warnings, b.Warnings...)
+	o.bundle = b
+	return o, b.AddSecrets(secrets)
 }
 
 func (p *Publisher) failed(r *record, id proxy.ID, err error) {

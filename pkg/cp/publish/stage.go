@@ -3,13 +3,11 @@ package publish
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/weft-mesh/weft/pkg/api"
-	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
@@ -62,20 +60,44 @@ func (p *Publisher) showResource(m *snapshot.Mesh, id proxy.ID) ([]byte, error) 
 	return api.EncodeYAML(*m.Dataplane(id.Name))
 }
 
+// showPlan shows the plan, and all that became of it otherwise than asked: what
+// the stages warn of, what the proxy refused, why it has not the newest plan.
 func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
-	c, warnings := p.plan(snapshot.NewView(m), id.Name)
-	return yaml.Marshal(struct {
+	o, err := p.make(m, snapshot.NewView(m), id)
+	if o.config == nil {
+		return nil, err
+	}
+	doc := struct {
 		*proxy.Config
-		Warnings []plan.Warning `json:"warnings,omitempty"`
-	}{c, slices.Clone(warnings)})
+		Warnings []proxy.Warning `json:"warnings,omitempty"`
+		Refused  []refused       `json:"refused,omitempty"`
+		Problem  string          `json:"problem,omitempty"`
+	}{Config: o.config, Warnings: o.warnings, Problem: p.problem(id)}
+	if err != nil {
+		doc.Problem = err.Error()
+	}
+	if st, ok := p.stream.Status(id); ok {
+		for _, t := range st.Types {
+			if t.Refused != nil {
+				doc.Refused = append(doc.Refused, refused{t.Type, *t.Refused})
+			}
+		}
+	}
+	return yaml.Marshal(doc)
+}
+
+// A refused is what a proxy does not take, in its own words.
+type refused struct {
+	Type string `json:"type"`
+	xds.Refusal
 }
 
 func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
-	b, err := p.rendered(m, snapshot.NewView(m), id)
+	o, err := p.make(m, snapshot.NewView(m), id)
 	if err != nil {
 		return nil, err
 	}
-	return render.YAML(b)
+	return render.YAML(o.bundle)
 }
 
 func (p *Publisher) showStream(_ *snapshot.Mesh, id proxy.ID) ([]byte, error) {

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -22,6 +24,15 @@ type vault struct {
 	mu      sync.RWMutex
 	secrets map[mesh.Key]*mesh.Resource
 	files   map[string]file
+	// good are the last that were what they should be: a certificate and its
+	// key are two Secrets, and nobody can change both at once.
+	good map[goodKey]render.Resource
+}
+
+type goodKey struct {
+	mesh string
+	from proxy.Origin
+	name string
 }
 
 type file struct {
@@ -30,16 +41,19 @@ type file struct {
 }
 
 func newVault() *vault {
-	return &vault{secrets: map[mesh.Key]*mesh.Resource{}, files: map[string]file{}}
+	return &vault{secrets: map[mesh.Key]*mesh.Resource{}, files: map[string]file{}, good: map[goodKey]render.Resource{}}
 }
 
-// keep takes a change of a Secret that policies may name.
+// keep takes a change: of Secrets what policies may name.
 func (v *vault) keep(c store.Change) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c.Key.Kind == mesh.ExternalServiceKind.Name && c.Now == nil {
+		maps.DeleteFunc(v.good, func(k goodKey, _ render.Resource) bool { return k.mesh == c.Key.Mesh && k.from.Name == c.Key.Name })
+	}
 	if c.Key.Kind != mesh.SecretKind.Name || mesh.OwnSecret(c.Key.Name) {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	if c.Now == nil {
 		delete(v.secrets, c.Key)
 	} else {
@@ -89,25 +103,61 @@ func (v *vault) bytes(m *snapshot.Mesh, from proxy.Origin, s *proxy.Source) ([]b
 	return nil, errMoved
 }
 
-// fill adds to a bundle the secrets that its plan names. What is no secret of
-// its kind is left out and told: nothing is called with it.
-func (v *vault) fill(b *render.Bundle, m *snapshot.Mesh, c *proxy.Config) error {
-	var all []render.Resource
+// open finds the secrets that a plan names. What is none of its kind is told.
+// The last good one stays in force; where there was none, the plan's members that
+// need it are left out: they are not called.
+func (v *vault) open(m *snapshot.Mesh, c *proxy.Config) (all []render.Resource, warnings []proxy.Warning) {
+	closed := map[string]bool{}
 	for _, s := range c.Secrets {
 		r, err := v.secret(m, s)
-		if err != nil {
-			b.Warnings = append(b.Warnings, proxy.Warning{
-				Part: s.From.String(),
-				Text: fmt.Sprintf("secret %s: %s; it is not called until that is mended", s.Name, err),
-			})
+		key := goodKey{m.Name(), s.From, s.Name}
+		if err == nil {
+			v.remember(key, r)
+			all = append(all, r)
 			continue
 		}
-		all = append(all, r)
+		until := "it is not called until that is mended"
+		if before, ok := v.before(key); ok {
+			until = "the one before is in force until that is mended"
+			all = append(all, before)
+		} else {
+			closed[s.Name] = true
+		}
+		warnings = append(warnings, proxy.Warning{Part: s.From.String(), Text: fmt.Sprintf("secret %s: %s; %s", s.Name, err, until)})
 	}
-	if len(all) == 0 {
-		return nil
+	if len(closed) == 0 {
+		return all, warnings
 	}
-	return b.AddSecrets(all)
+	for i := range c.Clusters {
+		e := c.Clusters[i].External
+		if e == nil {
+			continue
+		}
+		kept := *e
+		kept.Members = nil
+		for _, member := range e.Members {
+			if t := member.TLS; t != nil && (closed[t.Roots] || closed[t.Certificate]) {
+				kept.Without = append(slices.Clip(kept.Without), fmt.Sprintf("%s: a secret of it is none, see warnings", member.From))
+				continue
+			}
+			kept.Members = append(kept.Members, member)
+		}
+		c.Clusters[i].External = &kept
+	}
+	return all, warnings
+}
+
+func (v *vault) remember(k goodKey, r render.Resource) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.good[k] = r
+}
+
+func (v *vault) before(k goodKey) (render.Resource, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	r, ok := v.good[k]
+	return r, ok
 }
 
 func (v *vault) secret(m *snapshot.Mesh, s proxy.Secret) (r render.Resource, err error) {

@@ -28,6 +28,9 @@ type Bundle struct {
 
 // AddSecrets makes secrets a part of b, and so of its version.
 func (b *Bundle) AddSecrets(secrets []Resource) (err error) {
+	if len(secrets) == 0 {
+		return nil
+	}
 	b.Secrets = slices.SortedFunc(slices.Values(secrets), func(a, c Resource) int { return cmp.Compare(a.Name, c.Name) })
 	b.Version, err = version(b)
 	return err
