@@ -67,6 +67,10 @@ type Networking struct {
 // NetworkingOutbound says whether unknown destinations may be reached.
 type NetworkingOutbound struct {
 	Passthrough *bool `json:"passthrough,omitempty"` // nil means true
+	// PermittedOnly leaves out of each redirected proxy the services that no
+	// TrafficPermission lets it call, where the mesh is STRICT. It is ours: a
+	// mesh of hundreds of services otherwise tells every proxy of all of them.
+	PermittedOnly bool `json:"permittedOnly,omitempty"`
 }
 
 // Routing is how endpoints of the mesh are chosen.

@@ -25,6 +25,12 @@ func (s *MeshSpec) Backend() *MTLSBackend {
 	return nil
 }
 
+// PermittedOnly tells whether proxies are told only of services that some
+// TrafficPermission lets them call.
+func (s *MeshSpec) PermittedOnly() bool {
+	return s.Networking != nil && s.Networking.Outbound != nil && s.Networking.Outbound.PermittedOnly
+}
+
 // Passthrough tells whether proxies let calls to unknown destinations out.
 func (s *MeshSpec) Passthrough() bool {
 	n := s.Networking

@@ -18,7 +18,9 @@ import (
 func TestFreshPlansAreRight(t *testing.T) {
 	left, asked := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		changes := []store.Change{strictMesh()}
+		m := strictMesh()
+		m.Now.Spec.(*mesh.MeshSpec).Networking = &mesh.Networking{Outbound: &mesh.NetworkingOutbound{PermittedOnly: rapid.Bool().Draw(t, "permittedOnly")}}
+		changes := []store.Change{m}
 		for i := range 4 {
 			d := dataplane(fmt.Sprint("dp-", i), fmt.Sprint("192.0.2.", i+1), drawService.Draw(t, "service"))
 			n := networking(d)

@@ -50,7 +50,9 @@ func (o *outbounds) virtual(t *mesh.TransparentProxying) {
 	defer o.named(t)
 	if len(t.ReachableServices) == 0 {
 		for s := range o.allServices().All() {
-			o.called(s, t)
+			if o.permitted(s.Name) {
+				o.called(s, t)
+			}
 		}
 		return
 	}

@@ -39,6 +39,17 @@ func (p *planner) accessIn(mode string, tags mesh.Tags) proxy.Access {
 	return a
 }
 
+// permitted tells whether the workload is told of a service: of every one,
+// unless the mesh limits that to those that some permission lets it call. Of
+// destinations that name no service any may be meant.
+func (p *planner) permitted(service string) bool {
+	if !p.spec.PermittedOnly() || p.mode() != proxy.Strict {
+		return true
+	}
+	p.asked[service] = true
+	return p.choice(mesh.TrafficPermissionKind, policy.Permitted).Touches(map[string]bool{service: true})
+}
+
 // principals returns everybody whom a permission's sources name.
 func (p *planner) principals(permission *mesh.Resource) (prs []proxy.Principal) {
 	for i, s := range permission.Spec.(*mesh.TrafficPermission).Sources {

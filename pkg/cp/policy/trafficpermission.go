@@ -13,3 +13,13 @@ func Permissions(permissions []*mesh.Resource, inbound mesh.Tags) Matches {
 func destinations(s mesh.Spec) []mesh.Selector {
 	return s.(*mesh.TrafficPermission).Destinations
 }
+
+// Permitted chooses among TrafficPermissions for the calls of whoever has any
+// of sources: those that could let him in, whichever of them decides at the far
+// end.
+func Permitted(permissions []*mesh.Resource, sources []mesh.Tags) *Choice {
+	return From(permissions, func(s mesh.Spec) (from, to []mesh.Selector) {
+		p := s.(*mesh.TrafficPermission)
+		return p.Sources, p.Destinations
+	}, sources)
+}
