@@ -31,6 +31,7 @@ func (p *planner) outbounds() []proxy.Outbound {
 		p.route(out)
 		p.timeouts(out)
 		p.retry(out)
+		p.externalLimit(out)
 		out.AccessLogs = p.logs(out.Service, out.Protocol)
 		p.memberHosts(out)
 		list = append(list, *out)

@@ -28,6 +28,18 @@ func (p *planner) rateLimits(in *proxy.Inbound) (ls []proxy.RateLimit) {
 	return ls
 }
 
+// externalLimit is the limit of an outbound that leads outside of the mesh,
+// where nobody else would keep it: of what all of this host's calls may be.
+func (p *planner) externalLimit(out *proxy.Outbound) {
+	if p.outside(out.Service) == nil || !proxy.IsHTTP(out.Protocol) {
+		return
+	}
+	if spec, m := chosen[*mesh.RateLimit](p, mesh.RateLimitKind, policy.ExternalRateLimits, out.Service); spec != nil {
+		l := rateLimit(m, nil)
+		out.RateLimit = &l
+	}
+}
+
 func rateLimit(m policy.Match, callers []proxy.Caller) proxy.RateLimit {
 	conf := m.Policy.Spec.(*mesh.RateLimit).Conf.HTTP
 	l := proxy.RateLimit{

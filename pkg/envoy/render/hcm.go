@@ -60,8 +60,8 @@ func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(out.Timeouts.HTTPIdle))}
 	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it, in the routes
 	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation(signature(r.cfg.Tags)))
-	if out.RateLimit != nil {
-		h.HttpFilters = append(r.rateLimits(nothing, out.Name, []proxy.RateLimit{*out.RateLimit}), h.HttpFilters...)
+	if f, _ := r.routeRateLimit(out.Name, out.RateLimit); f != nil {
+		h.HttpFilters = append([]*hcmv3.HttpFilter{f}, h.HttpFilters...)
 	}
 	return r.filter("envoy.filters.network.http_connection_manager", h)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -136,6 +137,27 @@ func TestRateLimits(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// All addresses of an outbound have one limit.
+func TestOutboundRateLimit(t *testing.T) {
+	at := ownAddress(t)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(server.Close)
+	listen := []netip.AddrPort{netip.AddrPortFrom(at, 8001), netip.AddrPortFrom(at, 8002)}
+	runEnvoy(t, &proxy.Config{
+		ID: proxy.ID{Mesh: "default", Name: "web-1"},
+		Outbounds: []proxy.Outbound{{
+			Name: "pay", Service: "pay", Protocol: proxy.HTTP, Listen: listen, Routes: everythingTo("pay"),
+			RateLimit: &proxy.RateLimit{Requests: 3, Interval: proxy.Duration(time.Hour), Status: 429},
+		}},
+		Clusters: []proxy.Cluster{{Name: "pay", Service: "pay"}},
+	}, []proxy.Endpoints{{Cluster: "pay", Members: []proxy.Endpoint{{Address: netip.MustParseAddrPort(server.Listener.Addr().String())}}}}, nil)
+	for i, want := range []map[string]int{{"200": 2}, {"200": 1, "429": 1}} {
+		if got := statuses(t, plainClient(), "http://"+listen[i].String(), 2); !maps.Equal(got, want) {
+			t.Errorf("address %d: statuses %v, want %v", i, got, want)
+		}
+	}
 }
 
 // Envoy refuses a whole listener for a status that it has no name for.

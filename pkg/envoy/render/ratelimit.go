@@ -8,6 +8,7 @@ import (
 	localratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -22,7 +23,7 @@ func (r *renderer) rateLimits(w witness, stat string, limits []proxy.RateLimit) 
 		if len(l.Callers) > 0 && w == nothing {
 			continue
 		}
-		fs = append(fs, r.only(w, r.rateLimit(stat, l), l.Callers, before...))
+		fs = append(fs, r.only(w, r.httpFilter(localRateLimit, rateLimit(stat, l)), l.Callers, before...))
 		if len(l.Callers) == 0 {
 			break // nobody is left
 		}
@@ -31,9 +32,22 @@ func (r *renderer) rateLimits(w witness, stat string, limits []proxy.RateLimit) 
 	return fs
 }
 
-func (r *renderer) rateLimit(stat string, l proxy.RateLimit) *hcmv3.HttpFilter {
+const localRateLimit = "envoy.filters.http.local_ratelimit"
+
+// routeRateLimit renders the limit of an outbound: the filter, and what a
+// virtual host says to it. So the listeners of all addresses of an outbound,
+// which share its routes, share one bucket.
+func (r *renderer) routeRateLimit(stat string, l *proxy.RateLimit) (*hcmv3.HttpFilter, map[string]*anypb.Any) {
+	if l == nil {
+		return nil, nil
+	}
+	return r.httpFilter(localRateLimit, &localratelimitv3.LocalRateLimit{StatPrefix: statName(stat)}),
+		map[string]*anypb.Any{localRateLimit: r.any(rateLimit(stat, *l))}
+}
+
+func rateLimit(stat string, l proxy.RateLimit) *localratelimitv3.LocalRateLimit {
 	always := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
-	return r.httpFilter("envoy.filters.http.local_ratelimit", &localratelimitv3.LocalRateLimit{
+	return &localratelimitv3.LocalRateLimit{
 		StatPrefix: statName(stat),
 		TokenBucket: &typev3.TokenBucket{
 			MaxTokens:     l.Requests,
@@ -46,7 +60,7 @@ func (r *renderer) rateLimit(stat string, l proxy.RateLimit) *hcmv3.HttpFilter {
 		ResponseHeadersToAdd: addHeaders(l.Headers),
 		// To gRPC "unavailable", which is Envoy's default, would say: try again.
 		RateLimitedAsResourceExhausted: true,
-	})
+	}
 }
 
 // addHeaders sets headers, or adds to them, with their values as they stand:
