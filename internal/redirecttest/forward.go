@@ -72,7 +72,7 @@ func newDockerScene(t *testing.T, docker func(t *testing.T, h *testnet.Host)) do
 	// Docker has netfilter look at bridged packets, too.
 	d.host.Run(t, "sh", "-ec", `ip link add docker0 type bridge; ip link set docker0 up
 		ip addr add 172.17.0.1/16 dev docker0; ip addr add fd00:17::1/64 dev docker0 nodad
-		for f in iptables ip6tables; do echo 0 > /proc/sys/net/bridge/bridge-nf-call-$f || true; done`)
+		for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f || true; done`)
 	add := func(port string, v4, v6 netip.Addr) *testnet.Host {
 		c := testnet.Hosts(t, 1)[0]
 		c.Run(t, "ip", "link", "del", "eth0")

@@ -132,11 +132,11 @@ func sameHook(want chain, have heldChain) bool {
 		have.priority == want.priority && have.policy == uint32(nftables.ChainPolicyAccept)
 }
 
-// sameSet takes a set that elements run out of for the same with any left.
+// sameSet takes a set whose elements are its own for the same with any.
 func sameSet(want set, have heldSet) bool {
 	w := want.asHeld()
 	return have.flags == w.flags && have.keyType == w.keyType && have.keyLen == w.keyLen &&
-		(want.kind.timed || slices.EqualFunc(w.elements, have.elements, func(a, b nftables.SetElement) bool {
+		(want.kind.own() || slices.EqualFunc(w.elements, have.elements, func(a, b nftables.SetElement) bool {
 			return bytes.Equal(a.Key, b.Key) && a.IntervalEnd == b.IntervalEnd
 		}))
 }
@@ -151,6 +151,9 @@ func (s set) asHeld() heldSet {
 	}
 	if s.kind.timed {
 		h.flags = unix.NFT_SET_TIMEOUT
+	}
+	if s.kind.learns {
+		h.flags = unix.NFT_SET_EVAL
 	}
 	return h
 }

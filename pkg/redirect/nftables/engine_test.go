@@ -83,10 +83,12 @@ func breakages() []redirecttest.Breakage {
 	return list
 }
 
-// variables lets a shell name a set by its role.
+// variables lets a shell name by its role a set that is named after its content.
 func variables(rs ruleset) (out string) {
-	for _, s := range rs.sets[2:] { // after those that have one name only
-		out += s.name[:strings.LastIndex(s.name, "_")] + "=" + s.name + "; "
+	for _, s := range rs.sets {
+		if role, ok := strings.CutSuffix(s.name, "_"+s.fingerprint()); ok {
+			out += role + "=" + s.name + "; "
+		}
 	}
 	return out
 }

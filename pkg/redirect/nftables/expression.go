@@ -39,6 +39,8 @@ func spell(b []byte) (string, error) {
 	switch name {
 	case "lookup":
 		delete(data, unix.NFTA_LOOKUP_SET_ID)
+	case "dynset":
+		delete(data, unix.NFTA_DYNSET_SET_ID)
 	case "nat":
 		delete(data, unix.NFTA_NAT_FLAGS) // that there are addresses, which the registers tell; we set none
 	}

@@ -11,7 +11,7 @@ import (
 // incoming hands connections of others to the proxy, destination and port
 // kept. It asks every packet for its port only, and what is enrolled goes on.
 func (b *builder) incoming() []chain {
-	if b.Inbound.To == 0 || b.Inbound.Method == redirect.Rewrite || !b.enrolls() {
+	if !b.keeps() {
 		return nil
 	}
 	hook := chain{name: "prerouting", kind: nftables.ChainTypeFilter, hook: hookPrerouting, priority: prioMangle}
@@ -20,6 +20,7 @@ func (b *builder) incoming() []chain {
 	b.notInbound(&c)
 	c.add("inbound: answers are not ours", isAnswer(), ret())
 	c.add("inbound: of this host's own calls only the proxy's", iifLoopback(), markNot(b.Marks.Mask, b.Marks.Outbound), ret())
+	c.add("inbound: what comes by a bridge is told", comesByBridge(), l4proto(tcp), tcpSYN(), setMark(b.Marks.Mask, b.Marks.Inbound))
 	c.add("inbound: to the proxy", l4proto(tcp), tproxy(b.Inbound.To), accept())
 	c.add("inbound: closed while the proxy is away", l4proto(tcp), tcpSYN(), reset())
 	return []chain{c, hook}
@@ -34,15 +35,16 @@ func (b *builder) incoming() []chain {
 func (b *builder) translated() []chain {
 	hook := chain{name: "prerouting_nat", kind: nftables.ChainTypeNAT, hook: hookPrerouting, priority: prioNAT}
 	var chains []chain
-	if b.Inbound.To != 0 && b.enrolls() {
+	if b.enrolls() {
 		c := chain{name: "inbound_nat"}
 		hook.add("inbound: enrolled ports", b.enrolled(), jump(c.name))
 		b.notInbound(&c)
-		if b.Inbound.Method == redirect.Rewrite {
-			c.add("inbound: to the proxy", l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
-		} else {
+		if b.keeps() {
+			b.addIn(&c, "inbound: from bridges to the proxy", setBridges, comesBy, l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
 			c.add("inbound: IPv4 stays as it is", isIPv4(), asItIs())
 			c.add("inbound: IPv6 stays as it is", isIPv6(), asItIs6())
+		} else {
+			c.add("inbound: to the proxy", l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
 		}
 		chains = append(chains, c)
 	}
@@ -58,8 +60,12 @@ func (b *builder) translated() []chain {
 	return append(chains, hook)
 }
 
-// enrolls tells whether there is a port to redirect.
-func (b *builder) enrolls() bool { return b.Inbound.All || len(b.Inbound.Ports) > 0 }
+// enrolls tells whether there is a port to redirect, and keeps whether it stays
+// as it is.
+func (b *builder) enrolls() bool {
+	return b.Inbound.To != 0 && (b.Inbound.All || len(b.Inbound.Ports) > 0)
+}
+func (b *builder) keeps() bool { return b.enrolls() && b.Inbound.Method == redirect.Keep }
 
 func (b *builder) enrolled() part {
 	if ports, ok := b.named[setPorts]; ok {
@@ -91,21 +97,30 @@ func (b *builder) forwarded(c *chain) {
 	c.add("forwarded: to the proxy", l4proto(tcp), b.leased(), redirectTo(b.Outbound.To))
 }
 
-// input refuses who calls the proxy's listeners directly. TPROXY leaves the
-// port as it was, so whatever still has the inbound listener's port here was
-// sent to it; REDIRECT leaves its trace in conntrack.
+// input refuses who calls the proxy's listeners directly: redirection leaves its
+// trace in conntrack, or the port as it was. And it learns of bridges.
+//
+// Where netfilter sees what a bridge carries (br_netfilter, as Docker has it),
+// packets lose the socket that TPROXY gave them on their way up, and would reach
+// the workload. What the mark tells to have come so is dropped once and its
+// bridge learnt; the caller asks again within a second, and from then on what
+// comes by that bridge is redirected.
 func (b *builder) input() []chain {
 	if b.Inbound.To == 0 && b.Outbound.To == 0 {
 		return nil
 	}
-	c := chain{name: "input", kind: nftables.ChainTypeFilter, hook: hookInput, priority: prioInput}
-	redirected := part{}
-	if b.Inbound.Method == redirect.Rewrite {
-		redirected = notRedirected()
+	hook := chain{name: "input", kind: nftables.ChainTypeFilter, hook: hookInput, priority: prioInput}
+	var chains []chain
+	if b.keeps() {
+		c := chain{name: "astray"}
+		hook.add("inbound: what came by a bridge", comesByBridge(), l4proto(tcp), tcpSYN(), markIs(b.Marks.Mask, b.Marks.Inbound), jump(c.name))
+		c.add("inbound: handed to the proxy", isHandedOver(), ret())
+		b.addIn(&c, "inbound: a bridge is learnt", setBridges, learn, drop())
+		chains = append(chains, c)
 	}
-	c.addIf(b.Inbound.To != 0, "input: the inbound listener is not called directly",
-		portIs(tcp, b.Inbound.To), tcpSYN(), redirected, reset())
-	c.addIf(b.Outbound.To != 0, "input: the outbound listener is not called directly",
+	hook.addIf(b.Inbound.To != 0, "input: the inbound listener is not called directly",
+		portIs(tcp, b.Inbound.To), tcpSYN(), notRedirected(), reset())
+	hook.addIf(b.Outbound.To != 0, "input: the outbound listener is not called directly",
 		portIs(tcp, b.Outbound.To), tcpSYN(), notRedirected(), reset())
-	return []chain{c}
+	return append(chains, hook)
 }

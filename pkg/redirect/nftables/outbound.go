@@ -66,7 +66,7 @@ func (b *builder) output() []chain {
 		return nil
 	}
 	hook := chain{name: "output", kind: nftables.ChainTypeNAT, hook: hookOutput, priority: prioNAT}
-	if b.Inbound.To != 0 && b.enrolls() {
+	if b.enrolls() {
 		hook.add("inbound: the proxy's calls to this host", b.enrolled(), markIs(b.Marks.Mask, b.Marks.Outbound), jump("inbound_nat"))
 	}
 	c := chain{name: "outbound"}

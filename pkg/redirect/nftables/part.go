@@ -166,6 +166,14 @@ func leavesBy(set string) part {
 	return part{text: "oifname @" + set, exprs: []expr.Any{meta(expr.MetaKeyOIFNAME), lookup(set)}}
 }
 
+// metaIIFKind is NFT_META_IIFKIND of <linux/netfilter/nf_tables.h>, which the
+// libraries lack.
+const metaIIFKind expr.MetaKey = 26
+
+func comesByBridge() part {
+	return part{text: `meta iifkind "bridge"`, needs: "Linux 5.6 for kinds of interfaces", exprs: []expr.Any{meta(metaIIFKind), equal(ifname("bridge")...)}}
+}
+
 // loopbackIndex is the interface index of lo in every network namespace
 // (LOOPBACK_IFINDEX in include/net/flow.h).
 const loopbackIndex = 1
@@ -213,6 +221,12 @@ func cgroupIn(depth int) func(set string) part {
 	}
 }
 
+// isHandedOver is a packet that has a transparent socket, the proxy's.
+func isHandedOver() part {
+	return part{text: "socket transparent 1", needs: "CONFIG_NFT_SOCKET", exprs: []expr.Any{
+		&expr.Socket{Key: expr.SocketKeyTransparent, Register: reg}, equal(1)}}
+}
+
 // isAnswer is a packet against the direction in which its connection began.
 func isAnswer() part {
 	return part{text: "ct direction reply", needs: "CONFIG_NFT_CT", exprs: []expr.Any{
@@ -243,6 +257,16 @@ func accept() part {
 	return part{text: "accept", exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}}
 }
 
+func drop() part {
+	return part{text: "drop", exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}}
+}
+
+// learn adds the interface that a packet came in by to a set.
+func learn(set string) part {
+	return part{text: "add @" + set + " { iifname }", exprs: []expr.Any{
+		meta(expr.MetaKeyIIFNAME), &expr.Dynset{SrcRegKey: reg, SetName: set, Operation: unix.NFT_DYNSET_OP_ADD}}}
+}
+
 func ret() part {
 	return part{text: "return", exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}}
 }
@@ -261,6 +285,13 @@ func jump(chain string) part {
 func tproxy(to uint16) part {
 	return part{text: fmt.Sprintf("tproxy to :%d", to), needs: "CONFIG_NFT_TPROXY", exprs: []expr.Any{
 		immediate(net16(to)), &expr.TProxy{Family: unix.NFPROTO_UNSPEC, TableFamily: unix.NFPROTO_INET, RegPort: reg}}}
+}
+
+// setMark writes the bits of the mask and leaves the others.
+func setMark(m, mark uint32) part {
+	return part{text: fmt.Sprintf("meta mark set meta mark & %#08x | %#08x", ^m, mark), exprs: []expr.Any{
+		meta(expr.MetaKeyMARK), &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: host32(^m), Xor: host32(mark)},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg, SourceRegister: true}}}
 }
 
 // asItIs translates an IPv4 or IPv6 destination to itself, after which nobody

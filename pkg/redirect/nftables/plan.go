@@ -191,6 +191,9 @@ func (s set) declaration() string {
 	if s.kind.timed {
 		text += " flags timeout;"
 	}
+	if s.kind.learns {
+		text += fmt.Sprintf(" size %d; flags dynamic;", learnt)
+	}
 	return text
 }
 

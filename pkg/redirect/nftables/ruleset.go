@@ -69,6 +69,7 @@ const (
 	setSources4  = "inbound_exclude_sources"
 	setSources6  = "inbound_exclude_sources6"
 	setInIfaces  = "inbound_exclude_interfaces"
+	setBridges   = "bridges"
 	setForwarded = "forwarded_interfaces"
 	setExclPorts = "outbound_exclude_ports"
 	setExclDst4  = "outbound_exclude_destinations"
@@ -134,6 +135,9 @@ func (b *builder) addSets() {
 		b.addSet(prefixSet(setSources4, v4, typeIP))
 		b.addSet(prefixSet(setSources6, v6, typeIP6))
 		b.addSet(nameSet(setInIfaces, b.Inbound.ExcludeInterfaces))
+		if b.keeps() {
+			b.addSet(set{name: setBridges, kind: typeSeen})
+		}
 	}
 	if b.Outbound.To != 0 {
 		b.addSet(nameSet(setForwarded, b.Outbound.Forwarded))

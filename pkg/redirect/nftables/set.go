@@ -33,6 +33,7 @@ type kind struct {
 	interval  bool
 	hostOrder bool // bytes of a key in the host's order, else the network's
 	timed     bool // elements run out
+	learns    bool // packets add elements
 	varies    bool // elements come and go while the rules stay: the name tells nothing of them
 }
 
@@ -44,9 +45,17 @@ var (
 	typeGID   = kind{name: "gid", key: nftables.TypeGID, hostOrder: true}
 	typeName  = kind{name: "ifname", key: nftables.TypeIFName, interval: true, hostOrder: true}
 	typeGroup = kind{name: "cgroupsv2", key: nftables.TypeCGroupV2, hostOrder: true, varies: true}
+	typeSeen  = kind{name: "ifname", key: nftables.TypeIFName, hostOrder: true, learns: true, varies: true}
 	typeMark  = kind{name: "mark", key: nftables.TypeMark, hostOrder: true}
 	typeLease = kind{name: "inet_proto", key: nftables.TypeInetProto, timed: true}
 )
+
+// learnt bounds the elements that packets add.
+const learnt = 1024
+
+// own tells that a set's elements are nobody's wish: they run out, or packets
+// add them.
+func (k kind) own() bool { return k.timed || k.learns }
 
 func portSet(name string, ports []redirect.PortRange) set {
 	s := set{name: name, kind: typePort}

@@ -21,12 +21,9 @@ func (rs ruleset) String() string {
 	}
 	fmt.Fprintf(&b, "table inet %s {\n", rs.table)
 	for _, s := range rs.sets {
-		fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n", s.name, s.kind.name)
-		if s.kind.interval {
-			b.WriteString("\t\tflags interval\n")
-		}
-		if s.kind.timed {
-			b.WriteString("\t\tflags timeout\n")
+		fmt.Fprintf(&b, "\tset %s {\n", s.name)
+		for line := range strings.SplitSeq(strings.TrimSuffix(s.declaration(), ";"), "; ") {
+			fmt.Fprintf(&b, "\t\t%s\n", line)
 		}
 		if len(s.text) > 0 {
 			fmt.Fprintf(&b, "\t\telements = { %s }\n", strings.Join(s.text, ", "))
@@ -36,7 +33,7 @@ func (rs ruleset) String() string {
 	for _, c := range rs.chains {
 		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
 		if c.hooked() {
-			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy accept;\n", c.kind, c.hook.name, c.priority)
+			fmt.Fprintf(&b, "\t\t%s\n", c.declaration())
 		}
 		for _, r := range c.rules {
 			fmt.Fprintf(&b, "\t\t%s comment %q\n", r.text(), r.name)

@@ -157,7 +157,11 @@ func (t *transaction) addChain(c chain) {
 }
 
 func (t *transaction) set(s set) *nftables.Set {
-	return &nftables.Set{Table: t.table, Name: s.name, KeyType: s.kind.key, Interval: s.kind.interval, HasTimeout: s.kind.timed}
+	out := &nftables.Set{Table: t.table, Name: s.name, KeyType: s.kind.key, Interval: s.kind.interval, HasTimeout: s.kind.timed}
+	if s.kind.learns {
+		out.Dynamic, out.Size = true, learnt
+	}
+	return out
 }
 
 func (t *transaction) addSet(s set) error {
