@@ -63,16 +63,20 @@ COMMIT
 	}
 }
 
-func newDockerScene(t *testing.T, docker func(t *testing.T, h *testnet.Host)) dockerScene {
+func (u suite) newDockerScene(t *testing.T, docker func(t *testing.T, h *testnet.Host)) dockerScene {
 	t.Helper()
 	d := dockerScene{scene: newScene(t)}
 	d.play(t)
 	d.playDNS(t)
 	forward(t, d.host)
 	// Docker has netfilter look at bridged packets, too.
+	look := "1"
+	if u.Unbridged {
+		look = "0"
+	}
 	d.host.Run(t, "sh", "-ec", `ip link add docker0 type bridge; ip link set docker0 up
 		ip addr add 172.17.0.1/16 dev docker0; ip addr add fd00:17::1/64 dev docker0 nodad
-		for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f || true; done`)
+		for f in iptables ip6tables; do echo `+look+` > /proc/sys/net/bridge/bridge-nf-call-$f; done`)
 	add := func(port string, v4, v6 netip.Addr) *testnet.Host {
 		c := testnet.Hosts(t, 1)[0]
 		c.Run(t, "ip", "link", "del", "eth0")
@@ -136,7 +140,7 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 		})
 		t.Run("containers, "+name, func(t *testing.T) {
 			t.Parallel()
-			d := newDockerScene(t, dockers["iptables-nft"])
+			d := u.newDockerScene(t, dockers["iptables-nft"])
 			if u.refuses(t, d.host, r) {
 				return
 			}
@@ -159,7 +163,7 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 // Of an interface that is named, what begins there and is forwarded goes to the
 // proxy like the host's own calls, but for queries.
 func (u suite) forwardedInterfaces(t *testing.T) {
-	d := newDockerScene(t, dockers["iptables-nft"])
+	d := u.newDockerScene(t, dockers["iptables-nft"])
 	// Some engines redirect to the interface's address, others hand over what
 	// they catch to a transparent listener.
 	for _, f := range families {
@@ -213,7 +217,7 @@ func (u suite) publishedPorts(t *testing.T) {
 		for _, method := range []redirect.Method{redirect.Keep, redirect.Rewrite} {
 			t.Run(name+"/"+string(method), func(t *testing.T) {
 				t.Parallel()
-				d := newDockerScene(t, docker)
+				d := u.newDockerScene(t, docker)
 				r := everything()
 				r.Inbound.Method = method
 				if u.refuses(t, d.host, r) {

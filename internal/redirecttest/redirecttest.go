@@ -45,6 +45,10 @@ type Engine struct {
 	// Piecewise: rules come in more than one transaction, so that who is
 	// killed in between may leave a part, until the next Apply or Remove.
 	Piecewise bool
+	// Unbridged: rules do not hold for what bridges carry while netfilter looks
+	// at it (br_netfilter): containers reach enrolled ports of their host
+	// directly, and each other by the proxy.
+	Unbridged bool
 }
 
 // A Breakage is a shell script that does damage to rules in force, and what

@@ -25,6 +25,7 @@ func engines() (all []redirecttest.Engine) {
 			RouteMetric:    int(route.Iptables),
 			WaitsWhileAway: true,
 			Piecewise:      true,
+			Unbridged:      true, // TPROXY's socket is lost on the way up; -m physdev would tell
 		})
 	}
 	return all

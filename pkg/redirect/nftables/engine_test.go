@@ -48,6 +48,7 @@ func breakages() []redirecttest.Breakage {
 		{"a dormant table", `nft 'add table inet weft { flags dormant; }'`, []string{"table inet weft is switched off"}},
 		{"a chain", "nft 'flush chain inet weft dns; delete chain inet weft dns'", []string{"chain dns is missing"}},
 		{"rules", "nft flush chain inet weft input", []string{
+			`rule "inbound: what came by a bridge" in chain input is missing`,
 			`rule "input: the inbound listener is not called directly" in chain input is missing`,
 			`rule "input: the outbound listener is not called directly" in chain input is missing`}},
 		{"one rule", rule("inbound", "inbound: to the proxy", "nft delete rule $at"),
@@ -71,7 +72,7 @@ func breakages() []redirecttest.Breakage {
 		{"a chain more", "nft add chain inet weft extra", []string{"chain extra is not ours"}},
 		{"a policy", "nft 'chain inet weft input { policy drop; }'", []string{"the hook, priority or policy of chain input is changed"}},
 		{"a chain's priority", "nft 'flush chain inet weft input; delete chain inet weft input; add chain inet weft input { type filter hook input priority -5; }'",
-			[]string{"the hook, priority or policy of chain input is changed", "input: the inbound listener is not called directly", "input: the outbound listener is not called directly"}},
+			[]string{"the hook, priority or policy of chain input is changed", "inbound: what came by a bridge", "input: the inbound listener is not called directly", "input: the outbound listener is not called directly"}},
 		{"counters", rule("outbound", "outbound: to the proxy", `nft replace rule $at meta l4proto tcp counter redirect to :15001 comment '"outbound: to the proxy"'`),
 			[]string{`rule "outbound: to the proxy" in chain outbound is changed`}},
 	}
