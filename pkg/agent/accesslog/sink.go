@@ -22,8 +22,8 @@ type destination interface {
 const (
 	maxWrite     = 256 << 10 // bytes at once, unless one line is longer
 	firstWait    = 100 * time.Millisecond
-	maxWait      = 10 * time.Second
-	provenAfter  = maxWait // so long without an error, and back-off begins anew
+	maxWait      = 5 * time.Second
+	provenAfter  = 2 * maxWait // so long without an error, and back-off begins anew
 	writeTimeout = 10 * time.Second
 )
 
@@ -170,7 +170,7 @@ type backoff struct {
 }
 
 // next returns the wait after a failure now: 100 ms, then twice as much each
-// time, 10 s at most, each time up to a half more.
+// time, 5 s at most, each time up to a half more.
 func (b *backoff) next(now time.Time) time.Duration {
 	if b.wait == 0 || now.Sub(b.last) > provenAfter {
 		b.wait = firstWait

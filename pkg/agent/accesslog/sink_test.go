@@ -168,9 +168,9 @@ func TestSinkDropsAndTells(t *testing.T) {
 		if s.Dropped != 2 || s.Queued != 4<<20 || s.Sent != 0 || s.Error != "nobody there" || s.Failing.IsZero() {
 			t.Errorf("status %+v, want 2 lines dropped and 4 MiB queued", s)
 		}
-		// 100 ms, twice as much each time, 10 s at most: in ten minutes about
-		// 7 tries of the growing kind and then one each 10 to 15 s.
-		if n := len(d.opens); n < 40 || n > 70 {
+		// 100 ms, twice as much each time, 5 s at most: in ten minutes about
+		// 6 tries of the growing kind and then one each 5 to 7.5 s.
+		if n := len(d.opens); n < 80 || n > 130 {
 			t.Errorf("tried %d times in ten minutes", n)
 		}
 		for i := 1; i < len(d.opens); i++ {

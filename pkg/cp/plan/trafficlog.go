@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/policy"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -58,7 +59,7 @@ func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog
 	log := proxy.AccessLog{
 		From:    proxy.Origin{Kind: winner.Policy.Kind.Name, Name: winner.Policy.Meta.Name},
 		Backend: b.Name,
-		Format:  mesh.ExpandLogFormat(format, p.logValues(called)),
+		Format:  mesh.ExpandLogFormat(strings.TrimRight(format, "\n"), p.logValues(called)),
 	}
 	if b.Type == mesh.LogFile {
 		log.File = b.Conf.Path
