@@ -47,7 +47,7 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 		}
 	}
 	if c.floors {
-		return floors(ctx, c, t)
+		return floors(ctx, f, t)
 	}
 	return nil
 }
@@ -143,6 +143,7 @@ func endpoints(ctx context.Context, f *fleet, t *table) error {
 	if err != nil {
 		return err
 	}
+	t.endpoint = median(took)
 	t.row("endpoint added → last stream", "p50 %s, max %s of %d", round(median(took)), round(slices.Max(took)), len(took))
 	t.row("bytes for that, all streams", "%s", size(median(bytes)))
 	t.row("CPU for that", "%s a change", round(cpu/time.Duration(f.c.rounds)))

@@ -11,7 +11,10 @@ import (
 )
 
 // A table prints figures as rows of Markdown, as soon as they are there.
-type table struct{ out io.Writer }
+type table struct {
+	out      io.Writer
+	endpoint time.Duration // median, to hold against the floors
+}
 
 func (t *table) head(s shape) {
 	what := fmt.Sprintf("%d outbounds each", s.Outbounds)
