@@ -122,6 +122,9 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 		return err
 	}
 	defer st.s.leave(st)
+	if err := st.s.pace.wait(st.ctx, id); err != nil {
+		return err
+	}
 	go st.keepJudging()
 	if err := st.s.connect(st.ctx, id); err != nil {
 		st.s.log.Warn("proxy could not be served", "proxy", id, "error", err)

@@ -93,6 +93,7 @@ type Server struct {
 	metrics metrics
 
 	stock *stock
+	pace  *pacer
 
 	judgeEvery time.Duration
 	judging    chan struct{} // as many as may be judged at once
@@ -108,7 +109,7 @@ type Server struct {
 // New returns a server that Register puts to work.
 func New(c Config) *Server {
 	s := &Server{
-		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()), stock: newStock(),
+		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
 		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
 	}
