@@ -73,16 +73,8 @@ func routeSteps(texts []string) (out []redirect.Step) {
 
 // dictate fills a transaction and puts into words what it would have sent.
 func (want ruleset) dictate(step func(t *transaction) error) (string, error) {
-	var sent []netlink.Message
-	conn, err := nftables.New(nftables.WithTestDial(func(m []netlink.Message) ([]netlink.Message, error) {
-		sent = append(sent, m...)
-		return nil, io.EOF
-	}))
+	sent, err := encode(want.table, step)
 	if err != nil {
-		return "", err
-	}
-	t := &transaction{conn: conn, table: &nftables.Table{Name: want.table, Family: nftables.TableFamilyINet}}
-	if err := errors.Join(step(t), conn.Flush()); err != nil {
 		return "", err
 	}
 	var d dictation
@@ -92,6 +84,19 @@ func (want ruleset) dictate(step func(t *transaction) error) (string, error) {
 		}
 	}
 	return d.text.String(), nil
+}
+
+// encode returns the messages of a transaction, which nobody gets.
+func encode(table string, step func(t *transaction) error) (sent []netlink.Message, err error) {
+	conn, err := nftables.New(nftables.WithTestDial(func(m []netlink.Message) ([]netlink.Message, error) {
+		sent = append(sent, m...)
+		return nil, io.EOF
+	}))
+	if err != nil {
+		return nil, err
+	}
+	t := &transaction{conn: conn, table: &nftables.Table{Name: table, Family: nftables.TableFamilyINet}}
+	return sent, errors.Join(step(t), conn.Flush())
 }
 
 // A dictation writes messages as nft's commands.
