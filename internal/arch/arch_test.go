@@ -91,6 +91,7 @@ var mayImport = []struct {
 	{"pkg/redirect/sockets", nil, "sockets and processes of a host, whoever asks"},
 	{"pkg/redirect/explain", []string{"pkg/redirect"}, "what rules mean, whatever engine puts them in force"},
 	{"pkg/redirect/ebpf", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup", "pkg/redirect/sockets"}, "engines know nothing of each other"},
+	{"pkg/redirect/probe", []string{"pkg/redirect", "pkg/proxy"}, "asks whatever engine it is given; names no engine"},
 	{"pkg/redirect/nftables", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup"}, "engines know nothing of each other"},
 	{"pkg/redirect/iptables", []string{"pkg/redirect", "pkg/redirect/route", "pkg/redirect/cgroup"}, "engines know nothing of each other"},
 	{"pkg/agent/relay", []string{"pkg/proxy", "pkg/api/hostv1", "pkg/keyfile"}, "parts of the agent never import each other"},

@@ -3,8 +3,11 @@ package dns
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 // outsider replies to q if it asks where a host outside is that is called
@@ -50,6 +53,9 @@ func answer(t *table, domain string, q *query) []byte {
 		}
 		return nil
 	}
+	if b := probed(domain, q); b != nil {
+		return b
+	}
 	vip, reverse := vipOf(q.name)
 	switch {
 	case !reverse && !under(q.name, domain):
@@ -79,6 +85,18 @@ func answer(t *table, domain string, q *query) []byte {
 	r.authoritative()
 	r.addresses(q.typ, addrs)
 	return r.bytes()
+}
+
+// probed replies to a probe of the redirection, also before there are names.
+func probed(domain string, q *query) []byte {
+	token, ok := strings.CutSuffix(q.name, "."+proxy.ProbeLabel+"."+domain)
+	if text := proxy.ProbeAnswer + token; ok && q.typ == dnsmessage.TypeTXT && len(text) < 256 {
+		r := begin(q, dnsmessage.RCodeSuccess)
+		r.authoritative()
+		r.add(dnsmessage.TypeTXT, append([]byte{byte(len(text))}, text...))
+		return r.bytes()
+	}
+	return nil
 }
 
 func nothing(q *query, code dnsmessage.RCode) []byte {

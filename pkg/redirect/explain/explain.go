@@ -250,16 +250,19 @@ func (e explainer) arriving() Decision {
 	return e.decide(Inbound, in.To, rule, "port %d is declared (%s)", to.Port(), ports)
 }
 
-// among tells by what the flow's owner is among others; "" when it is not.
-func (e explainer) among(o redirect.Owners) string {
+func (e explainer) among(o redirect.Owners) string { return Among(o, e.Owner) }
+
+// Among tells by what somebody is among owners, such as "user 1000"; "" when
+// he is not.
+func Among(o redirect.Owners, who Owner) string {
 	switch {
-	case slices.Contains(o.UIDs, e.Owner.UID):
-		return fmt.Sprintf("user %d", e.Owner.UID)
-	case slices.Contains(o.GIDs, e.Owner.GID):
-		return fmt.Sprintf("group %d", e.Owner.GID)
+	case slices.Contains(o.UIDs, who.UID):
+		return fmt.Sprintf("user %d", who.UID)
+	case slices.Contains(o.GIDs, who.GID):
+		return fmt.Sprintf("group %d", who.GID)
 	}
 	for _, path := range o.Cgroups {
-		if e.Owner.Cgroup == path || strings.HasPrefix(e.Owner.Cgroup, path+"/") {
+		if who.Cgroup == path || strings.HasPrefix(who.Cgroup, path+"/") {
 			return "cgroup " + path
 		}
 	}

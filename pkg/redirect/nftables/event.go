@@ -85,7 +85,7 @@ func interfaceName(index uint32) string {
 // ruleName is a rule's comment, or else its handle; "" where no rule decided.
 func (r *reader) ruleName(e event) string {
 	b := e.attrs[unix.NFTA_TRACE_RULE_HANDLE]
-	if e.uint32(unix.NFTA_TRACE_TYPE) != unix.NFT_TRACETYPE_RULE || len(b) != 8 {
+	if len(b) != 8 {
 		return ""
 	}
 	name := fmt.Sprint("handle ", binary.BigEndian.Uint64(b))

@@ -123,7 +123,7 @@ func (Tracer) Trace(ctx context.Context, follow []redirect.Follow) (redirect.Tra
 	if err != nil {
 		return nil, wrapped(errors.Join(err, events.Close()))
 	}
-	t := &trace{want: want, owner: owner, events: events}
+	t := &trace{want: want, owner: owner, events: events, names: make(map[string]string)}
 	if err := errors.Join(events.SetReadBuffer(socketBuffer), t.install()); err != nil {
 		return nil, wrapped(errors.Join(err, owner.Close(), events.Close()))
 	}
@@ -137,6 +137,7 @@ type trace struct {
 	owned  bool
 	events *netlink.Conn // told while a packet is on its way, and kept in the socket until asked for
 	seen   []event
+	names  map[string]string // of rules
 }
 
 // tableOwner is NFT_TABLE_F_OWNER.
@@ -264,24 +265,26 @@ func (t *trace) Hops(f redirect.Follow) ([]redirect.Hop, error) {
 	if err := t.read(); err != nil {
 		return nil, fmt.Errorf("read what was followed: %w", err)
 	}
-	names, err := openReader()
+	rules, err := openReader()
 	if err != nil {
 		return nil, fmt.Errorf("look at rules: %w", explain(err))
 	}
-	defer names.close()
+	defer rules.close()
 	var (
 		out []redirect.Hop
 		now = make(map[uint32]redirect.Hop) // the packets that are followed, as they came into their chains
+
+		source netip.AddrPort
 	)
 	for _, e := range t.seen {
 		id := e.uint32(unix.NFTA_TRACE_ID)
 		if from, to, ok := e.packet(); ok {
-			_, followed := now[id]
-			if e.text(unix.NFTA_TRACE_TABLE) == t.want.table && e.text(unix.NFTA_TRACE_CHAIN) == chainFollow {
-				followed = from.Port() == f.FromPort && to == f.To && e.transport() == transportOf(f).num
-			}
+			// On its way through lo a packet gets another id, and NAT may have
+			// given it another destination: its source stays.
+			followed := from.Port() == f.FromPort && e.transport() == transportOf(f).num && (to == f.To || from == source)
 			delete(now, id)
 			if followed {
+				source = from
 				now[id] = redirect.Hop{From: from, To: to, In: interfaceName(e.uint32(unix.NFTA_TRACE_IIF)), Out: interfaceName(e.uint32(unix.NFTA_TRACE_OIF))}
 			}
 		}
@@ -291,7 +294,7 @@ func (t *trace) Hops(f redirect.Follow) ([]redirect.Hop, error) {
 		}
 		h := packet
 		h.Table, h.Chain = familyName(e.family)+" "+e.text(unix.NFTA_TRACE_TABLE), e.text(unix.NFTA_TRACE_CHAIN)
-		h.Rule, h.Verdict, h.Mark = names.ruleName(e), e.verdict(), e.uint32(unix.NFTA_TRACE_MARK)
+		h.Rule, h.Verdict, h.Mark = t.name(rules, e), e.verdict(), e.uint32(unix.NFTA_TRACE_MARK)
 		if e.text(unix.NFTA_TRACE_TABLE) == t.want.table {
 			if h.Chain != chainKeep || h.Verdict != "drop" {
 				continue // our own following
@@ -301,4 +304,18 @@ func (t *trace) Hops(f redirect.Follow) ([]redirect.Hop, error) {
 		out = append(out, h)
 	}
 	return out, nil
+}
+
+// name is ruleName, asked once.
+func (t *trace) name(rules *reader, e event) string {
+	key := fmt.Sprintf("%d %s %s %x", e.family, e.text(unix.NFTA_TRACE_TABLE), e.text(unix.NFTA_TRACE_CHAIN), e.attrs[unix.NFTA_TRACE_RULE_HANDLE])
+	name, known := t.names[key]
+	if !known {
+		name = rules.ruleName(e)
+		t.names[key] = name
+	}
+	if e.uint32(unix.NFTA_TRACE_TYPE) != unix.NFT_TRACETYPE_RULE {
+		return ""
+	}
+	return name
 }

@@ -27,7 +27,7 @@ func TestTrace(t *testing.T) {
 		to   netip.AddrPort
 		mark uint32
 	}
-	captured, leaving, dropped := call{40001, netip.AddrPortFrom(peer.IP4, 80), 0}, call{40002, netip.AddrPortFrom(peer.IP4, 80), markOutbound}, call{40003, netip.AddrPortFrom(peer.IP4, 7), markOutbound}
+	captured, leaving, dropped := call{40001, netip.AddrPortFrom(peer.IP4, 80), 0}, call{40002, netip.AddrPortFrom(peer.IP4, 80), everything().Marks.Outbound}, call{40003, netip.AddrPortFrom(peer.IP4, 7), everything().Marks.Outbound}
 	follow := func(c call) redirect.Follow { return redirect.Follow{FromPort: c.port, To: c.to, Keep: true} }
 	var trace redirect.Trace
 	if err := h.Do(func() (err error) {

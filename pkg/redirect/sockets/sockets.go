@@ -28,6 +28,9 @@ type Socket struct {
 	Interface uint32 // that it is bound to; 0: none
 	Cookie    uint64 // which no other socket has until the next boot
 	Cgroup    uint64 // id of the cgroup that it was made in; 0 before Linux 5.9
+	// Transparent is IP_TRANSPARENT, which accepted connections have from their
+	// listener. Linux tells since 5.10.
+	Transparent bool
 }
 
 // A State is that of a TCP socket; include/net/tcp_states.h.
@@ -53,6 +56,8 @@ const (
 	timeWait      = 6
 	diagMark      = 15 // INET_DIAG_MARK
 	diagCgroup    = 21 // INET_DIAG_CGROUP_ID
+	diagSockopt   = 22 // INET_DIAG_SOCKOPT
+	transparent   = 1 << 5
 	requestLen    = 56 // struct inet_diag_req_v2
 	messageLen    = 72 // struct inet_diag_msg
 	kernelTime    = 10 * time.Second
@@ -140,6 +145,8 @@ func read(b []byte) (s Socket, ok bool) {
 			s.Mark = binary.NativeEndian.Uint32(a.Data)
 		case a.Type == diagCgroup && len(a.Data) == 8:
 			s.Cgroup = binary.NativeEndian.Uint64(a.Data)
+		case a.Type == diagSockopt && len(a.Data) > 0:
+			s.Transparent = a.Data[0]&transparent != 0 // struct inet_diag_sockopt, on little-endian machines
 		}
 	}
 	return s, true

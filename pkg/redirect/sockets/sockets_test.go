@@ -16,7 +16,7 @@ import (
 
 func TestFind(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
-	l := h.Listen(t, "[::1]:8080")
+	l := h.Listen(t, "[::1]:8080", testnet.Transparent())
 	c := h.Dial(t, "tcp", "[::1]:8080", testnet.Mark(0x42), testnet.UID(1000))
 	served := l.Accept(t)
 	h.ListenUDP(t, "127.0.0.1:53")
@@ -38,11 +38,11 @@ func TestFind(t *testing.T) {
 		t.Errorf("listening: %+v", listening)
 	}
 	far := find(Query{Remote: c.Local().Port()})
-	if len(far) != 1 || far[0].Local != served.Local() || far[0].Remote != c.Local() || far[0].State != Established {
+	if len(far) != 1 || far[0].Local != served.Local() || far[0].Remote != c.Local() || far[0].State != Established || !far[0].Transparent {
 		t.Errorf("the far end: %+v", far)
 	}
 	near := find(Query{Local: c.Local().Port()})
-	if len(near) != 1 || near[0].Mark != 0x42 || near[0].UID != 1000 {
+	if len(near) != 1 || near[0].Mark != 0x42 || near[0].UID != 1000 || near[0].Transparent {
 		t.Errorf("the near end: %+v", near)
 	}
 	if udp := find(Query{UDP: true}); len(udp) != 1 || udp[0].Local != netip.MustParseAddrPort("127.0.0.1:53") {
