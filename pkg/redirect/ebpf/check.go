@@ -25,7 +25,7 @@ func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Differ
 }
 
 func (e *Engine) check(ctx context.Context, r redirect.Rules) ([]redirect.Difference, error) {
-	if err := errors.Join(ctx.Err(), expressible(r), permitted()); err != nil {
+	if err := errors.Join(ctx.Err(), expressible(r), permitted(netAdmin, sysAdmin)); err != nil {
 		return nil, err
 	}
 	s, err := e.scene(r)

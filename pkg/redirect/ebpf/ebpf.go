@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
@@ -70,7 +71,7 @@ func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 }
 
 func (e *Engine) apply(ctx context.Context, r redirect.Rules) error {
-	if err := errors.Join(ctx.Err(), expressible(r), permitted()); err != nil {
+	if err := errors.Join(ctx.Err(), expressible(r), permitted(netAdmin, sysAdmin)); err != nil {
 		return err
 	}
 	up, err := route.LoopbackUp()
@@ -95,12 +96,8 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	err = s.put()
-	if err != nil {
-		s.place.tidy()
-	}
-	return err
+	defer s.place.tidy(unlock)
+	return s.put()
 }
 
 // ready refuses before anything is touched what would fail later: somebody
@@ -136,7 +133,7 @@ func (e *Engine) Remove(ctx context.Context, table string) error {
 }
 
 func (e *Engine) remove(ctx context.Context, table string) error {
-	if err := errors.Join(ctx.Err(), permitted()); err != nil {
+	if err := errors.Join(ctx.Err(), permitted(netAdmin)); err != nil {
 		return err
 	}
 	netns, _, err := namespace()
@@ -144,11 +141,16 @@ func (e *Engine) remove(ctx context.Context, table string) error {
 		return err
 	}
 	p := place{bpffs: e.pins, table: table, netns: netns}
+	if _, err := os.Stat(p.root()); !errors.Is(err, os.ErrNotExist) {
+		if err := permitted(sysAdmin); err != nil {
+			return err
+		}
+	}
 	unlock, err := p.lock(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer p.tidy(unlock)
 	if err := errors.Join(remove(p.dir()), remove(p.dir()+before), remove(p.dir()+aside)); err != nil {
 		return err
 	}
@@ -163,9 +165,5 @@ func (e *Engine) remove(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
-	if err := routes.Plan(nil, kept).DeleteStale(); err != nil {
-		return err
-	}
-	p.tidy()
-	return nil
+	return routes.Plan(nil, kept).DeleteStale()
 }

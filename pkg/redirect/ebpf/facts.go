@@ -48,18 +48,28 @@ func look(r redirect.Rules, tree tree) (f facts, err error) {
 }
 
 // localAddresses are what the kernel takes for this host, as its table of local
-// routes says.
+// routes says, and the addresses that it is about to put there.
 func localAddresses(h *netlink.Handle) (out []netip.Prefix, err error) {
+	add := func(n *net.IPNet) {
+		if p, ok := prefixOf(n); ok && !p.Addr().IsLoopback() {
+			out = append(out, p)
+		}
+	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
 		if err != nil {
 			return nil, fmt.Errorf("list this host's addresses: %w", err)
 		}
 		for _, r := range routes {
-			if p, ok := prefixOf(r.Dst); ok && !p.Addr().IsLoopback() {
-				out = append(out, p)
-			}
+			add(r.Dst)
 		}
+	}
+	addresses, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list this host's addresses: %w", err)
+	}
+	for _, a := range addresses {
+		add(netlink.NewIPNet(a.IP))
 	}
 	return out, nil
 }

@@ -61,7 +61,7 @@ func (p pinned) left(which uint32) (time.Duration, error) {
 // opened are the maps of a table that is in force, with its config; without
 // one there are none.
 func (e *Engine) opened(ctx context.Context, table string) (m pinned, c programConfig, ok bool, err error) {
-	if err := errors.Join(ctx.Err(), permitted()); err != nil {
+	if err := errors.Join(ctx.Err(), permitted(netAdmin, sysAdmin)); err != nil {
 		return nil, c, false, err
 	}
 	netns, _, err := namespace()

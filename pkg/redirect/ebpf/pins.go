@@ -99,7 +99,13 @@ func (p place) unmount() {
 	if err != nil || !ok || m.source != ourMount {
 		return
 	}
-	if left, err := os.ReadDir(p.bpffs); err == nil && len(left) == 0 {
+	left, err := os.ReadDir(p.bpffs)
+	for _, f := range left {
+		if !strings.HasSuffix(f.Name(), ".debug") { // those the kernel puts there itself
+			return
+		}
+	}
+	if err == nil {
 		_ = unix.Unmount(p.bpffs, unix.UMOUNT_NOFOLLOW) // busy: somebody came
 	}
 }
@@ -120,6 +126,9 @@ func (p place) lock(ctx context.Context, create bool) (unlock func(), err error)
 				return nil, err
 			}
 			if err := os.Mkdir(p.root(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				if _, ok, mountErr := p.mounted(); mountErr == nil && !ok && ctx.Err() == nil {
+					continue // its last user unmounted it
+				}
 				return nil, fmt.Errorf("make a folder for pins: %w", explain(err))
 			}
 		}
@@ -151,9 +160,12 @@ func (p place) still(f *os.File) bool {
 	return err == nil && heldErr == nil && os.SameFile(now, held)
 }
 
-// tidy removes our folder, and the mount, where nothing is left in them.
-func (p place) tidy() {
-	if os.Remove(p.root()) == nil {
+// tidy removes our folder where nothing is left in it, and unlock then gives up
+// what kept the mount from being taken away.
+func (p place) tidy(unlock func()) {
+	empty := os.Remove(p.root()) == nil
+	unlock()
+	if empty {
 		p.unmount()
 	}
 }

@@ -23,7 +23,7 @@ func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
 		return err
 	}
 	r = r.Normal()
-	err := errors.Join(ctx.Err(), expressible(r), permitted())
+	err := errors.Join(ctx.Err(), expressible(r), permitted(netAdmin, sysAdmin))
 	if err == nil {
 		err = place{bpffs: e.pins}.writable()
 	}

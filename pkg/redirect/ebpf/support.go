@@ -36,18 +36,26 @@ func expressible(r redirect.Rules) error {
 	return errors.Join(errs...)
 }
 
+// A capability, by number and name.
+type capability struct {
+	bit  int
+	name string
+}
+
+var (
+	netAdmin = capability{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}
+	sysAdmin = capability{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}
+)
+
 // permitted looks before the kernel is asked, which says it in many ways.
-func permitted() error {
+func permitted(wanted ...capability) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return fmt.Errorf("ask for own capabilities: %w", err)
 	}
 	var missing []string
-	for _, c := range []struct {
-		bit  int
-		name string
-	}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}} {
+	for _, c := range wanted {
 		if data[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
 			missing = append(missing, c.name)
 		}
