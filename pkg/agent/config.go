@@ -33,6 +33,7 @@ type Config struct {
 	Service        string
 	Port           uint16
 	Protocol       string
+	Gateway        bool
 	Tags           map[string]string
 	Address        string // "": the address from which the control plane is reached
 	ServiceAddress string
@@ -79,6 +80,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Service, "service", "", "service that this host offers (kuma.io/service)")
 	fs.Uint16Var(&c.Port, "port", 0, "port at which the service listens and is called; on a host that only calls, one where nothing listens")
 	fs.StringVar(&c.Protocol, "protocol", proxy.TCP, "protocol of the service: tcp, http, http2, grpc, tls or kafka; callers are named in a header where it is http, http2 or grpc")
+	fs.BoolVar(&c.Gateway, "gateway", false, "this host is a gateway: it takes calls from outside of the mesh by itself, at ports of its own, and calls services under the name of --service")
 	fs.StringToStringVar(&c.Tags, "tag", nil, "further tags of the service, key=value")
 	fs.StringVar(&c.Address, "address", "", "address at which others reach this host; default: the one that the control plane is reached from")
 	fs.StringVar(&c.ServiceAddress, "service-address", "", "address at which the service itself listens; default: loopback")
@@ -132,7 +134,12 @@ func (c *Config) Validate() error {
 	if c.Service == "" {
 		bad("service", "is not set; it is what others call this host by, such as --service web")
 	}
-	if c.Port == 0 {
+	switch {
+	case c.Gateway && c.Port != 0:
+		bad("port", "is set, but a gateway takes calls by itself, at any port: leave it out, or leave out gateway")
+	case c.Gateway && (c.Inbound == inboundAll || len(c.ExcludeInbound) > 0):
+		bad("inbound", "is all, or has exclusions, but a gateway is called past Envoy: leave both out, or leave out gateway")
+	case !c.Gateway && c.Port == 0:
 		bad("port", "is not set; it is where the service listens, such as --port 8080. A host that only calls names one where nothing listens")
 	}
 	if !slices.Contains([]string{proxy.TCP, proxy.TLS, proxy.HTTP, proxy.HTTP2, proxy.GRPC, proxy.Kafka}, c.Protocol) {

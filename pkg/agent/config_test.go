@@ -53,6 +53,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 		"--dns-port=15006":                       "dnsPort: 15006 is inboundPort too",
 		"--inbound-port=8080":                    "inboundPort: 8080 is port too",
 		"--inbound=some":                         `inbound: "some" is neither service nor all`,
+		"--gateway":                              "port: is set, but a gateway takes calls by itself",
 		"--redirect-engine=ipchains":             `redirectEngine: "ipchains" is none of auto, nftables, iptables`,
 	}
 	var all []string
@@ -61,7 +62,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", arg, err, want)
 		}
-		if !strings.HasPrefix(arg, "--address=web") && !strings.HasPrefix(arg, "--inbound-port") {
+		if !strings.HasPrefix(arg, "--address=web") && !strings.HasPrefix(arg, "--inbound-port") && arg != "--gateway" {
 			all = append(all, arg)
 		}
 	}
@@ -92,6 +93,34 @@ func TestDataplaneIsValid(t *testing.T) {
 		}
 		if !json.Valid(doc) {
 			t.Errorf("no JSON: %s", doc)
+		}
+	}
+}
+
+func TestGatewayHasNoInbound(t *testing.T) {
+	c := joined(t, "--gateway", "--port=0", "--tag=team=shop")
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := api.Decode(c.Dataplane(netip.MustParseAddr("192.0.2.1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dp := doc.Spec.(*mesh.Dataplane)
+	if err := dp.Validate().Err(); err != nil {
+		t.Error(err)
+	}
+	g, redirected := dp.Networking.Gateway, dp.Networking.TransparentProxying
+	if g == nil || g.Type != mesh.Delegated || g.Tags.String() != "{kuma.io/service=web, team=shop}" || len(dp.Networking.Inbound) > 0 {
+		t.Errorf("gateway %+v, inbound %v", g, dp.Networking.Inbound)
+	}
+	if redirected == nil || redirected.RedirectPortInbound != 0 || redirected.RedirectPortOutbound == 0 {
+		t.Errorf("redirected %+v", redirected)
+	}
+	for _, arg := range []string{"--inbound=all", "--exclude-inbound=port:22"} {
+		c := joined(t, "--gateway", "--port=0", arg)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "a gateway is called past Envoy") {
+			t.Errorf("%s: %v", arg, err)
 		}
 	}
 }

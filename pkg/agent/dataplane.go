@@ -18,19 +18,22 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 	for k, v := range c.Tags {
 		tags[k] = v
 	}
-	networking := map[string]any{
-		"address": address.String(),
-		"inbound": []map[string]any{{
+	networking := map[string]any{"address": address.String()}
+	if c.Gateway {
+		delete(tags, "kuma.io/protocol") // of its calls, not of its own
+		networking["gateway"] = map[string]any{"type": "DELEGATED", "tags": tags}
+	} else {
+		networking["inbound"] = []map[string]any{{
 			"port":           c.Port,
 			"serviceAddress": c.workload(address).String(),
 			"servicePort":    c.Port,
 			"tags":           tags,
-		}},
+		}}
 	}
 	if c.Redirect {
-		redirected := map[string]any{
-			"redirectPortInbound":  c.InboundPort,
-			"redirectPortOutbound": c.OutboundPort,
+		redirected := map[string]any{"redirectPortOutbound": c.OutboundPort}
+		if !c.Gateway {
+			redirected["redirectPortInbound"] = c.InboundPort
 		}
 		if !hasIPv6() {
 			redirected["ipFamilyMode"] = "IPv4"

@@ -58,7 +58,10 @@ func (c *Config) rules(d directory) (redirect.Rules, error) {
 
 		FailOpen: c.FailOpen,
 	}
-	if !r.Inbound.All {
+	switch {
+	case c.Gateway:
+		r.Inbound = redirect.Inbound{} // it is called as if there were no mesh
+	case !r.Inbound.All:
 		r.Inbound.Ports = []redirect.PortRange{{First: c.Port, Last: c.Port}}
 	}
 	// Together, so that who mends one fault is not told of the next only then.

@@ -57,6 +57,7 @@ func TestRulesFollowTheConfiguration(t *testing.T) {
 			r.Inbound.All, r.Inbound.Ports, r.Inbound.Method = true, nil, redirect.Rewrite
 			r.Inbound.ExcludePorts = []redirect.PortRange{{First: 22, Last: 22}}
 		}},
+		{"--gateway --port=0", func(r *rules) { r.Inbound = redirect.Inbound{} }},
 		{"--forwarded=docker0,br-*", func(r *rules) { r.Outbound.Forwarded = []string{"docker0", "br-*"} }},
 		{"--resolvers=user:unbound,user:app,unit:web.slice", func(r *rules) {
 			r.DNS.Exclude = redirect.Owners{UIDs: []uint32{1000}, Cgroups: []string{"web.slice"}}

@@ -82,7 +82,11 @@ func (s Status) judged() Status {
 }
 
 func hostCheck(cfg Config, agent string) Check {
-	return Check{Name: "host", OK: true, Text: fmt.Sprintf("dataplane %s of mesh %s, service %s on port %d; %s", cfg.Name, cfg.Mesh, cfg.Service, cfg.Port, agent)}
+	what := fmt.Sprintf("service %s on port %d", cfg.Service, cfg.Port)
+	if cfg.Gateway {
+		what = "gateway " + cfg.Service
+	}
+	return Check{Name: "host", OK: true, Text: fmt.Sprintf("dataplane %s of mesh %s, %s; %s", cfg.Name, cfg.Mesh, what, agent)}
 }
 
 func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) Check {

@@ -70,7 +70,11 @@ func redirectionCheck(cfg Config, s Status, err error, now time.Time) Check {
 		}
 		c.Remedy = "the agent renews it as soon as Envoy and DNS answer; inbound calls are never let past Envoy"
 	case len(differences) == 0:
-		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: inbound %d, outbound TCP, DNS", s.Engine, cfg.RedirectTable, cfg.Port)
+		inbound := fmt.Sprintf("inbound %d, ", cfg.Port)
+		if cfg.Gateway {
+			inbound = ""
+		}
+		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: %soutbound TCP, DNS", s.Engine, cfg.RedirectTable, inbound)
 	default:
 		c.Text = fmt.Sprintf("%s is %s", differences[0].What, differences[0].Is)
 		if more := len(differences) - 1; more > 0 {

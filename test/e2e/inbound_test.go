@@ -9,8 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -46,6 +49,7 @@ func TestInboundPolicies(t *testing.T) {
 		{"rate limits", w.limits},
 		{"faults", w.faults},
 		{"gRPC", w.rpc},
+		{"a delegated gateway", w.gateway},
 		{"changes under load", w.load},
 		{"permissive", w.permissive},
 		{"no mTLS", w.plain},
@@ -370,6 +374,49 @@ conf: {http: {requests: 5, interval: 1h}}
 		t.Errorf("grpc-status %s, want five of 0 and then 8, resource exhausted", text)
 	}
 	w.Ctl(t, "delete", "rate-limit", "rpc")
+}
+
+// gateway has the outsider call api through a gateway of the mesh, which is a
+// reverse proxy that knows nothing of it.
+func (w *workshop) gateway(t *testing.T) {
+	edge := w.Join(t, "edge", "--gateway", "--port", "0", "--tag", "team=shop")
+	testmesh.Serve(t, edge.Host, edge.IP4.String()+":8000", &httputil.ReverseProxy{
+		Transport: edge.Transport(t, "api.mesh"),
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "api.mesh"}) },
+		ErrorLog:  log.New(io.Discard, "", 0),
+	})
+	outsider, at := showing(t, w.outside, nil), "http://"+edge.IP4.String()+":8000/"
+	if status, h, _ := ask(t, outsider, at, saying(asDB)); status != http.StatusServiceUnavailable {
+		t.Errorf("before anybody let the gateway in: status %d, %v", status, h)
+	}
+	w.Apply(t, `type: TrafficPermission
+mesh: default
+name: to-api
+sources: [{match: {kuma.io/service: web}}, {match: {kuma.io/service: db}}, {match: {team: shop}}]
+destinations: [{match: {kuma.io/service: api}}]
+---
+type: RateLimit
+mesh: default
+name: shop
+sources: [{match: {team: shop}}]
+destinations: [{match: {kuma.io/service: api}}]
+conf: {http: {requests: 7, interval: 1h}}
+`)
+	told(t, w.api, []string{"kuma://team/shop", `"max_tokens":7`}, nil)
+	wantAnswers(t, "the outsider", testmesh.Call(t, outsider, at, 10), testmesh.Answers{"200": 7, "429": 3})
+	if cert := w.seen.Load().Get("X-Forwarded-Client-Cert"); !strings.Contains(cert, "URI=spiffe://default/edge") {
+		t.Errorf("the workload saw certificate %q", cert)
+	}
+	if status, h, _ := ask(t, outsider, at, saying(asDB)); status != http.StatusTooManyRequests {
+		t.Errorf("saying that he is db, the outsider got %d, %v", status, h)
+	}
+	if out := w.Ctl(t, "get", "dataplane", "edge-1", "-o", "yaml"); !strings.Contains(out, "DELEGATED") || strings.Contains(out, "inbound") {
+		t.Errorf("the gateway is\n%s", out)
+	}
+	if out, err := edge.Agent(t, "status"); err != nil || !strings.Contains(out, "gateway edge") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	w.Ctl(t, "delete", "rate-limit", "shop")
 }
 
 // load changes every policy while calls go on.
