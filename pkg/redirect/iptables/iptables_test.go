@@ -232,7 +232,9 @@ func TestWithoutIP6tables(t *testing.T) {
 	}
 }
 
-// While inbound goes from one method to the other, every call is taken.
+// While inbound goes from one method to the other, every call is taken. Each is
+// from a port of its own: the kernel drops, in the moment that both methods are
+// there, who comes again from a port whose connection the proxy has just closed.
 func TestMethodsTakeTurns(t *testing.T) {
 	for _, fl := range flavours {
 		hosts := testnet.Hosts(t, 2)
@@ -251,8 +253,9 @@ func TestMethodsTakeTurns(t *testing.T) {
 		stop, done := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(done)
-			for n := 0; ; n++ {
-				c, err := client.TryDial("tcp", netip.AddrPortFrom(h.IP4, 8080).String())
+			for n := 0; n < 60000; n++ {
+				from := testnet.From(netip.AddrPortFrom(client.IP4, uint16(2000+n)))
+				c, err := client.TryDial("tcp", netip.AddrPortFrom(h.IP4, 8080).String(), from)
 				who := []byte(nil)
 				if err == nil {
 					who, err = io.ReadAll(c)

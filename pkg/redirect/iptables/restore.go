@@ -25,17 +25,14 @@ var tables = []string{"filter", "raw", "mangle", "nat"}
 
 // order is how tables change one after the other, so that in between each call
 // still meets the proxy: refusals and zones are there before what needs them and
-// go after it. Where inbound changes its method, REDIRECT and TPROXY together do
-// what each does alone, as long as calls to the listener are refused only where
-// they are not redirected.
-func order(want []wish, have held) []string {
+// go after it. Where inbound changes its method, REDIRECT and TPROXY are both
+// there for a moment, and together do what each does alone.
+func order(want []wish) []string {
 	switch {
 	case len(want) == 0:
 		return []string{"nat", "mangle", "raw", "filter"}
 	case slices.ContainsFunc(want, wish.rewrites):
 		return []string{"filter", "raw", "nat", "mangle"}
-	case slices.ContainsFunc(as(have), wish.rewrites):
-		return []string{"raw", "mangle", "nat", "filter"}
 	}
 	return tables
 }
@@ -97,7 +94,7 @@ func as(have held) []wish {
 // to what is wished: each table in one COMMIT. It is empty where nothing is to do.
 func restoreText(want []wish, have held) string {
 	var b strings.Builder
-	for _, name := range order(want, have) {
+	for _, name := range order(want) {
 		var w wish
 		for _, one := range want {
 			if one.table == name {

@@ -98,26 +98,19 @@ func (s *section) enter(hook, only string, c chain, further ...chain) {
 	s.chains = append(append(s.chains, c), further...)
 }
 
-// filter refuses who calls the proxy's listeners directly. TPROXY leaves the
-// port as it was, so whatever still has the inbound listener's port here was
-// sent to it; REDIRECT leaves its trace in conntrack.
+// filter refuses who calls the proxy's listeners directly. What TPROXY sent
+// there has another port still, and REDIRECT leaves its trace in conntrack. The
+// rules are the same for both methods, so that one can follow the other.
 func (b builder) filter() section {
 	s := section{table: "filter"}
 	c := chain{role: "input"}
-	const reset, direct = "REJECT --reject-with tcp-reset", " -m conntrack ! --ctstate DNAT"
-	to := func(port uint16, more string) string {
-		return fmt.Sprintf("-p tcp -m tcp --dport %d --tcp-flags %s SYN%s", port, flagsAll, more)
-	}
-	if b.Inbound.To != 0 {
-		more := ""
-		if b.Inbound.Method == redirect.Rewrite {
-			more = direct
+	refuse := func(name string, port uint16) {
+		if port != 0 {
+			c.add(name, fmt.Sprintf("%s --dport %d -m conntrack ! --ctstate DNAT", isSYN, port), "REJECT --reject-with tcp-reset")
 		}
-		c.add("input: the inbound listener is not called directly", to(b.Inbound.To, more), reset)
 	}
-	if b.Outbound.To != 0 {
-		c.add("input: the outbound listener is not called directly", to(b.Outbound.To, direct), reset)
-	}
+	refuse("input: the inbound listener is not called directly", b.Inbound.To)
+	refuse("input: the outbound listener is not called directly", b.Outbound.To)
 	if len(c.rules) > 0 {
 		s.enter("INPUT", "-p tcp", c)
 	}
