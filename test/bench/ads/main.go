@@ -38,6 +38,7 @@ type config struct {
 	idle    time.Duration // how long to look at doing nothing
 	churn   time.Duration // how long dataplanes come and go
 	rate    int           // dataplanes a second that do
+	bulk    int           // dataplanes of a mesh that nobody follows
 	floors  bool
 	verbose bool
 
@@ -72,6 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.DurationVar(&c.idle, "idle", 60*time.Second, "how long to look at a control plane that has nothing to do; 0s: not")
 	fs.DurationVar(&c.churn, "churn", 60*time.Second, "how long dataplanes come and go; 0s: not")
 	fs.IntVar(&c.rate, "churn-rate", 50, "dataplanes a second that do")
+	fs.IntVar(&c.bulk, "bulk", 10_000, "dataplanes to register besides, in a mesh that nobody follows; 0: none")
 	fs.BoolVar(&c.floors, "floors", true, "measure the floors too")
 	fs.StringVar(&c.profiles, "profiles", "", "folder for profiles of the control plane, <phase>.cpu and <phase>.heap")
 	fs.BoolVar(&c.verbose, "v", false, "show the control plane's log")

@@ -41,7 +41,7 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 	for _, phase := range []struct {
 		name string
 		run  func(context.Context, *fleet, *table) error
-	}{{"start", start}, {"endpoints", endpoints}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"torn", torn}} {
+	}{{"start", start}, {"endpoints", endpoints}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
 		if err := cp.profile(ctx, phase.name, func() error { return phase.run(ctx, f, t) }); err != nil {
 			return err
 		}
