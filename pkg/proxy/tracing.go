@@ -3,18 +3,17 @@ package proxy
 // Tracing has a proxy report a span of every request that it passes on, in
 // both directions, to one collector.
 type Tracing struct {
-	From     Origin   `json:"from,omitzero"`
-	Backend  string   `json:"backend"`  // of the mesh's tracing
-	Sampling float64  `json:"sampling"` // percent of the requests
-	Zipkin   *Zipkin  `json:"zipkin,omitempty"`
-	Datadog  *Datadog `json:"datadog,omitempty"`
+	From      Origin   `json:"from,omitzero"`
+	Backend   string   `json:"backend"`   // of the mesh's tracing
+	Sampling  float64  `json:"sampling"`  // percent of the requests
+	Cluster   string   `json:"cluster"`   // where the collector is, one of Config.Clusters
+	Collector string   `json:"collector"` // what it is called as, host:port
+	Zipkin    *Zipkin  `json:"zipkin,omitempty"`
+	Datadog   *Datadog `json:"datadog,omitempty"`
 }
 
 // Zipkin is a collector that speaks Zipkin's version 2.
 type Zipkin struct {
-	Host       string `json:"host"` // an IP address or DNS name
-	Port       uint16 `json:"port"`
-	TLS        bool   `json:"tls,omitempty"`
 	Path       string `json:"path"`                 // with its query
 	TraceID128 bool   `json:"traceID128,omitempty"` // else 64 bits
 	Protobuf   bool   `json:"protobuf,omitempty"`   // else JSON
@@ -23,8 +22,6 @@ type Zipkin struct {
 
 // Datadog is a Datadog agent.
 type Datadog struct {
-	Host    string `json:"host"` // an IP address or DNS name
-	Port    uint16 `json:"port"`
 	Service string `json:"service"`
 	Split   bool   `json:"split,omitempty"` // calls in and out are services of their own
 }

@@ -39,14 +39,13 @@ func (p *planner) passthroughLogs() []proxy.AccessLog {
 }
 
 func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog {
-	spec, winner := chosen[*mesh.TrafficLog](p, mesh.TrafficLogKind, policy.Logs, service)
+	spec, m := chosen[*mesh.TrafficLog](p, mesh.TrafficLogKind, policy.Logs, service)
 	if spec == nil {
 		return nil
 	}
-	name := spec.Backend()
-	b := p.spec.Logging.Backend(name)
+	b := p.spec.Logging.Backend(spec.Backend())
 	if b == nil {
-		p.warnBackend(winner.Policy, "logging", name, "calls are not logged")
+		p.warnBackend(m.Policy, "logging", spec.Backend(), "calls are not logged")
 		return nil
 	}
 	format := b.Format
@@ -57,7 +56,7 @@ func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog
 		}
 	}
 	log := proxy.AccessLog{
-		From:    proxy.Origin{Kind: winner.Policy.Kind.Name, Name: winner.Policy.Meta.Name},
+		From:    origin(m),
 		Backend: b.Name,
 		Format:  mesh.ExpandLogFormat(strings.TrimRight(format, "\n"), p.logValues(called)),
 	}

@@ -1,10 +1,12 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/policy"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -13,9 +15,8 @@ import (
 
 // tracing says where spans go, nil where no TrafficTrace selects the dataplane.
 func (p *planner) tracing() *proxy.Tracing {
-	own := p.dp.TagSets()
-	find := func(all []*mesh.Resource) policy.Matches { return policy.Traces(all, own) }
-	winner, ok := p.policies(mesh.TrafficTraceKind, find).Winner()
+	sets := p.dp.TagSets()
+	winner, ok := p.policies(mesh.TrafficTraceKind, func(rs []*mesh.Resource) policy.Matches { return policy.Traces(rs, sets) }).Winner()
 	if !ok {
 		return nil
 	}
@@ -25,37 +26,64 @@ func (p *planner) tracing() *proxy.Tracing {
 		p.warnBackend(winner.Policy, "tracing", name, "nothing is traced")
 		return nil
 	}
-	t := &proxy.Tracing{
-		From:    proxy.Origin{Kind: winner.Policy.Kind.Name, Name: winner.Policy.Meta.Name},
-		Backend: b.Name, Sampling: b.Percent(),
-	}
+	t := &proxy.Tracing{From: origin(winner), Backend: b.Name, Sampling: b.Percent()}
 	if b.Type == mesh.TraceDatadog {
-		t.Datadog = &proxy.Datadog{
-			Host: b.Conf.Address, Port: uint16(b.Conf.Port),
-			Service: p.ownTags().Service(), Split: b.Conf.SplitService,
+		t.Datadog = &proxy.Datadog{Service: p.ownTags().Service(), Split: b.Conf.SplitService}
+		t.Collector, t.Cluster, ok = p.collector(b, b.Conf.Address, uint16(b.Conf.Port), false)
+	} else {
+		u, err := url.Parse(b.Conf.URL)
+		if err != nil {
+			u = new(url.URL) // what is not valid is not stored
 		}
-		return t
+		port, _ := strconv.ParseUint(u.Port(), 10, 16)
+		t.Zipkin = p.zipkin(b, u)
+		t.Collector, t.Cluster, ok = p.collector(b, u.Hostname(), uint16(port), u.Scheme == "https")
 	}
-	t.Zipkin = p.zipkin(b)
+	if !ok {
+		return nil
+	}
 	return t
 }
 
-func (p *planner) zipkin(b *mesh.TracingBackend) *proxy.Zipkin {
-	u, err := url.Parse(b.Conf.URL)
-	if err != nil {
-		u = new(url.URL) // what is not valid is not stored
+// collector plans the cluster to which spans go, and what it is called as. It
+// is a service's own where the host is a service of the mesh.
+func (p *planner) collector(b *mesh.TracingBackend, host string, port uint16, tls bool) (hostPort, name string, ok bool) {
+	hostPort = net.JoinHostPort(host, strconv.Itoa(int(port)))
+	if service, in := strings.CutSuffix(host, "."+proxy.Domain); in {
+		s := p.service(service)
+		if s.Name == "" {
+			p.warn(fmt.Sprintf("Mesh %q tracing backend %q", p.view.Name(), b.Name), "no dataplane offers service %s: nothing is traced until one does", service)
+			return "", "", false
+		}
+		name, ok = p.cluster(mesh.Tags{mesh.ServiceTag: service}, s.Protocol)
+		return hostPort, name, ok
 	}
-	port, _ := strconv.ParseUint(u.Port(), 10, 16)
-	z := &proxy.Zipkin{
-		Host: u.Hostname(), Port: uint16(port), TLS: u.Scheme == "https",
-		Path:       cmp.Or(u.RequestURI(), "/"),
-		TraceID128: b.Conf.TraceID128Bit,
-		Protobuf:   b.Conf.APIVersion == mesh.ZipkinProto,
-		Shared:     b.Conf.SharedSpanContext == nil || *b.Conf.SharedSpanContext,
+	m := proxy.ExternalMember{From: proxy.Origin{Kind: mesh.MeshKind.Name, Name: p.view.Name()}, Host: host, Port: port}
+	if tls {
+		m.TLS = &proxy.ServerTLS{SNI: host, Name: host, Roots: proxy.SystemRoots}
+		if _, err := netip.ParseAddr(host); err == nil {
+			m.TLS.SNI = "" // SNI knows names alone
+		}
 	}
+	e := &proxy.External{Members: []proxy.ExternalMember{m}, IPv6First: p.view.Host(p.dp.Networking.Address).Is6()}
+	if t := p.dp.Networking.TransparentProxying; t != nil {
+		e.Family = family(t)
+		e.IPv6First = e.IPv6First && e.Family == ""
+	}
+	name = "tracing:" + b.Name
+	p.clusters[name] = &cluster{Cluster: proxy.Cluster{Name: name, ConnectTimeout: connectTimeout, External: e}}
+	return hostPort, name, true
+}
+
+func (p *planner) zipkin(b *mesh.TracingBackend, u *url.URL) *proxy.Zipkin {
 	if b.Conf.APIVersion == mesh.ZipkinJSONV1 {
 		p.warn(fmt.Sprintf("Mesh %q tracing backend %q", p.view.Name(), b.Name),
 			"apiVersion %s is not spoken by Envoy any more: %s is used; name a URL that takes it, such as /api/v2/spans", mesh.ZipkinJSONV1, mesh.ZipkinJSON)
 	}
-	return z
+	return &proxy.Zipkin{
+		Path:       u.RequestURI(),
+		TraceID128: b.Conf.TraceID128Bit,
+		Protobuf:   b.Conf.APIVersion == mesh.ZipkinProto,
+		Shared:     b.Conf.SharedSpanContext == nil || *b.Conf.SharedSpanContext,
+	}
 }

@@ -38,9 +38,6 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	if c.Transparent != nil {
 		r.captures(*c.Transparent)
 	}
-	if c.Tracing != nil {
-		r.collector(c.Tracing)
-	}
 	if c.Metrics != nil {
 		r.metrics(*c.Metrics)
 	}
