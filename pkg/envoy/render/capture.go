@@ -57,10 +57,12 @@ func (r *renderer) captureInbound(family string, at netip.AddrPort) {
 }
 
 // captureOutbound takes connections that are redirected to loopback, so that
-// nobody else can call it.
+// nobody else can call it. What the host forwards for containers comes by TPROXY,
+// which gives it to transparent sockets only.
 func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, t proxy.Transparent) {
 	name := "outbound:passthrough:" + family
 	out := newCapture(name, at, corev3.TrafficDirection_OUTBOUND)
+	out.Transparent = wrapperspb.Bool(true)
 	out.FilterChains = []*listenerv3.FilterChain{closed()}
 	if t.Passthrough {
 		out.FilterChains = []*listenerv3.FilterChain{closed(unreachable...), {
