@@ -99,10 +99,6 @@ func traceSet() part {
 		immediate([]byte{1}), &expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: reg}}}
 }
 
-func drop() part {
-	return part{text: "drop", exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}}
-}
-
 // oifOther is every device but lo.
 func oifOther() part {
 	return part{text: `oif != "lo"`, exprs: []expr.Any{meta(expr.MetaKeyOIF), differ(host32(loopbackIndex)...)}}
