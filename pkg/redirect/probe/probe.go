@@ -1,7 +1,5 @@
 //go:build linux
 
-// Package probe sends connections and queries of its own through a host's
-// redirection and looks where they arrive. DESIGN.md says how that is known.
 package probe
 
 import (
@@ -23,49 +21,6 @@ const (
 	patience         = 1500 * time.Millisecond
 	patienceForAgent = 5 * time.Second
 )
-
-// A Prober probes one host: that of the calling thread's network namespace.
-type Prober struct {
-	Rules  redirect.Rules
-	Domain string // of the mesh's names, "mesh"
-	// Engine is asked for differences where a probe does not arrive.
-	Engine redirect.Redirector
-	// Tracer follows the probes, and keeps them from leaving the host. Without
-	// one they leave, and die at the first router.
-	Tracer redirect.Tracer
-	// LeaseOver and TrialOver are as in explain.Host.
-	LeaseOver, TrialOver bool
-	// Inside leaves out calls from outside, for which the host otherwise has an
-	// interface more for a moment.
-	Inside bool
-}
-
-// A Report is what came of the probes.
-type Report struct {
-	Well    bool     `json:"well"`
-	Faults  []Fault  `json:"faults,omitempty"` // what is at fault, that with most probes first
-	Results []Result `json:"results"`
-	Notes   []string `json:"notes,omitempty"`
-}
-
-// A Result is what came of one probe.
-type Result struct {
-	Name    string           `json:"name"`
-	Flow    explain.Flow     `json:"flow"`
-	Want    explain.Decision `json:"want"`
-	Got     string           `json:"got,omitempty"`
-	OK      bool             `json:"ok"`
-	Skipped string           `json:"skipped,omitempty"` // why it was not sent; then it is OK
-	Fault   string           `json:"fault,omitempty"`   // see Fault.What
-	Hops    []redirect.Hop   `json:"hops,omitempty"`    // of what did not arrive
-}
-
-// A Fault is a thing at fault, and the probes that it stopped or led astray.
-type Fault struct {
-	What   string   `json:"what"`
-	Remedy string   `json:"remedy"`
-	Probes []string `json:"probes"`
-}
 
 // A shot is a probing under way.
 type shot struct {
