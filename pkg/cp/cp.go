@@ -18,10 +18,12 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/host"
+	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/publish"
 	"github.com/weft-mesh/weft/pkg/cp/store/sqlite"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/envoy/render"
 	"github.com/weft-mesh/weft/pkg/keyfile"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -74,7 +76,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}
 	c.builtin = &ca.Builtin{Store: c.store}
 	c.tokens = &token.Issuer{Store: c.store}
-	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens}
+	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens, Native: native}
 	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
 		return nil, err
 	}
@@ -102,6 +104,14 @@ func (c *ControlPlane) seen(name string) []*mesh.Resource {
 		return s.Mesh(name).Dataplanes()
 	}
 	return nil
+}
+
+// native lets the package that speaks Envoy's words judge a ProxyTemplate.
+func native(template mesh.Resource) (v mesh.Violations) {
+	for _, fault := range render.Check(plan.Template(&template)) {
+		v.Add(fault.Part, "%s", fault.Text)
+	}
+	return v
 }
 
 // Run serves until ctx ends, then returns nil. It fails when one of its parts

@@ -40,6 +40,7 @@ var epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 //	files.yaml          hashes of the files that resources name (optional)
 //	plan/<proxy>.yaml   the plan of a proxy, with its warnings
 //	calls/<proxy>.yaml  of that the outbounds, the clusters and the warnings
+//	warnings/<proxy>.yaml  its warnings, and those of its rendering
 //	envoy/<proxy>.yaml  what Envoy is told of it
 //	envoy/<proxy>/<name>.yaml
 //	                    of that what bears the name
@@ -205,6 +206,8 @@ func part(t *testing.T, state *snapshot.State, name string) []byte {
 			Clusters  []proxy.Cluster  `json:"clusters,omitempty"`
 			Warnings  []plan.Warning   `json:"warnings,omitempty"`
 		}{c.Outbounds, c.Clusters, warnings})
+	case dir == "warnings/":
+		return warnings(t, m, proxyName)
 	case dir == "envoy/":
 		return envoy(t, m, proxyName, "")
 	case strings.HasPrefix(dir, "envoy/"):
@@ -229,6 +232,17 @@ func meshOf(t *testing.T, state *snapshot.State, name string) (meshName, rest st
 		t.Fatalf("%s: there is no mesh %q", name, meshName)
 	}
 	return meshName, rest
+}
+
+// warnings prints what plan and rendering of a proxy warn of.
+func warnings(t *testing.T, m *snapshot.Mesh, name string) []byte {
+	t.Helper()
+	c, planned := plan.For(snapshot.NewView(m), name)
+	b, err := render.Resources(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return yamlOf(t, append(planned, b.Warnings...))
 }
 
 // envoy prints what Envoy is told of a proxy, of all only where of is "".

@@ -41,6 +41,9 @@ type Admission struct {
 	Store     store.Store
 	Authority authority
 	Keys      keys
+	// Native tells what of a ProxyTemplate is not in the proxy's own words, by
+	// field. Nil takes them unread.
+	Native func(template mesh.Resource) mesh.Violations
 	// Seen returns the dataplanes of a mesh as they were a moment ago, without
 	// asking the store; nil always asks it.
 	Seen func(mesh string) []*mesh.Resource

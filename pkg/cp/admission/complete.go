@@ -38,6 +38,11 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 			return wanted, nil, err
 		}
 	}
+	if _, ok := wanted.Spec.(*mesh.ProxyTemplate); ok && a.Native != nil {
+		if err := a.Native(wanted).Err(); err != nil {
+			return wanted, nil, err
+		}
+	}
 	computed := labels(wanted)
 	wanted.Meta.Labels = maps.Clone(r.Meta.Labels)
 	if wanted.Meta.Labels == nil {

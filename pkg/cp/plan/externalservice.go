@@ -89,7 +89,7 @@ func (p *planner) denied(s *mesh.ExternalService) string {
 		return fmt.Sprintf("no TrafficPermission has destinations that match %s, so nobody calls it; apply one", words(s.Tags))
 	}
 	for _, source := range winner.Policy.Spec.(*mesh.TrafficPermission).Sources {
-		if slices.ContainsFunc(p.taggings(), source.Matches) {
+		if slices.ContainsFunc(p.dp.TagSets(), source.Matches) {
 			return ""
 		}
 	}

@@ -39,6 +39,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Outbounds:   p.outbounds(),
 		Tags:        p.tags(),
 		Tracing:     p.tracing(),
+		Template:    p.template(),
 	}
 	c.Metrics = p.metrics(c)
 	c.Clusters, c.Secrets = p.allClusters(), p.allSecrets()

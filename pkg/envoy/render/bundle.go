@@ -40,4 +40,7 @@ func (b *Bundle) AddSecrets(secrets []Resource) (err error) {
 type Resource struct {
 	Name    string
 	Message proto.Message
+	// Origin is of which part of the plan it is: inbound, outbound, …; "" where
+	// nobody asks.
+	Origin string
 }

@@ -44,6 +44,7 @@ func (r *renderer) outbound(out proxy.Outbound) {
 		// What redirection brings arrives at the capture listener; loopback
 		// it leaves alone.
 		l.BindToPort = wrapperspb.Bool(r.cfg.Transparent == nil || at.Addr().IsLoopback())
+		l.Metadata = tagMetadata(out.Tags)
 		l.FilterChains = []*listenerv3.FilterChain{chain}
 		r.listener(name, l)
 	}
@@ -60,13 +61,16 @@ func newListener(name string, at netip.AddrPort, direction corev3.TrafficDirecti
 	}
 }
 
-// tagMetadata puts the inbound's tags where rules that match listeners by tag
+// tagsMetadata is where listeners have the tags of what they are for.
+const tagsMetadata = "io.kuma.tags"
+
+// tagMetadata puts tags where rules that match listeners by tag
 // look for them.
 func tagMetadata(tags map[string]string) *corev3.Metadata {
 	if len(tags) == 0 {
 		return nil
 	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"io.kuma.tags": tagStruct(tags)}}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{tagsMetadata: tagStruct(tags)}}
 }
 
 func tagStruct(tags map[string]string) *structpb.Struct {

@@ -26,20 +26,11 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 			r.balancers[cl.Name] = cl.LoadBalancer.Policy
 		}
 	}
-	for _, in := range c.Inbounds {
-		r.inbound(in)
+	if c.Template == nil || !c.Template.Bare {
+		r.parts()
 	}
-	for _, out := range c.Outbounds {
-		r.outbound(out)
-	}
-	for _, cl := range c.Clusters {
-		r.outboundCluster(cl)
-	}
-	if c.Transparent != nil {
-		r.captures(*c.Transparent)
-	}
-	if c.Metrics != nil {
-		r.metrics(*c.Metrics)
+	if c.Template != nil {
+		r.apply(c.Template)
 	}
 	r.b.Listeners = r.sorted("listener", r.b.Listeners)
 	r.b.Clusters = r.sorted("cluster", r.b.Clusters)
@@ -52,6 +43,34 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	return r.b, nil
 }
 
+// parts renders every part of the plan. Resources remember of which they are, by
+// the names that Kuma's documents have for them.
+func (r *renderer) parts() {
+	c := r.cfg
+	r.origin = "inbound"
+	for _, in := range c.Inbounds {
+		r.inbound(in)
+	}
+	r.origin = "outbound"
+	for _, out := range c.Outbounds {
+		r.outbound(out)
+	}
+	for _, cl := range c.Clusters {
+		if r.origin = "outbound"; c.Tracing != nil && cl.Name == c.Tracing.Cluster {
+			r.origin = "tracing"
+		}
+		r.outboundCluster(cl)
+	}
+	r.origin = "transparent"
+	if c.Transparent != nil {
+		r.captures(*c.Transparent)
+	}
+	r.origin = "prometheus"
+	if c.Metrics != nil {
+		r.metrics(*c.Metrics)
+	}
+}
+
 // A renderer collects the bundle of one proxy, and what is wrong with its plan.
 type renderer struct {
 	cfg   *proxy.Config
@@ -60,6 +79,7 @@ type renderer struct {
 	// balancers are those of outbound clusters, by name, where one is named.
 	balancers map[string]string
 	outsiders map[string]bool // clusters outside of the mesh
+	origin    string          // of which part of the plan is rendered now
 	errs      []error
 }
 
@@ -68,15 +88,15 @@ func (r *renderer) fail(format string, args ...any) {
 }
 
 func (r *renderer) listener(name string, m proto.Message) {
-	r.b.Listeners = append(r.b.Listeners, Resource{Name: name, Message: m})
+	r.b.Listeners = append(r.b.Listeners, Resource{Name: name, Message: m, Origin: r.origin})
 }
 
 func (r *renderer) cluster(name string, m proto.Message) {
-	r.b.Clusters = append(r.b.Clusters, Resource{Name: name, Message: m})
+	r.b.Clusters = append(r.b.Clusters, Resource{Name: name, Message: m, Origin: r.origin})
 }
 
 func (r *renderer) route(name string, m proto.Message) {
-	r.b.Routes = append(r.b.Routes, Resource{Name: name, Message: m})
+	r.b.Routes = append(r.b.Routes, Resource{Name: name, Message: m, Origin: r.origin})
 }
 
 // any packs m. What cannot be packed (text that is not UTF-8) is a fault of
