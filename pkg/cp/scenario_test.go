@@ -257,7 +257,6 @@ func envoy(t *testing.T, m *snapshot.Mesh, name, of string) []byte {
 		t.Fatal(err)
 	}
 	if of != "" {
-		b.Version = ""
 		another := func(r render.Resource) bool { return r.Name != of }
 		b.Listeners = slices.DeleteFunc(b.Listeners, another)
 		b.Clusters = slices.DeleteFunc(b.Clusters, another)
@@ -269,6 +268,9 @@ func envoy(t *testing.T, m *snapshot.Mesh, name, of string) []byte {
 	y, err := render.YAML(b)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if of != "" { // the version is of all
+		y = y[:bytes.LastIndex(y, []byte("version: "))]
 	}
 	return y
 }

@@ -178,8 +178,9 @@ func (p *Publisher) make(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (o 
 		return o, err
 	}
 	o.warnings = append(o.warnings, b.Warnings...)
+	b.AddSecrets(secrets)
 	o.bundle = b
-	return o, b.AddSecrets(secrets)
+	return o, nil
 }
 
 func (p *Publisher) failed(r *record, id proxy.ID, err error) {

@@ -52,7 +52,9 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 			}
 			return &proxy.Config{ID: proxy.ID{Mesh: v.Name(), Name: fmt.Sprintf("v%d/%d", d.Meta.Version, n)}}, nil
 		},
-		Render: func(c *proxy.Config) (*render.Bundle, error) { return &render.Bundle{Version: c.ID.Name}, nil },
+		Render: func(c *proxy.Config) (*render.Bundle, error) {
+			return &render.Bundle{Listeners: []render.Resource{{Name: c.ID.Name}}}, nil
+		},
 	}
 	if change != nil {
 		change(&c)

@@ -31,7 +31,7 @@ func (r *recorder) Connected() []proxy.ID {
 }
 
 func (r *recorder) Encode(b *render.Bundle) (*xds.Bundle, error) {
-	return &xds.Bundle{Version: b.Version}, nil
+	return &xds.Bundle{Version: b.Listeners[0].Name}, nil
 }
 
 func (r *recorder) Publish(id proxy.ID, b *xds.Bundle) {

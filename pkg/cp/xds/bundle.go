@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +25,7 @@ type Bundle struct {
 // Encode makes the Bundle of what was rendered. It fails where something
 // cannot be encoded (text that is not UTF-8).
 func (s *Server) Encode(b *render.Bundle) (*Bundle, error) {
-	out := &Bundle{Version: b.Version}
+	out := &Bundle{}
 	for _, part := range []struct {
 		typeURL string
 		from    []render.Resource
@@ -51,5 +53,18 @@ func (s *Server) Encode(b *render.Bundle) (*Bundle, error) {
 	}
 	out.secrets = secrets
 	out.assignments = slices.Sorted(maps.Keys(names))
+	out.Version = versionOf(out.clusters, out.listeners, out.routes, out.secrets)
 	return out, nil
+}
+
+// versionOf hashes the names and versions of items, in their order.
+func versionOf(lists ...[]*item) string {
+	h := sha256.New()
+	for _, items := range lists {
+		for _, it := range items {
+			h.Write([]byte(it.name + "\x00" + it.version + "\x00"))
+		}
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -183,7 +183,7 @@ var (
 // bundleOf has a listener with a route for each service, and a cluster that
 // waits timeout to connect.
 func bundleOf(timeout time.Duration, services ...string) *render.Bundle {
-	b := &render.Bundle{Version: timeout.String()}
+	b := &render.Bundle{}
 	for _, s := range services {
 		b.Clusters = append(b.Clusters, render.Resource{Name: s, Message: &clusterv3.Cluster{
 			Name:                 s,

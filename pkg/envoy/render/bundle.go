@@ -22,18 +22,11 @@ type Bundle struct {
 	Secrets []Resource
 	// Warnings are what could not be rendered as it was planned.
 	Warnings []proxy.Warning
-	// Version is a hash of all of it: equal bundles have equal versions.
-	Version string
 }
 
-// AddSecrets makes secrets a part of b, and so of its version.
-func (b *Bundle) AddSecrets(secrets []Resource) (err error) {
-	if len(secrets) == 0 {
-		return nil
-	}
+// AddSecrets makes secrets a part of b.
+func (b *Bundle) AddSecrets(secrets []Resource) {
 	b.Secrets = slices.SortedFunc(slices.Values(secrets), func(a, c Resource) int { return cmp.Compare(a.Name, c.Name) })
-	b.Version, err = version(b)
-	return err
 }
 
 // A Resource is one of Envoy's resources under the name it is asked for by.

@@ -172,7 +172,7 @@ func serve(t *testing.T, socket string, c *proxy.Config, endpoints []proxy.Endpo
 	for _, e := range endpoints {
 		assignments = append(assignments, render.Endpoints(e))
 	}
-	snapshot, err := cachev3.NewSnapshot(b.Version, map[resourcev3.Type][]types.Resource{
+	snapshot, err := cachev3.NewSnapshot("1", map[resourcev3.Type][]types.Resource{
 		resourcev3.ListenerType: messages(b.Listeners),
 		resourcev3.ClusterType:  messages(b.Clusters),
 		resourcev3.RouteType:    messages(b.Routes),

@@ -35,11 +35,9 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	r.b.Listeners = r.sorted("listener", r.b.Listeners)
 	r.b.Clusters = r.sorted("cluster", r.b.Clusters)
 	r.b.Routes = r.sorted("route", r.b.Routes)
-	v, err := version(r.b)
-	if err := errors.Join(append(r.errs, err)...); err != nil {
+	if err := errors.Join(r.errs...); err != nil {
 		return nil, fmt.Errorf("render %s: %w", c.ID, err)
 	}
-	r.b.Version = v
 	return r.b, nil
 }
 

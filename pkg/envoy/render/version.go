@@ -9,9 +9,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// version hashes everything that is in b, in its order. Lengths are hashed
-// too, so that no two bundles run into the same bytes.
-func version(b *Bundle) (string, error) {
+// Version hashes everything that is in b, in its order: equal bundles have
+// equal versions. Lengths are hashed too, so that no two bundles run into the
+// same bytes. It fails where something cannot be encoded (text that is not
+// UTF-8).
+func (b *Bundle) Version() (string, error) {
 	h := sha256.New()
 	part := func(p []byte) {
 		h.Write(binary.AppendUvarint(nil, uint64(len(p))))

@@ -11,13 +11,17 @@ import (
 // YAML prints a bundle for people, in the words of Envoy's own documentation.
 // Equal bundles give equal bytes.
 func YAML(b *Bundle) ([]byte, error) {
+	version, err := b.Version()
+	if err != nil {
+		return nil, err
+	}
 	doc := struct {
 		Version   string            `json:"version,omitempty"`
 		Listeners []json.RawMessage `json:"listeners,omitempty"`
 		Clusters  []json.RawMessage `json:"clusters,omitempty"`
 		Routes    []json.RawMessage `json:"routes,omitempty"`
 		Secrets   []string          `json:"secrets,omitempty"` // names alone
-	}{Version: b.Version}
+	}{Version: version}
 	for _, r := range b.Secrets {
 		doc.Secrets = append(doc.Secrets, r.Name)
 	}
@@ -37,7 +41,7 @@ func YAML(b *Bundle) ([]byte, error) {
 	// white space is gone.
 	text, err := yaml.Marshal(doc)
 	if err != nil {
-		return nil, fmt.Errorf("print bundle %s: %w", b.Version, err)
+		return nil, fmt.Errorf("print bundle %s: %w", version, err)
 	}
 	return text, nil
 }
