@@ -83,7 +83,8 @@ func (p *planner) denied(s *mesh.ExternalService) string {
 	if p.mode() == proxy.Plain {
 		return ""
 	}
-	matches := policy.Permissions(p.view.Policies(mesh.TrafficPermissionKind).All(), s.Tags)
+	tags := s.Tags
+	matches := p.policies(mesh.TrafficPermissionKind, func(all []*mesh.Resource) policy.Matches { return policy.Permissions(all, tags) })
 	winner, ok := matches.Winner()
 	if !ok {
 		return fmt.Sprintf("no TrafficPermission has destinations that match %s, so nobody calls it; apply one", words(s.Tags))
