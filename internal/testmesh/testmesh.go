@@ -56,6 +56,14 @@ func (m *Mesh) StartControlPlane(t testing.TB) {
 	})
 }
 
+// RestartControlPlane kills the control plane and starts it with other flags.
+func (m *Mesh) RestartControlPlane(t testing.TB, args ...string) {
+	t.Helper()
+	m.StopControlPlane(t)
+	m.args = args
+	m.StartControlPlane(t)
+}
+
 // StopControlPlane kills the control plane at once.
 func (m *Mesh) StopControlPlane(t testing.TB) { m.cp.Kill(t) }
 

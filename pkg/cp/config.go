@@ -8,8 +8,12 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // Config is everything that can be set about a control plane.
@@ -24,6 +28,7 @@ type Config struct {
 	DebugProfiles      bool
 	Advertise          []string
 
+	Zone          string
 	ResourceFiles string
 
 	DPAuth           string
@@ -50,6 +55,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
 	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
+	fs.StringVar(&c.Zone, "zone", admission.DefaultZone, "zone of the dataplanes of this control plane, their tag kuma.io/zone")
 	fs.StringVar(&c.ResourceFiles, "resource-files", "", "folder of this machine in which resources may name files (certificates of an ExternalService); none by default")
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
 	fs.BoolVar(&c.LocalhostIsAdmin, "localhost-is-admin", false, "let anybody on this machine administrate over plain HTTP on loopback, as Kuma does")
@@ -65,6 +71,9 @@ func (c *Config) Validate() error {
 	}
 	if !filepath.IsAbs(c.DataDir) {
 		bad("dataDir", "%q must be an absolute path", c.DataDir)
+	}
+	if err := mesh.ValidateName(mesh.DataplaneKind, c.Zone).Err(); err != nil {
+		bad("zone", "%q %s", c.Zone, strings.TrimPrefix(err.Error(), "name: "))
 	}
 	if c.ResourceFiles != "" && !filepath.IsAbs(c.ResourceFiles) {
 		bad("resourceFiles", "%q must be an absolute path", c.ResourceFiles)

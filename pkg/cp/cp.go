@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}
 	c.builtin = &ca.Builtin{Store: c.store}
 	c.tokens = &token.Issuer{Store: c.store}
-	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens, Native: native}
+	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens, Zone: cfg.Zone, Native: native}
 	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
 		return nil, err
 	}

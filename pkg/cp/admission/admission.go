@@ -41,6 +41,8 @@ type Admission struct {
 	Store     store.Store
 	Authority authority
 	Keys      keys
+	// Zone is where the dataplanes are that are put here; default DefaultZone.
+	Zone string
 	// Native tells what of a ProxyTemplate is not in the proxy's own words, by
 	// field. Nil takes them unread.
 	Native func(template mesh.Resource) mesh.Violations

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// zone is the one zone there is, until there are several.
-const zone = "default"
+// DefaultZone is the zone of a control plane that was given no other.
+const DefaultZone = "default"
 
 // complete returns a copy of r as it is to be stored: with the tags and labels
 // that the control plane adds, those of Kuma.
@@ -28,7 +29,7 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 		return wanted, nil, err
 	}
 	if dp, ok := wanted.Spec.(*mesh.Dataplane); ok {
-		warnings = addZone(dp)
+		warnings = addZone(dp, a.zone())
 		if err := in.Constraints.Admits(dp).Err(); err != nil {
 			return wanted, nil, err
 		}
@@ -38,12 +39,15 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 			return wanted, nil, err
 		}
 	}
+	if e, ok := wanted.Spec.(*mesh.ExternalService); ok {
+		warnings = outside(e)
+	}
 	if _, ok := wanted.Spec.(*mesh.ProxyTemplate); ok && a.Native != nil {
 		if err := a.Native(wanted).Err(); err != nil {
 			return wanted, nil, err
 		}
 	}
-	computed := labels(wanted)
+	computed := labels(wanted, a.zone())
 	wanted.Meta.Labels = maps.Clone(r.Meta.Labels)
 	if wanted.Meta.Labels == nil {
 		wanted.Meta.Labels = map[string]string{}
@@ -57,9 +61,11 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 	return wanted, warnings, nil
 }
 
+func (a *Admission) zone() string { return cmp.Or(a.Zone, DefaultZone) }
+
 // labels are those that the control plane sets. What is not bound to a zone
 // has only its mesh.
-func labels(r mesh.Resource) map[string]string {
+func labels(r mesh.Resource, zone string) map[string]string {
 	set := map[string]string{}
 	if r.Kind.Scope == mesh.InMesh {
 		set["kuma.io/mesh"] = r.Meta.Mesh
@@ -78,7 +84,7 @@ func labels(r mesh.Resource) map[string]string {
 
 // addZone sets the zone tag on everything that has tags. What has none gets
 // none: with this tag alone it would be a service without a name.
-func addZone(dp *mesh.Dataplane) (warnings []string) {
+func addZone(dp *mesh.Dataplane, zone string) (warnings []string) {
 	add := func(path string, t mesh.Tags) {
 		if len(t) == 0 {
 			return
