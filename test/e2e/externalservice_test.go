@@ -317,7 +317,8 @@ func TestExternalService(t *testing.T) {
 			}
 			return nil
 		})
-		load := testmesh.StartLoad(t, web.Transport(t, "pay.example.com"), url, 100)
+		tr := web.Transport(t, "pay.example.com")
+		load := testmesh.StartLoad(t, tr, url, 100)
 		spec := "type: Mesh\nname: default\nmtls: {enabledBackend: ca-1, backends: [{name: ca-1, type: builtin}]}\nnetworking: {outbound: {passthrough: %t}}\n"
 		m.Apply(t, fmt.Sprintf(spec, false))
 		testmesh.Eventually(t, "strangers are blocked", func() error {
@@ -328,6 +329,7 @@ func TestExternalService(t *testing.T) {
 		})
 		m.Apply(t, fmt.Sprintf(spec, true))
 		web.WaitAnswer(t, strangers)
+		testmesh.Call(t, tr, url, 50)
 		if got := load.Stop(); len(got) != 1 || got["200"] == 0 {
 			t.Errorf("answers %v", got)
 		} else {
