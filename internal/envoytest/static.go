@@ -118,7 +118,7 @@ func together(t testing.TB, all []statics) []byte {
 		for _, m := range s.clusters {
 			mine[m.(*clusterv3.Cluster).Name] = true
 		}
-		rename := func(m protoreflect.Message) error {
+		rename := func(m protoreflect.Message) {
 			fields := m.Descriptor().Fields()
 			for i := range fields.Len() {
 				f := fields.Get(i)
@@ -129,10 +129,13 @@ func together(t testing.TB, all []statics) []byte {
 					m.Set(f, protoreflect.ValueOfString(s.name+": "+name))
 				}
 			}
-			return nil
 		}
 		put := func(m proto.Message) json.RawMessage {
-			if err := walk(m.ProtoReflect(), rename); err != nil {
+			err := walk(m.ProtoReflect(), func(m protoreflect.Message) error {
+				rename(m)
+				return nil
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
 			text, err := protojson.Marshal(m)

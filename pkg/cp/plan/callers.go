@@ -47,7 +47,7 @@ func (p *planner) callers(policy *mesh.Resource, sources []mesh.Selector) (cs []
 	slices.SortFunc(cs, func(a, b proxy.Caller) int {
 		return strings.Compare(words(mesh.Tags(a)), words(mesh.Tags(b)))
 	})
-	return slices.CompactFunc(cs, func(a, b proxy.Caller) bool { return maps.Equal(a, b) }), len(cs) > 0
+	return slices.CompactFunc(cs, maps.Equal[proxy.Caller, proxy.Caller]), len(cs) > 0
 }
 
 // caller is whom a source names, an empty one where that is everybody.

@@ -131,11 +131,11 @@ func oracle(w way, entries []entry, dataplane []mesh.Tags, target mesh.Tags) (na
 			grades[e.name] = to
 		case w == inboundAll && toOK:
 			// Whoever the source may be: all that exist match themselves.
-			var any []mesh.Tags
+			var themselves []mesh.Tags
 			for _, s := range e.sources {
-				any = append(any, s.Match)
+				themselves = append(themselves, s.Match)
 			}
-			grades[e.name], _ = oracleBest(e.sources, any)
+			grades[e.name], _ = oracleBest(e.sources, themselves)
 		case w == dataplaneWide && fromOK:
 			grades[e.name] = from
 		}

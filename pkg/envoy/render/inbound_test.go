@@ -123,7 +123,7 @@ func TestRateLimits(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
-			if got := resp.Header.Get("Grpc-Status"); resp.StatusCode != 200 || got != want {
+			if got := resp.Header.Get("Grpc-Status"); resp.StatusCode != http.StatusOK || got != want {
 				t.Errorf("call %d: status %d, grpc-status %q, want %q", i, resp.StatusCode, got, want)
 			}
 		}
