@@ -32,9 +32,9 @@ func (p *planner) tags() map[string][]string {
 func (p *planner) callers(policy *mesh.Resource, sources []mesh.Selector) (cs []proxy.Caller, ok bool) {
 	everybody := false
 	for i, s := range sources {
-		c, ok := caller(s)
-		if !ok {
-			p.warnOnce(fmt.Sprintf("%s %q sources[%d]", policy.Kind.Name, policy.Meta.Name, i), "%s names nobody: no tag has such a value", words(s.Match))
+		c, why := caller(s)
+		if c == nil {
+			p.warnOnce(fmt.Sprintf("%s %q sources[%d]", policy.Kind.Name, policy.Meta.Name, i), "%.200s names nobody: %s", words(s.Match), why)
 			continue
 		}
 		everybody = everybody || len(c) == 0
@@ -50,26 +50,34 @@ func (p *planner) callers(policy *mesh.Resource, sources []mesh.Selector) (cs []
 	return slices.CompactFunc(cs, maps.Equal[proxy.Caller, proxy.Caller]), len(cs) > 0
 }
 
-// caller is whom a source names, an empty one where that is everybody.
+// longestTag is how long a tag and its value may be together to be looked for
+// among a caller's: Envoy's regular expressions have a limit.
+const longestTag = 500
+
+// caller is whom a source names, an empty one where that is everybody, or why
+// it is nobody.
 //
 // "kuma.io/service: '*'" narrows nothing, as in permissions, and also means
 // callers whom nobody knows: a limit for everybody that plain callers pass by
 // would be none.
-func caller(s mesh.Selector) (c proxy.Caller, ok bool) {
+func caller(s mesh.Selector) (c proxy.Caller, why string) {
 	if len(s.Match) == 0 {
-		return nil, false
+		return nil, "it has no tags"
 	}
 	c = proxy.Caller{}
-	for k, v := range s.Match {
+	for _, k := range slices.Sorted(maps.Keys(s.Match)) {
+		v := s.Match[k]
 		switch {
 		case strings.Contains(v, "/"):
-			return nil, false // as in principal
+			return nil, "no tag has such a value" // as in principal
+		case len(k)+len(v) > longestTag:
+			return nil, fmt.Sprintf("a tag and its value may be %d characters together", longestTag)
 		case k == mesh.ServiceTag && v == mesh.Any:
 		default:
 			c[k] = v
 		}
 	}
-	return c, true
+	return c, ""
 }
 
 // doubt tells where callers are not known as well as a policy needs it.
