@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -81,7 +82,7 @@ func (r *renderer) outboundCluster(p proxy.Cluster) {
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads(), ServiceName: p.Endpoints}
 	c.UpstreamBindConfig = r.marked(proxy.MarkOutbound)
 	if p.HTTP2 {
-		c.TypedExtensionProtocolOptions = r.http2(&corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(p.HTTPIdle))})
+		c.TypedExtensionProtocolOptions = r.http2(&p.HTTPIdle)
 	}
 	if p.TLS != nil {
 		c.TransportSocket = r.upstreamTLS(r.cfg.Identity, p.TLS)
@@ -108,18 +109,27 @@ func newCluster(name string, connect time.Duration) *clusterv3.Cluster {
 	return c
 }
 
-// http2 makes a cluster speak HTTP/2, with WebSockets in it.
-func (r *renderer) http2(common *corev3.HttpProtocolOptions) map[string]*anypb.Any {
+// http2 makes a cluster speak HTTP/2, with WebSockets in it; idle is how long a
+// connection may be without requests, nil leaves that to Envoy.
+func (r *renderer) http2(idle *proxy.Duration) map[string]*anypb.Any {
+	key := "http2"
+	var common *corev3.HttpProtocolOptions
+	if idle != nil {
+		key += time.Duration(*idle).String()
+		common = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(*idle))}
+	}
 	return map[string]*anypb.Any{
-		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": r.any(&upstreamv3.HttpProtocolOptions{
-			CommonHttpProtocolOptions: common,
-			UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
-				ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-					ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-						Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
+		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": r.shared(key, func() proto.Message {
+			return &upstreamv3.HttpProtocolOptions{
+				CommonHttpProtocolOptions: common,
+				UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{
+					ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
+						ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+							Http2ProtocolOptions: &corev3.Http2ProtocolOptions{AllowConnect: true},
+						},
 					},
 				},
-			},
+			}
 		}),
 	}
 }

@@ -59,7 +59,7 @@ func (r *renderer) outboundHTTP(out proxy.Outbound) *listenerv3.Filter {
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: name}}
 	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(out.Timeouts.HTTPIdle))}
 	h.StreamIdleTimeout = durationpb.New(0) // a policy sets it, in the routes
-	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation(signature(r.cfg.Tags)))
+	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation("signature", func() proto.Message { return signature(r.cfg.Tags) }))
 	if f, _ := r.routeRateLimit(out.Name, out.RateLimit); f != nil {
 		h.HttpFilters = append([]*hcmv3.HttpFilter{f}, h.HttpFilters...)
 	}
@@ -71,10 +71,10 @@ func (r *renderer) newHCM(stat string) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		CodecType:                     hcmv3.HttpConnectionManager_AUTO,
 		StatPrefix:                    statName(stat),
-		HttpFilters:                   []*hcmv3.HttpFilter{r.httpFilter("envoy.filters.http.router", &routerv3.Router{})},
+		HttpFilters:                   []*hcmv3.HttpFilter{r.router()},
 		ServerHeaderTransformation:    hcmv3.HttpConnectionManager_PASS_THROUGH,
 		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{prefix(nobody)}},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{r.earlyMutation(steering())},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{r.earlyMutation("steering", func() proto.Message { return steering() })},
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true}, // WebSockets in HTTP/2
 	}
@@ -113,8 +113,14 @@ func signature(tags map[string][]string) *mutationv3.HeaderMutation {
 }
 
 // earlyMutation changes headers before Envoy itself reads them.
-func (r *renderer) earlyMutation(m *mutationv3.HeaderMutation) *corev3.TypedExtensionConfig {
-	return &corev3.TypedExtensionConfig{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: r.any(m)}
+func (r *renderer) earlyMutation(key string, m func() proto.Message) *corev3.TypedExtensionConfig {
+	return &corev3.TypedExtensionConfig{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: r.shared(key, m)}
+}
+
+// router is the last filter of all.
+func (r *renderer) router() *hcmv3.HttpFilter {
+	packed := r.shared("router", func() proto.Message { return &routerv3.Router{} })
+	return &hcmv3.HttpFilter{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed}}
 }
 
 func (r *renderer) httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {

@@ -19,7 +19,7 @@ import (
 // It fails when the plan contradicts itself (an address taken twice, one name
 // for two clusters) or holds what Envoy cannot be told, with all faults at once.
 func Resources(c *proxy.Config) (*Bundle, error) {
-	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string), balancers: make(map[string]string), outsiders: map[string]bool{}}
+	r := &renderer{cfg: c, b: &Bundle{}, local: make(map[workload]string), balancers: make(map[string]string), outsiders: map[string]bool{}, packed: map[string]*anypb.Any{}}
 	for _, cl := range c.Clusters {
 		r.outsiders[cl.Name] = cl.External != nil
 		if cl.LoadBalancer != nil {
@@ -77,7 +77,8 @@ type renderer struct {
 	// balancers are those of outbound clusters, by name, where one is named.
 	balancers map[string]string
 	outsiders map[string]bool // clusters outside of the mesh
-	origin    string          // of which part of the plan is rendered now
+	packed    map[string]*anypb.Any
+	origin    string // of which part of the plan is rendered now
 	errs      []error
 }
 
@@ -103,6 +104,17 @@ func (r *renderer) any(m proto.Message) *anypb.Any {
 	a := new(anypb.Any)
 	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
 		r.fail("%s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	}
+	return a
+}
+
+// shared packs what many resources of one proxy have alike, once; key tells it
+// from everything else.
+func (r *renderer) shared(key string, m func() proto.Message) *anypb.Any {
+	a, ok := r.packed[key]
+	if !ok {
+		a = r.any(m())
+		r.packed[key] = a
 	}
 	return a
 }
