@@ -15,14 +15,15 @@ func engine() redirecttest.Engine {
 		Name:      "nftables",
 		New:       func() redirect.Redirector { return New() },
 		Gone:      "nft flush ruleset",
+		ByHand:    "nft delete table inet weft; ip route flush proto 87; ip -6 route flush proto 87",
 		Breakages: breakages(),
 		HalfDone: map[string]string{
 			"another version's table": `nft 'add table inet weft; add set inet weft weft_vips { type ipv4_addr; flags interval; };
 				add set inet weft weft_vips6 { type ipv6_addr; flags interval; }; add set inet weft marks { type inet_service; };
 				add chain inet weft prerouting { type filter hook prerouting priority 5; }; add chain inet weft extra; add rule inet weft extra counter;
 				add chain inet weft output { type filter hook output priority 0; policy drop; }; add rule inet weft output tcp dport @marks jump extra'`,
-			"an empty table":  "nft add table inet weft",
-			"a dormant table": `nft 'add table inet weft { flags dormant; }'`,
+			"anybody's empty table":   "nft add table inet weft",
+			"anybody's dormant table": `nft 'add table inet weft { flags dormant; }'`,
 		},
 	}
 }

@@ -27,7 +27,7 @@ func TestDiagnoseNamesTheFeature(t *testing.T) {
 	}
 	for text, option := range map[string]string{
 		"tproxy": "CONFIG_NFT_TPROXY", "fib": "CONFIG_NFT_FIB_INET", "redirect to": "CONFIG_NFT_REDIR",
-		"ct zone": "CONFIG_NF_CONNTRACK_ZONES", "reject": "CONFIG_NFT_REJECT_INET", "cgroupv2": "CONFIG_NFT_SOCKET", "dnat": "CONFIG_NFT_NAT",
+		"ct zone": "CONFIG_NF_CONNTRACK_ZONES", "reject": "CONFIG_NFT_REJECT_INET", "cgroupv2": "CONFIG_NFT_SOCKET", "dnat ip": "CONFIG_NFT_NAT",
 	} {
 		err := diagnose(want, unix.ENOENT, lacking(text))
 		if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), option) {

@@ -15,10 +15,11 @@ func (b *builder) incoming() []chain {
 		return nil
 	}
 	hook := chain{name: "prerouting", kind: nftables.ChainTypeFilter, hook: hookPrerouting, priority: prioMangle}
-	c := chain{name: "inbound"}
+	c := chain{name: chainInbound}
 	hook.add("inbound: enrolled ports", b.enrolled(), jump(c.name))
 	b.notInbound(&c)
 	c.add("inbound: answers are not ours", isAnswer(), ret())
+	c.add("inbound: what was translated stays so", isRedirected(), ret())
 	c.add("inbound: of this host's own calls only the proxy's", iifLoopback(), markNot(b.Marks.Mask, b.Marks.Outbound), ret())
 	c.add("inbound: what comes by a bridge is told", comesByBridge(), l4proto(tcp), tcpSYN(), setMark(b.Marks.Mask, b.Marks.Inbound))
 	c.add("inbound: to the proxy", l4proto(tcp), tproxy(b.Inbound.To), accept())
@@ -28,25 +29,12 @@ func (b *builder) incoming() []chain {
 
 // translated sees the first packet of each connection of others. Its conditions
 // are those of incoming, and of output for the proxy's calls to this host.
-//
-// With TPROXY destinations become themselves: otherwise somebody else's
-// destination NAT, such as a published port's, would send what the proxy got on
-// its way, which the kernel drops.
 func (b *builder) translated() []chain {
 	hook := chain{name: "prerouting_nat", kind: nftables.ChainTypeNAT, hook: hookPrerouting, priority: prioNAT}
 	var chains []chain
 	if b.enrolls() {
-		c := chain{name: "inbound_nat"}
-		hook.add("inbound: enrolled ports", b.enrolled(), jump(c.name))
-		b.notInbound(&c)
-		if b.keeps() {
-			b.addIn(&c, "inbound: from bridges to the proxy", setBridges, comesBy, l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
-			c.add("inbound: IPv4 stays as it is", isIPv4(), asItIs())
-			c.add("inbound: IPv6 stays as it is", isIPv6(), asItIs6())
-		} else {
-			c.add("inbound: to the proxy", l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
-		}
-		chains = append(chains, c)
+		hook.add("inbound: enrolled ports", b.enrolled(), jump(chainInboundNAT))
+		chains = append(chains, b.inboundNAT(b.Inbound.Method))
 	}
 	if _, ok := b.named[setForwarded]; ok {
 		c := chain{name: "forwarded"}
@@ -58,6 +46,22 @@ func (b *builder) translated() []chain {
 		return nil
 	}
 	return append(chains, hook)
+}
+
+// inboundNAT makes the proxy's listener the destination, or the destination
+// itself: otherwise somebody else's destination NAT, such as a published port's,
+// would send what TPROXY gave to the proxy on its way, which the kernel drops.
+func (b *builder) inboundNAT(m redirect.Method) chain {
+	c := chain{name: chainInboundNAT}
+	b.notInbound(&c)
+	if m == redirect.Rewrite {
+		c.add("inbound: to the proxy", l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
+		return c
+	}
+	b.addIn(&c, "inbound: from bridges to the proxy", setBridges, comesBy, l4proto(tcp), tcpSYN(), redirectTo(b.Inbound.To))
+	c.add("inbound: IPv4 stays as it is", isIPv4(), asItIs())
+	c.add("inbound: IPv6 stays as it is", isIPv6(), asItIs6())
+	return c
 }
 
 // enrolls tells whether there is a port to redirect, and keeps whether it stays

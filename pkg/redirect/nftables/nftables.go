@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/nftables"
+
 	"github.com/weft-mesh/weft/pkg/redirect"
 	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
@@ -115,11 +117,11 @@ func apply(ctx context.Context, want ruleset) error {
 }
 
 // write changes the table in one transaction. Where rules are in force already,
-// another one before it prepares their sets.
+// others before it make ready what it needs.
 func write(want ruleset, have held) error {
 	missing := want.prepared(have)
 	for i, step := range want.steps(have) {
-		err := commit(want.table, step)
+		err := commit(want.table, step.fill)
 		if err != nil && i > 0 { // whole or not at all
 			_ = commit(want.table, func(t *transaction) error {
 				for _, s := range missing {
@@ -135,16 +137,57 @@ func write(want ruleset, have held) error {
 	return nil
 }
 
+// A step is one transaction, and the rules that it speaks of.
+type step struct {
+	rules ruleset
+	fill  func(t *transaction) error
+}
+
 // steps are the transactions that lead from what is held to want.
-func (want ruleset) steps(have held) (out []func(t *transaction) error) {
+func (want ruleset) steps(have held) (out []step) {
 	if missing := want.prepared(have); len(missing) > 0 {
-		out = append(out, func(t *transaction) error { return t.prepare(missing) })
+		out = append(out, step{want, func(t *transaction) error { return t.prepare(missing) }})
 		have.sets = slices.Clone(have.sets)
 		for _, s := range missing {
 			have.sets = append(have.sets, s.asHeld())
 		}
 	}
-	return append(out, func(t *transaction) error { return t.replace(want, have) })
+	if via, ok := want.via(have); ok {
+		before := have
+		out = append(out, step{via, func(t *transaction) error { return t.replace(via, before) }})
+		have = via.asHeld()
+	}
+	return append(out, step{want, func(t *transaction) error { return t.replace(want, have) }})
+}
+
+// via is where rules that keep destinations come from rules that rewrite them: a
+// packet that met the old chain of the earlier hook, which took no notice of it,
+// must not meet the new one of the later hook, which leaves it alone.
+func (want ruleset) via(have held) (ruleset, bool) {
+	holds := func(name string) bool {
+		return slices.ContainsFunc(have.chains, func(h heldChain) bool { return h.name == name })
+	}
+	i := slices.IndexFunc(want.chains, func(c chain) bool { return c.name == chainInboundNAT })
+	if want.rewriting == nil || i < 0 || holds(chainInbound) || !holds(chainInboundNAT) {
+		return ruleset{}, false
+	}
+	via := want
+	via.chains = slices.Clone(want.chains)
+	via.chains[i] = *want.rewriting
+	return via, true
+}
+
+// asHeld is a table of ours as the kernel will tell of it, but for its rules.
+func (rs ruleset) asHeld() held {
+	h := held{exists: true, ours: true}
+	for _, s := range rs.sets {
+		h.sets = append(h.sets, s.asHeld())
+	}
+	for _, c := range rs.chains {
+		h.chains = append(h.chains, heldChain{name: c.name, base: c.hooked(), kind: c.kind, hook: c.hook.num, priority: c.priority,
+			policy: uint32(nftables.ChainPolicyAccept)})
+	}
+	return h
 }
 
 // prepared are the sets that must stand ready before rules use them.

@@ -67,7 +67,7 @@ func (b *builder) output() []chain {
 	}
 	hook := chain{name: "output", kind: nftables.ChainTypeNAT, hook: hookOutput, priority: prioNAT}
 	if b.enrolls() {
-		hook.add("inbound: the proxy's calls to this host", b.enrolled(), markIs(b.Marks.Mask, b.Marks.Outbound), jump("inbound_nat"))
+		hook.add("inbound: the proxy's calls to this host", b.enrolled(), markIs(b.Marks.Mask, b.Marks.Outbound), jump(chainInboundNAT))
 	}
 	c := chain{name: "outbound"}
 	b.enlisted(&hook, "outbound", c.name)

@@ -233,11 +233,15 @@ func isAnswer() part {
 		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg}, equal(1)}}
 }
 
-// notRedirected is a connection whose destination no NAT has changed.
-func notRedirected() part {
-	const dstNAT = 1 << 5 // IPS_DST_NAT
-	return part{text: "ct status & dnat != dnat", needs: "CONFIG_NFT_CT", exprs: []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(host32(dstNAT)), differ(host32(dstNAT)...)}}
+// isRedirected is a connection whose destination NAT has changed.
+func isRedirected() part  { return dnatStatus("==", equal(host32(dstNAT)...)) }
+func notRedirected() part { return dnatStatus("!=", differ(host32(dstNAT)...)) }
+
+const dstNAT = 1 << 5 // IPS_DST_NAT
+
+func dnatStatus(op string, match expr.Any) part {
+	return part{text: "ct status & dnat " + op + " dnat", needs: "CONFIG_NFT_CT", exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(host32(dstNAT)), match}}
 }
 
 // leaseHolds is true while a lease's set has the packet's protocol.

@@ -45,16 +45,16 @@ func plan(want ruleset) (p redirect.Plan, err error) {
 	}
 	before, after := have.routes.Plan(want.routes, have.otherVIPs).Texts()
 	p.Steps = routeSteps(before)
-	var steps []func(t *transaction) error
+	var steps []step
 	trial, onTrial := want.trial()
 	switch {
 	case len(table) > 0:
 		steps = want.steps(have)
 	case onTrial:
-		steps = append(steps, func(t *transaction) error { return t.renew(trial) })
+		steps = append(steps, step{want, func(t *transaction) error { return t.renew(trial) }})
 	}
 	for _, step := range steps {
-		text, err := want.dictate(step)
+		text, err := step.rules.dictate(step.fill)
 		if err != nil {
 			return p, err
 		}

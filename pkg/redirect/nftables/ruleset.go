@@ -19,6 +19,9 @@ type ruleset struct {
 	chains []chain
 	routes []netip.Prefix
 	absent []string // cgroups that the rules name and that are not there
+	// rewriting is chain inbound_nat as it would be if it rewrote; nil where it
+	// does. See via.
+	rewriting *chain
 }
 
 // A chain without a hook is jumped to by chains after it.
@@ -82,6 +85,12 @@ const (
 	ownersDNSExcluded = "dns_exclude"
 )
 
+// Chains that are asked for by name.
+const (
+	chainInbound    = "inbound"
+	chainInboundNAT = "inbound_nat"
+)
+
 // dnsZone is the conntrack zone of redirected queries: "we" in ASCII.
 const dnsZone = 0x7765
 
@@ -96,6 +105,10 @@ func build(r redirect.Rules, c cgroups) ruleset {
 		if _, ok := c.ids[p]; !ok {
 			rs.absent = append(rs.absent, p)
 		}
+	}
+	if b.keeps() {
+		c := b.inboundNAT(redirect.Rewrite)
+		rs.rewriting = &c
 	}
 	rs.chains = slices.Concat(b.incoming(), b.translated(), b.dns(), b.output(), b.input())
 	if b.ConfirmWithin != 0 {

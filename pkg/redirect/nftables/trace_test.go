@@ -69,7 +69,7 @@ func TestTrace(t *testing.T) {
 		}
 		return b.String()
 	}
-	if got := text(captured); !strings.Contains(got, `rule "outbound: to the proxy" of chain output in table inet weft: accept`) {
+	if got := text(captured); !strings.Contains(got, `rule "outbound: to the proxy" of chain outbound in table inet weft: accept`) {
 		t.Errorf("captured:\n%s", got)
 	}
 	if all := hops(leaving); len(all) == 0 || !all[len(all)-1].Left || all[len(all)-1].Out != "eth0" {
