@@ -36,6 +36,9 @@ type Engine struct {
 	HalfDone map[string]string
 	// Gone is a script that takes away everything of ours but routes.
 	Gone string
+	// ByHand is a script that takes away everything of ours and nothing else,
+	// by the host's own tools.
+	ByHand string
 	// RouteMetric is what the engine's routes have. Scripts that speak of
 	// "proto 87" get it added; 0 adds nothing.
 	RouteMetric int
@@ -43,8 +46,13 @@ type Engine struct {
 	// is away, instead of a refusal.
 	WaitsWhileAway bool
 	// Piecewise: rules come in more than one transaction, so that who is
-	// killed in between may leave a part, until the next Apply or Remove.
+	// killed in between may leave a part, until the next Apply or Remove, who
+	// flushes in between makes Apply fail, and a change of the method refuses
+	// a call at the very moment.
 	Piecewise bool
+	// Replacements is how often rules are replaced under load, where 500 times
+	// take long.
+	Replacements int
 	// Unbridged: rules do not hold for what bridges carry while netfilter looks
 	// at it (br_netfilter): containers reach enrolled ports of their host
 	// directly, and each other by the proxy.
@@ -113,10 +121,12 @@ func Run(t *testing.T, e Engine) {
 		// What is promised.
 		{"replacing has no gap", u.replaceHasNoGap},
 		{"writers at once", u.writersAtOnce},
-		{"foreign flushes", u.foreignFlushes},
+		{"foreign writer", u.foreignWriter},
 		{"killed while applying", u.killedWhileApplying},
 		{"same rules again write nothing", u.sameRulesAgain},
 		{"removal leaves nothing", u.removalLeavesNothing},
+		{"removal by hand", u.removalByHand},
+		{"removal by another version", u.removalByAnotherVersion},
 		{"neighbours are left alone", u.neighboursAreLeftAlone},
 		{"half done is mended", u.halfDoneIsMended},
 		{"several tables share a host", u.severalTables},

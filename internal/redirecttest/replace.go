@@ -3,69 +3,113 @@
 package redirecttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
+// changing are rules of many kinds under which the same calls are taken in.
+func (u suite) changing(t *testing.T) []redirect.Rules {
+	t.Helper()
+	ports := withExclusions()
+	ports.Inbound.Ports = []redirect.PortRange{{First: 8079, Last: 8082}} // 8080 changes its set, too
+	all := everything()
+	all.Inbound.Ports, all.Inbound.All = nil, true
+	all.Inbound.ExcludePorts = []redirect.PortRange{{First: 22, Last: 22}}
+	rewritten, leased, scoped := ports, everything(), everything()
+	rewritten.Inbound.Method = redirect.Rewrite
+	leased.FailOpen = time.Hour
+	scoped.Outbound.Only.UIDs, scoped.Outbound.ExcludeInterfaces = []uint32{0, 1000}, []string{"tun*"}
+	scoped.Outbound.Exclude.GIDs, scoped.Proxy.UIDs = []uint32{1000}, []uint32{1337}
+	kinds := []redirect.Rules{everything(), ports, all, leased, scoped}
+	if !u.Piecewise {
+		kinds = slices.Insert(kinds, 3, rewritten)
+	}
+	var out []redirect.Rules
+	h := testnet.Hosts(t, 1)[0]
+	for _, r := range kinds {
+		if !u.refuses(t, h, r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // While rules are replaced by others, every new connection still meets the
-// proxy: none slips by, none is refused.
+// proxy: none slips by, none is refused. A session that is open goes on.
 func (u suite) replaceHasNoGap(t *testing.T) {
+	replacements := cmp.Or(u.Replacements, 500)
+	const (
+		perSecond = 2000 // calls
+		callers   = 3    // of each kind, as a call takes a while
+	)
 	s := newScene(t)
 	s.play(t)
-	variants := []redirect.Rules{everything(), withExclusions()}
-	variants[1].Inbound.Ports = []redirect.PortRange{{First: 8079, Last: 8082}} // 8080 changes its set, too
+	variants := u.changing(t)
 	u.install(t, s.host, variants[0])
-	const replacements = 60
+	session := s.host.Listen(t, s.host.IP4.String()+":2222")
+	ssh := s.client.Dial(t, "tcp", session.Addr().String())
+	sshd := session.Accept(t)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
 	var mu sync.Mutex
-	wrong, right := make(map[string]int), make(map[string]int)
+	wrong, right, total := make(map[string]int), make(map[string]int), 0
+	const kinds = 6
 	for _, f := range families {
 		in, out, vip := f.at(s.host, 8080), f.at(s.client, 80), netip.AddrPortFrom(f.vip, 80)
-		for _, c := range []struct {
-			name string
-			call func() string
-			want string
-		}{
-			{"inbound", func() string { return call(s.client, in) }, "inbound " + in.String()},
-			{"outbound", func() string { return call(s.host, out) }, "outbound " + out.String()},
-			{"service", func() string { return call(s.host, vip) }, "outbound " + vip.String()},
+		for _, c := range []flow{
+			{name: "inbound", from: s.client, to: in, want: "inbound " + in.String()},
+			{name: "outbound", from: s.host, to: out, want: "outbound " + out.String()},
+			{name: "service", from: s.host, to: vip, want: "outbound " + vip.String()},
 		} {
-			calls.Go(func() {
-				for ctx.Err() == nil {
-					got := c.call()
-					mu.Lock()
-					if got == c.want {
-						right[f.name+" "+c.name]++
-					} else {
-						wrong[fmt.Sprintf("%s %s was answered by %q", f.name, c.name, got)]++
+			for range callers {
+				calls.Go(func() {
+					pace := time.NewTicker(time.Second * kinds * callers / perSecond)
+					defer pace.Stop()
+					for ctx.Err() == nil {
+						got := c.answer()
+						mu.Lock()
+						if total++; got == c.want {
+							right[f.name+" "+c.name]++
+						} else {
+							wrong[fmt.Sprintf("%s %s was answered by %q", f.name, c.name, got)]++
+						}
+						mu.Unlock()
+						<-pace.C
 					}
-					mu.Unlock()
-				}
-			})
+				})
+			}
 		}
 	}
+	began := time.Now()
 	for i := range replacements {
-		if err := s.host.Do(func() error { return u.New().Apply(t.Context(), variants[i%2]) }); err != nil {
+		if err := u.apply(t, s.host, variants[i%len(variants)]); err != nil {
 			t.Errorf("replacement %d: %v", i, err)
 		}
+		if i%50 == 0 {
+			exchange(t, ssh, sshd)
+		}
 	}
+	took := time.Since(began)
 	cancel()
 	calls.Wait()
 	for what, n := range wrong {
 		t.Errorf("%s, %d times", what, n)
 	}
-	if len(right) != 6 {
+	if len(right) != kinds {
 		t.Errorf("not every flow was called: %v", right)
 	}
-	t.Logf("right answers while rules were replaced %d times: %v", replacements, right)
+	t.Logf("%d replacements by %d kinds of rules, %s each, under %.0f calls a second", replacements, len(variants), took/time.Duration(replacements), float64(total)/took.Seconds())
 }
 
 // Several writers come out at one of their wishes, whole, and none fails for
@@ -104,20 +148,29 @@ func (u suite) writersAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever flushes everything meanwhile does not make Apply fail.
-func (u suite) foreignFlushes(t *testing.T) {
-	s := newScene(t)
+// Whoever writes and flushes all the time does not make Apply fail, unless its
+// parts come one by one; and in the end the rules are in force.
+func (u suite) foreignWriter(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
 	variants := []redirect.Rules{everything(), withExclusions()}
-	for i := range 20 {
-		var flusher sync.WaitGroup
-		flusher.Go(func() { _, _ = s.host.TryRun(t, "sh", "-c", u.Gone) }) // it may fail, too
-		if err := u.apply(t, s.host, variants[i%2]); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	rounds := 0
+	writer.Go(func() {
+		script := "nft add table ip theirs; nft add chain ip theirs c; nft add rule ip theirs c counter; nft delete table ip theirs; " + u.Gone
+		for ; ctx.Err() == nil; rounds++ {
+			_, _ = h.TryRun(t, "sh", "-c", script) // it may fail, too
+		}
+	})
+	const applies = 50
+	for i := range applies {
+		if err := u.apply(t, h, variants[i%2]); err != nil && !u.Piecewise {
 			t.Errorf("apply %d: %v", i, err)
 		}
-		flusher.Wait()
 	}
-	u.install(t, s.host, variants[0])
-	if d := u.check(t, s.host, variants[0]); len(d) > 0 {
-		t.Errorf("after all: %v", d)
-	}
+	cancel()
+	writer.Wait()
+	t.Logf("%d rules applied while somebody wrote and flushed %d times", applies, rounds)
+	u.install(t, h, variants[0])
+	u.agrees(t, h, variants[0])
 }

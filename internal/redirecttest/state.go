@@ -5,6 +5,7 @@ package redirecttest
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -176,6 +177,34 @@ func (u suite) removalLeavesNothing(t *testing.T) {
 	u.uninstall(t, h)
 }
 
+// Whoever has only the host's own tools takes it off as exactly.
+func (u suite) removalByHand(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	settleNeighbours(t, h)
+	before := snapshot(t, h)
+	u.install(t, h, withExclusions())
+	h.Run(t, "sh", "-ec", u.script(u.ByHand))
+	if diff := cmp.Diff(before, snapshot(t, h)); diff != "" {
+		t.Errorf("the host is not what it was (-before +after):\n%s", diff)
+	}
+}
+
+// What another version left, whole or in part, comes off by its name alone.
+func (u suite) removalByAnotherVersion(t *testing.T) {
+	for name, half := range u.halves() {
+		t.Run(name, func(t *testing.T) {
+			h := testnet.Hosts(t, 1)[0]
+			settleNeighbours(t, h)
+			before := snapshot(t, h)
+			h.Run(t, "sh", "-ec", u.script(half))
+			u.uninstall(t, h)
+			if diff := cmp.Diff(before, snapshot(t, h)); diff != "" && !strings.HasPrefix(name, "anybody's") {
+				t.Errorf("the host is not what it was (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Neighbours' rules are the same, in the same order, while ours are in force:
 // without the lines that name us, nothing is new.
 func (u suite) neighboursAreLeftAlone(t *testing.T) {
@@ -211,16 +240,19 @@ func neighbourRules(t *testing.T, h *testnet.Host) string {
 	return out
 }
 
-// What an interrupted Apply or Remove leaves is mended by the next.
-func (u suite) halfDoneIsMended(t *testing.T) {
-	cases := map[string]string{
+// halves are states in which a host may be left.
+func (u suite) halves() map[string]string {
+	all := map[string]string{
 		"routes without rules": "ip route add 240.0.0.0/4 dev lo proto 87",
 		"stale routes":         "ip route add 198.18.0.0/15 dev lo proto 87",
 	}
-	for name, script := range u.HalfDone {
-		cases[name] = script
-	}
-	for name, half := range cases {
+	maps.Copy(all, u.HalfDone)
+	return all
+}
+
+// What an interrupted Apply or Remove leaves is mended by the next.
+func (u suite) halfDoneIsMended(t *testing.T) {
+	for name, half := range u.halves() {
 		t.Run(name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			h.Run(t, "sh", "-ec", u.script(half))

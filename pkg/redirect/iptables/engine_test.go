@@ -14,17 +14,22 @@ import (
 // gone flushes everything that iptables of this kind holds.
 const gone = `for p in iptables-%[1]s ip6tables-%[1]s; do for t in filter raw mangle nat; do $p -w 5 -t $t -F; $p -w 5 -t $t -X; done; done`
 
+// byHand writes back what is not ours.
+const byHand = `for p in iptables-%[1]s ip6tables-%[1]s; do $p-save | grep -v WEFT.weft. | $p-restore; done; ip route flush proto 87; ip -6 route flush proto 87`
+
 func engines() (all []redirecttest.Engine) {
 	for _, f := range flavours {
 		all = append(all, redirecttest.Engine{
 			Name:           string(f),
 			New:            func() redirect.Redirector { return New(WithFlavour(f)) },
 			Gone:           fmt.Sprintf(gone, f),
+			ByHand:         fmt.Sprintf(byHand, f),
 			Breakages:      breakages(f),
 			HalfDone:       halfDone(f),
 			RouteMetric:    int(route.Iptables),
 			WaitsWhileAway: true,
 			Piecewise:      true,
+			Replacements:   100,
 			Unbridged:      true, // TPROXY's socket is lost on the way up; -m physdev would tell
 		})
 	}
