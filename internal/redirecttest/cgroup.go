@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testnet"
 	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
+	"github.com/weft-mesh/weft/pkg/redirect/sockets"
 )
 
 // A cgroupFolder is a cgroup of a test's own.
@@ -27,7 +28,7 @@ type cgroupFolder struct {
 
 var cgroupCount atomic.Int32
 
-// newCgroups makes folders in one of the test's own. They go with the test,
+// newCgroups makes folders in one of the test's own, in the cgroup that it is in. They go with the test,
 // and so must who is in them.
 func newCgroups(t *testing.T, names ...string) []*cgroupFolder {
 	t.Helper()
@@ -35,7 +36,11 @@ func newCgroups(t *testing.T, names ...string) []*cgroupFolder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slice := fmt.Sprintf("weft-test-%d-%d", os.Getpid(), cgroupCount.Add(1))
+	own, err := sockets.Look(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slice := filepath.Join(own.Cgroup, fmt.Sprintf("weft-test-%d-%d", os.Getpid(), cgroupCount.Add(1)))
 	top := &cgroupFolder{path: slice, at: filepath.Join(root, slice)}
 	top.make(t)
 	t.Cleanup(func() { top.remove(t) })

@@ -232,6 +232,9 @@ func (u suite) publishedPorts(t *testing.T) {
 				for _, f := range families {
 					published := f.at(d.host, 8081)
 					proxied := "inbound " + published.String()
+					if u.AfterNAT {
+						proxied = "container " + container4.String()
+					}
 					try(t, []flow{
 						{name: f.name + "/enrolled", from: d.client, to: published, want: proxied},
 						{name: f.name + "/F2", from: d.host, to: published, opts: f.with(testnet.Mark(markOutbound)), want: proxied},

@@ -31,7 +31,7 @@ func (u suite) killedWhileApplying(t *testing.T) {
 		says(s.host.Listen(t, f.all+":8090"), "workload")
 	}
 	settleNeighbours(t, s.host)
-	before := snapshot(t, s.host)
+	before := u.snapshot(t, s.host)
 	a, b := everything(), withExclusions()
 	a.Inbound.Ports = []redirect.PortRange{{First: 8080, Last: 8080}}
 	b.Inbound.Ports = []redirect.PortRange{{First: 8090, Last: 8090}}
@@ -47,7 +47,7 @@ func (u suite) killedWhileApplying(t *testing.T) {
 		u.agrees(t, s.host, a)
 		u.uninstall(t, s.host)
 		if i%often == often-1 {
-			if diff := cmp.Diff(before, snapshot(t, s.host)); diff != "" {
+			if diff := cmp.Diff(before, u.snapshot(t, s.host)); diff != "" {
 				t.Fatalf("after %d kills the host is not what it was (-before +after):\n%s", i+1, diff)
 			}
 		}

@@ -210,7 +210,7 @@ func (u suite) renewal(t *testing.T) {
 	if left := u.remaining(t, h).FailOpen; left < time.Hour-testnet.Patience {
 		t.Errorf("a longer lease has %s", left)
 	}
-	before := exact(t, h)
+	before := u.exact(t, h)
 	const renewals = 100
 	began := time.Now()
 	for range renewals {
@@ -219,7 +219,7 @@ func (u suite) renewal(t *testing.T) {
 		}
 	}
 	t.Logf("a renewal takes %s", time.Since(began)/renewals)
-	if after := exact(t, h); timeless(after) != timeless(before) {
+	if after := u.exact(t, h); timeless(after) != timeless(before) {
 		t.Errorf("renewals made of\n%s\nthis:\n%s", before, after)
 	}
 	u.agrees(t, h, longer)

@@ -49,12 +49,12 @@ func (u suite) plans(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			c.before(t, h)
-			was := snapshot(t, h)
+			was := u.snapshot(t, h)
 			p := plan(t, h, everything())
 			if len(p.Steps) == 0 || len(p.Differences) == 0 {
 				t.Fatalf("planned %+v", p)
 			}
-			if now := snapshot(t, h); now != was {
+			if now := u.snapshot(t, h); now != was {
 				t.Errorf("planning changed the host from\n%s\nto\n%s", was, now)
 			}
 			for _, s := range p.Steps {
@@ -64,8 +64,13 @@ func (u suite) plans(t *testing.T) {
 				case "rtnetlink":
 					h.Run(t, "sh", "-ec", s.Text)
 				default:
-					h.Pipe(t, s.Text, program[0], program[1:]...)
+					if !u.PlansInWords {
+						h.Pipe(t, s.Text, program[0], program[1:]...)
+					}
 				}
+			}
+			if u.PlansInWords {
+				u.install(t, h, everything())
 			}
 			if d := u.check(t, h, everything()); len(d) > 0 {
 				t.Errorf("done by hand, it differs: %v; the plan was\n%+v", d, p.Steps)

@@ -42,9 +42,18 @@ type Engine struct {
 	// RouteMetric is what the engine's routes have. Scripts that speak of
 	// "proto 87" get it added; 0 adds nothing.
 	RouteMetric int
+	// State is what a host holds of the engine beside rules of netfilter and
+	// routes, as text; nil: nothing.
+	State func(t *testing.T, h *testnet.Host) string
+	// PlansInWords: what it sends is in no program's language, so that nobody
+	// can do by hand what it plans.
+	PlansInWords bool
 	// WaitsWhileAway: callers of enrolled ports get no answer while the proxy
 	// is away, instead of a refusal.
 	WaitsWhileAway bool
+	// AfterNAT: connections are taken where they look for a listener, so that
+	// what the host's NAT sends elsewhere, to a container, never is.
+	AfterNAT bool
 	// Piecewise: rules come in more than one transaction, so that who is
 	// killed in between may leave a part, until the next Apply or Remove, who
 	// flushes in between makes Apply fail, and a change of the method refuses
@@ -87,6 +96,9 @@ func (u suite) script(text string) string {
 
 // Run tests an engine, which was given to Main too.
 func Run(t *testing.T, e Engine) {
+	if e.State == nil {
+		e.State = func(*testing.T, *testnet.Host) string { return "" }
+	}
 	u := suite{e}
 	for _, c := range []struct {
 		name string
@@ -210,7 +222,7 @@ func (u suite) install(t *testing.T, h *testnet.Host, r redirect.Rules) {
 // touches nothing.
 func (u suite) refuses(t *testing.T, h *testnet.Host, r redirect.Rules) bool {
 	t.Helper()
-	before := snapshot(t, h)
+	before := u.snapshot(t, h)
 	err := u.apply(t, h, r)
 	if err == nil {
 		return false
@@ -218,7 +230,7 @@ func (u suite) refuses(t *testing.T, h *testnet.Host, r redirect.Rules) bool {
 	if !errors.Is(err, redirect.ErrNotSupported) {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, snapshot(t, h)); diff != "" {
+	if diff := cmp.Diff(before, u.snapshot(t, h)); diff != "" {
 		t.Errorf("what was refused (%v) changed the host (-before +after):\n%s", err, diff)
 	}
 	t.Logf("%s refuses: %v", u.Name, err)

@@ -68,12 +68,12 @@ func (u suite) badInput(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			h.Run(t, "sh", "-ec", c.before)
-			before := snapshot(t, h)
+			before := u.snapshot(t, h)
 			err := h.Do(func() error { return u.New().Apply(c.ctx, c.rules) })
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Apply said %v, want %v with %q", err, c.is, c.says)
 			}
-			if after := snapshot(t, h); after != before {
+			if after := u.snapshot(t, h); after != before {
 				t.Errorf("the host became\n%s, was\n%s", after, before)
 			}
 			if c.told != "" {
@@ -86,7 +86,7 @@ func (u suite) badInput(t *testing.T) {
 				}
 			}
 			u.uninstall(t, h)
-			if after := snapshot(t, h); after != before {
+			if after := u.snapshot(t, h); after != before {
 				t.Errorf("after Remove the host is\n%s, was\n%s", after, before)
 			}
 		})

@@ -73,9 +73,9 @@ func settleNeighbours(t *testing.T, h *testnet.Host) {
 
 // exact is every rule of a host, with what tells a rule from its equal written
 // later.
-func exact(t *testing.T, h *testnet.Host) string {
+func (u suite) exact(t *testing.T, h *testnet.Host) string {
 	t.Helper()
-	out := h.Run(t, "nft", "-a", "list", "ruleset") + h.Run(t, "ip", "route") + h.Run(t, "ip", "-6", "route")
+	out := u.State(t, h) + h.Run(t, "nft", "-a", "list", "ruleset") + h.Run(t, "ip", "route") + h.Run(t, "ip", "-6", "route")
 	for _, p := range iptablesPrograms[2:] {
 		out += uncommented(h.Run(t, p.name+"-save"))
 	}
@@ -87,7 +87,7 @@ func timeless(out string) string { return expires.ReplaceAllString(out, "") }
 
 var expires = regexp.MustCompile(` expires \S+`)
 
-var byItself = regexp.MustCompile(`(?m)^.* fe80::[0-9a-f:]+.*\n| linkdown| tentative| <[A-Z_,-]+>| state [A-Z]+`)
+var byItself = regexp.MustCompile(`(?m)^.* fe80::[0-9a-f:]*.*\n| linkdown| tentative| <[A-Z_,-]+>| state [A-Z]+`)
 
 var counters = regexp.MustCompile(`\[\d+:\d+\]`)
 
@@ -104,9 +104,10 @@ func uncommented(save string) string {
 // snapshot is everything about the host that redirection could change. Tables
 // of iptables that hold nothing are left out, as they cannot be unmade, and
 // so are link-local addresses and the state of cables, which come by themselves.
-func snapshot(t *testing.T, h *testnet.Host) string {
+func (u suite) snapshot(t *testing.T, h *testnet.Host) string {
 	t.Helper()
 	var b strings.Builder
+	b.WriteString(u.State(t, h))
 	for l := range strings.Lines(h.Run(t, "nft", "list", "tables")) {
 		table := strings.Fields(l)
 		family, name := table[1], table[2]
@@ -139,7 +140,7 @@ func (u suite) sameRulesAgain(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	rules := withExclusions()
 	u.install(t, h, rules)
-	before := exact(t, h)
+	before := u.exact(t, h)
 	shuffled := rules
 	shuffled.Table = redirect.DefaultTable
 	shuffled.Inbound.Ports = []redirect.PortRange{{First: 9005, Last: 9010}, {First: 8080, Last: 8080}, {First: 9000, Last: 9004}}
@@ -150,11 +151,11 @@ func (u suite) sameRulesAgain(t *testing.T) {
 			t.Errorf("after Apply: %v", d)
 		}
 	}
-	if diff := cmp.Diff(before, exact(t, h)); diff != "" {
+	if diff := cmp.Diff(before, u.exact(t, h)); diff != "" {
 		t.Errorf("rules that were in force were written again (-before +after):\n%s", diff)
 	}
 	u.install(t, h, everything())
-	if exact(t, h) == before {
+	if u.exact(t, h) == before {
 		t.Error("other rules wrote nothing")
 	}
 }
@@ -163,15 +164,15 @@ func (u suite) removalLeavesNothing(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	settleNeighbours(t, h)
 	h.Run(t, "ip", "route", "add", "203.0.113.0/24", "dev", "lo")
-	before := snapshot(t, h)
+	before := u.snapshot(t, h)
 	u.uninstall(t, h) // nothing is there
 	u.install(t, h, everything())
 	u.install(t, h, withExclusions())
-	if snapshot(t, h) == before {
+	if u.snapshot(t, h) == before {
 		t.Fatal("Apply changed nothing")
 	}
 	u.uninstall(t, h)
-	if diff := cmp.Diff(before, snapshot(t, h)); diff != "" {
+	if diff := cmp.Diff(before, u.snapshot(t, h)); diff != "" {
 		t.Errorf("the host is not what it was (-before +after):\n%s", diff)
 	}
 	u.uninstall(t, h)
@@ -264,7 +265,7 @@ func (u suite) halfDoneIsMended(t *testing.T) {
 				t.Errorf("after Apply: %v", d)
 			}
 			u.uninstall(t, h)
-			got := snapshot(t, h)
+			got := u.snapshot(t, h)
 			if strings.Contains(strings.ToLower(got), "weft") || strings.Contains(got, "proto 87") || strings.Contains(got, "240.0.0.0/4") {
 				t.Errorf("left over:\n%s", got)
 			}
