@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-mesh/weft/internal/redirecttest"
 )
 
 // bedVariable tells a test program that it lies in its bed: a cgroup, which it
@@ -20,13 +22,17 @@ import (
 // program, however that ends.
 const bedVariable = "WEFT_TEST_BED"
 
+// madeVariable tells children of a test program that its bed is made.
+const madeVariable = "WEFT_TEST_BED_MADE"
+
 func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 || os.Getenv(bedVariable) != "" {
-		if err := makeBed(); err != nil {
+		if err := makeBed(); err != nil { // a child of a test lies in it already
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		os.Exit(m.Run())
+		redirecttest.Main(m, suiteEngine())
+		return
 	}
 	code, err := goToBed()
 	if err != nil {
@@ -82,8 +88,11 @@ func unmakeCgroup(at string) error {
 
 // makeBed mounts a bpf file system that only this program sees.
 func makeBed() error {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || os.Getenv(madeVariable) != "" {
 		return nil
+	}
+	if err := os.Setenv(madeVariable, "1"); err != nil {
+		return err
 	}
 	if err := unix.Mount("test", defaultPins, "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount a bpf file system: %w", err)

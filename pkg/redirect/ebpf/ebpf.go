@@ -58,7 +58,8 @@ func wrap(verb, table string, err error) error {
 // Apply puts rules in force: the routes first, which are harmless alone, then
 // programs that do nothing yet, then the rules, by one write that every program
 // sees at once. Where nothing of ours is in force, the programs prove themselves
-// on this kernel first, in a network namespace that nobody else has. Established
+// on this kernel first, once in a process, in a network namespace that nobody
+// else has. Established
 // connections are not touched. With the same rules again it writes nothing, but
 // for the time of a trial, which begins anew. Errors wrap redirect.ErrInvalid,
 // ErrNotPermitted, ErrNotSupported or this package's ErrNotOurs.
@@ -96,7 +97,7 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules) error {
 	if err != nil {
 		return err
 	}
-	defer s.place.tidy(unlock)
+	defer s.place.leave(unlock)
 	return s.put()
 }
 
@@ -111,7 +112,7 @@ func (e *Engine) ready(ctx context.Context, s *scene) error {
 	if err := have.plan(s.wish).Refused(); err != nil {
 		return err
 	}
-	if have.current {
+	if have.current || proven.Load() {
 		return nil
 	}
 	return e.SelfTest(ctx)
@@ -150,7 +151,7 @@ func (e *Engine) remove(ctx context.Context, table string) error {
 	if err != nil {
 		return err
 	}
-	defer p.tidy(unlock)
+	defer p.leave(unlock)
 	if err := errors.Join(remove(p.dir()), remove(p.dir()+before), remove(p.dir()+aside)); err != nil {
 		return err
 	}

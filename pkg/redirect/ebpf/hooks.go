@@ -143,7 +143,7 @@ type hanging struct {
 	hook   hook
 	known  bool   // the name is one of ours
 	target uint64 // cgroup's id or namespace's inode; 0 when that is gone
-	broken string // why it could not be looked at
+	broken string // why it is none that could hang there
 }
 
 func readLinks(dir string) (out []hanging, err error) {
@@ -160,31 +160,35 @@ func readLinks(dir string) (out []hanging, err error) {
 		}
 		h := hanging{name: pin.Name()}
 		h.hook, h.known = hookOf(pin.Name())
-		if target, err := targetOf(filepath.Join(linksIn(dir), pin.Name())); err != nil {
+		target, attached, err := targetOf(filepath.Join(linksIn(dir), pin.Name()))
+		switch {
+		case err != nil:
 			h.broken = err.Error()
-		} else {
-			h.target = target
+		case h.known && attached != h.hook.attach:
+			h.broken = fmt.Sprintf("it is a link for %s", attached)
 		}
+		h.target = target
 		out = append(out, h)
 	}
 	return out, nil
 }
 
-func targetOf(pin string) (uint64, error) {
+// targetOf tells where a link hangs, and as what.
+func targetOf(pin string) (target uint64, attached ebpf.AttachType, err error) {
 	l, err := link.LoadPinnedLink(pin, nil)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer l.Close()
 	i, err := l.Info()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if ns := i.NetNs(); ns != nil {
-		return uint64(ns.NetnsInode), nil
+		return uint64(ns.NetnsInode), ebpf.AttachType(ns.AttachType), nil
 	}
 	if cg := i.Cgroup(); cg != nil {
-		return cg.CgroupId, nil
+		return cg.CgroupId, ebpf.AttachType(cg.AttachType), nil
 	}
-	return 0, errors.New("it is no link of this kind")
+	return 0, 0, errors.New("it is no link of this kind")
 }

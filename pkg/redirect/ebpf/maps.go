@@ -37,15 +37,15 @@ func openMaps(dir string) (p pinned, ok bool, err error) {
 			continue
 		}
 		m, err := ebpf.LoadPinnedMap(filepath.Join(mapsIn(dir), name), nil)
-		if err != nil {
+		if errors.Is(err, os.ErrPermission) {
 			p.close()
-			if errors.Is(err, os.ErrPermission) {
-				return nil, false, explain(err)
-			}
-			return nil, false, nil //nolint:nilerr // somebody took it away, or it is another version's
+			return nil, false, explain(err)
 		}
-		p[name] = m
-		if s.Compatible(m) != nil {
+		ok := err == nil && s.Compatible(m) == nil
+		if err == nil {
+			p[name] = m
+		}
+		if !ok { // somebody took it away, or it is another version's
 			p.close()
 			return nil, false, nil
 		}

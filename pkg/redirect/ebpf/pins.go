@@ -31,6 +31,8 @@ const (
 	aside = "+new"
 	// before marks a folder in whose place another is being put.
 	before = "+old"
+	// locked marks the folder that a place's writers lock.
+	locked = "+lock"
 )
 
 // A place is the folder of one table in one network namespace. Its name says
@@ -113,8 +115,13 @@ func (p place) unmount() {
 // lockTime bounds the wait for other writers of ours.
 const lockTime = 10 * time.Second
 
-// lock takes our folder for ourselves, among all processes, and makes it where
-// it is to be made. Without it and without make there is nothing to lock.
+// lockFolder is what a place's writers lock. It is beside the place's own folder,
+// which is exchanged, and there as long as that is.
+func (p place) lockFolder() string { return p.dir() + locked }
+
+// lock takes a place for ourselves, among all processes, and makes it where it
+// is to be made. Where nothing is, and nothing is to be made, there is nothing
+// to lock.
 func (p place) lock(ctx context.Context, create bool) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTime)
 	defer cancel()
@@ -122,47 +129,62 @@ func (p place) lock(ctx context.Context, create bool) (unlock func(), err error)
 	defer tick.Stop()
 	for {
 		if create {
-			if err := p.mount(); err != nil {
+			if err := p.make(); err != nil {
 				return nil, err
 			}
-			if err := os.Mkdir(p.root(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-				if _, ok, mountErr := p.mounted(); mountErr == nil && !ok && ctx.Err() == nil {
-					continue // its last user unmounted it
-				}
-				return nil, fmt.Errorf("make a folder for pins: %w", explain(err))
-			}
 		}
-		f, err := os.Open(p.root())
+		f, err := os.Open(p.lockFolder())
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && create:
-			continue // its last user took it away
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && !create:
 			return func() {}, nil
-		case err != nil:
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, explain(err)
+		case err == nil:
+			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && p.still(f) {
+				return func() { _ = f.Close() }, nil
+			}
+			_ = f.Close()
 		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil && p.still(f) {
-			return func() { _ = f.Close() }, nil
-		}
-		_ = f.Close()
-		select {
+		select { // its last user may just have taken it away
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("somebody else has been changing %s for %s: %w", p.root(), lockTime, ctx.Err())
+			return nil, fmt.Errorf("somebody else has been changing %s for %s: %w", p.dir(), lockTime, ctx.Err())
 		}
 	}
 }
 
+// make makes sure of the folder that is locked. What somebody takes away
+// meanwhile is there at the next try.
+func (p place) make() error {
+	if err := p.mount(); err != nil {
+		return err
+	}
+	for _, dir := range []string{p.root(), p.lockFolder()} {
+		err := os.Mkdir(dir, 0o700)
+		if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if _, ok, mountErr := p.mounted(); mountErr == nil && !ok {
+			return nil // unmounted by its last user
+		}
+		return fmt.Errorf("make a folder for pins: %w", explain(err))
+	}
+	return nil
+}
+
 // still tells whether f is the folder that is there now.
 func (p place) still(f *os.File) bool {
-	now, err := os.Stat(p.root())
+	now, err := os.Stat(p.lockFolder())
 	held, heldErr := f.Stat()
 	return err == nil && heldErr == nil && os.SameFile(now, held)
 }
 
-// tidy removes our folder where nothing is left in it, and unlock then gives up
-// what kept the mount from being taken away.
-func (p place) tidy(unlock func()) {
+// leave ends a lock, and takes away the folders, and the mount, that are empty
+// now.
+func (p place) leave(unlock func()) {
+	if _, err := os.Stat(p.dir()); errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(p.lockFolder())
+	}
 	empty := os.Remove(p.root()) == nil
 	unlock()
 	if empty {
@@ -237,7 +259,7 @@ func (p place) sweep() error {
 	}
 	for _, dir := range dirs {
 		if dead(dir) {
-			if err := remove(dir); err != nil {
+			if err := errors.Join(remove(dir), os.RemoveAll(dir+locked)); err != nil {
 				return err
 			}
 		}

@@ -17,7 +17,8 @@ var (
 	_ redirect.Prober  = (*Engine)(nil)
 )
 
-// Probe runs the self-test, by which the kernel says what it lacks.
+// Probe runs the self-test, unless it has passed in this process, by which the
+// kernel says what it lacks.
 func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -27,7 +28,7 @@ func (e *Engine) Probe(ctx context.Context, r redirect.Rules) error {
 	if err == nil {
 		err = place{bpffs: e.pins}.writable()
 	}
-	if err == nil {
+	if err == nil && !proven.Load() {
 		err = e.SelfTest(ctx)
 	}
 	return wrap("probe", r.Table, err)

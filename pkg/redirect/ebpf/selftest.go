@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -19,6 +20,10 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
+
+// proven tells that the self-test passed in this process. The kernel stays the
+// same, and what is put back within a second must not be proven again first.
+var proven atomic.Bool
 
 // SelfTest proves on this kernel that redirection works: the programs are
 // loaded and hung on this process's own cgroup, for a network namespace that
@@ -35,7 +40,9 @@ func (e *Engine) SelfTest(ctx context.Context) error {
 	if tree.attach, err = tree.own(); err != nil {
 		return err
 	}
-	return elsewhere(func() error { return selfTest(tree) })
+	err = elsewhere(func() error { return selfTest(tree) })
+	proven.Store(err == nil)
+	return err
 }
 
 // elsewhere runs f on a thread in a new network namespace. A thread that does

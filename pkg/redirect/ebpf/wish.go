@@ -91,6 +91,7 @@ func build(r redirect.Rules, f facts) wish {
 	c.MarkMask, c.MarkOutbound, c.MarkInbound, c.MarkAgent = r.Marks.Mask, r.Marks.Outbound, r.Marks.Inbound, r.Marks.Agent
 	c.InboundTo, c.OutboundTo, c.DnsTo = r.Inbound.To, r.Outbound.To, r.DNS.To
 	setPorts(&c.InboundPorts, inboundPorts(r.Inbound))
+	c.InboundPorts[r.DNS.To/64] &^= 1 << (r.DNS.To % 64) // with every port, the agent's own
 	setPorts(&c.ExcludedPorts, r.Outbound.ExcludePorts)
 	w.flag(r.FailOpen != 0, hasLease)
 	w.flag(r.ConfirmWithin != 0, hasTrial)
