@@ -50,6 +50,7 @@ type Config struct {
 	Redirect        bool
 	RedirectEngine  string
 	RedirectTable   string
+	RedirectCgroup  string // of the ebpf engine
 	InboundPort     uint16
 	OutboundPort    uint16
 	DNSPort         uint16
@@ -95,8 +96,9 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
 
 	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
-	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineAuto, "how the host's network is changed: "+strings.Join(engineNames(), ", ")+"; auto takes nftables where the kernel has it, else iptables")
+	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineAuto, "how the host's network is changed: "+strings.Join(engineNames(), ", ")+"; auto takes nftables where the kernel has it, else iptables; ebpf is taken only by its name")
 	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
+	fs.StringVar(&c.RedirectCgroup, "redirect-cgroup", "", "folder of the cgroup v2 tree whose processes the ebpf engine sees, this agent and Envoy among them, such as system.slice; default: all")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
 	fs.StringVar(&c.SystemRoots, "system-roots", "", "file of the authorities (PEM) by which servers outside of the mesh are known; default: the host's own")
@@ -177,6 +179,9 @@ func (c *Config) Validate() error {
 	}
 	if names := engineNames(); !slices.Contains(names, c.RedirectEngine) {
 		bad("redirectEngine", "%q is none of %s", c.RedirectEngine, strings.Join(names, ", "))
+	}
+	if c.RedirectCgroup != "" && !filepath.IsLocal(c.RedirectCgroup) {
+		bad("redirectCgroup", "%q is no folder of the cgroup tree: write it from the tree's root, such as system.slice", c.RedirectCgroup)
 	}
 	if c.Inbound != inboundService && c.Inbound != inboundAll {
 		bad("inbound", "%q is neither service nor all", c.Inbound)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/ebpf"
 	"github.com/weft-mesh/weft/pkg/redirect/iptables"
 	"github.com/weft-mesh/weft/pkg/redirect/nftables"
 )
@@ -18,14 +19,15 @@ const engineAuto = "auto"
 // An engine is one way to change a host's network.
 type engine struct {
 	name  string
-	make  func() redirect.Redirector
+	make  func(c *Config) redirect.Redirector
 	asked bool // auto never takes it
 }
 
 // engines are all that there are, in the order in which auto tries them.
 var engines = []engine{
-	{name: "nftables", make: func() redirect.Redirector { return nftables.New() }},
-	{name: "iptables", make: func() redirect.Redirector { return iptables.New() }},
+	{name: "nftables", make: func(*Config) redirect.Redirector { return nftables.New() }},
+	{name: "iptables", make: func(*Config) redirect.Redirector { return iptables.New() }},
+	{name: "ebpf", make: func(c *Config) redirect.Redirector { return ebpf.New(ebpf.WithCgroup(c.RedirectCgroup)) }, asked: true},
 }
 
 func engineNames() []string {
@@ -51,29 +53,29 @@ func (c Choice) String() string { return c.Engine + " (" + c.Why + ")" }
 // host can have the rules. The kernel is asked, nothing is changed, and what was
 // asked for by name is never silently another.
 func (c *Config) Choose(ctx context.Context, rules redirect.Rules) (Choice, error) {
-	return choose(ctx, c.RedirectEngine, rules, engines)
+	return c.choose(ctx, rules, engines)
 }
 
-func choose(ctx context.Context, name string, rules redirect.Rules, of []engine) (Choice, error) {
-	if name != engineAuto {
+func (c *Config) choose(ctx context.Context, rules redirect.Rules, of []engine) (Choice, error) {
+	if name := c.RedirectEngine; name != engineAuto {
 		i := slices.IndexFunc(of, func(e engine) bool { return e.name == name })
 		if i < 0 {
 			return Choice{}, fmt.Errorf("redirectEngine: %q is none of %s", name, strings.Join(engineNames(), ", "))
 		}
-		return Choice{name, "as configured", of[i].make()}, nil
+		return Choice{name, "as configured", of[i].make(c)}, nil
 	}
 	var lacking []error
 	for _, e := range of {
 		if e.asked {
 			continue
 		}
-		c := Choice{e.name, "auto: this kernel has what it takes", e.make()}
-		err := c.probe(ctx, rules)
+		choice := Choice{e.name, "auto: this kernel has what it takes", e.make(c)}
+		err := choice.probe(ctx, rules)
 		if err == nil {
 			if len(lacking) > 0 {
-				c.Why = fmt.Sprintf("auto, for want of better: %v", errors.Join(lacking...))
+				choice.Why = fmt.Sprintf("auto, for want of better: %v", errors.Join(lacking...))
 			}
-			return c, nil
+			return choice, nil
 		}
 		if !errors.Is(err, redirect.ErrNotSupported) {
 			return Choice{}, err // rights, say: another engine would not be better off
@@ -104,7 +106,7 @@ func removeAll(ctx context.Context, table, except string) error {
 	var errs []error
 	for _, e := range engines {
 		if e.name != except {
-			errs = append(errs, e.make().Remove(ctx, table))
+			errs = append(errs, e.make(new(Config)).Remove(ctx, table))
 		}
 	}
 	return errors.Join(errs...)

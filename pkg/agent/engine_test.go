@@ -23,7 +23,7 @@ func TestChoose(t *testing.T) {
 		return fmt.Errorf("%w: the kernel has no %s", redirect.ErrNotSupported, feature)
 	}
 	can := func(name string, err error) engine {
-		return engine{name: name, make: func() redirect.Redirector { return lacks{err: err} }}
+		return engine{name: name, make: func(*Config) redirect.Redirector { return lacks{err: err} }}
 	}
 	asked := can("c", nil)
 	asked.asked = true
@@ -45,7 +45,7 @@ func TestChoose(t *testing.T) {
 		{"unknown", []engine{can("a", nil)}, "ipchains", "", []string{`redirectEngine: "ipchains" is none of auto, `}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := choose(t.Context(), c.want, redirect.Rules{}, c.of)
+			got, err := (&Config{RedirectEngine: c.want}).choose(t.Context(), redirect.Rules{}, c.of)
 			if got.Engine != c.engine || (c.engine == "") != (err != nil) || c.is != nil && !errors.Is(err, c.is) {
 				t.Fatalf("chose %s, %v, want %q", got, err, c.engine)
 			}
