@@ -30,6 +30,9 @@ const (
 )
 
 func main() {
+	if was, code := agent.ProbeChild(); was {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()

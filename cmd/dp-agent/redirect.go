@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ func redirectCommand(getenv func(string) string) *cobra.Command {
 		Use:   "redirect",
 		Short: "Point this host's traffic at Envoy, look whether it is, or take it back",
 	}
-	cmd.AddCommand(redirectApply(getenv), redirectConfirm(getenv), redirectCheck(getenv), redirectRemove(getenv))
+	cmd.AddCommand(redirectApply(getenv), redirectConfirm(getenv), redirectCheck(getenv), redirectExplain(getenv), redirectRemove(getenv))
 	return cmd
 }
 
@@ -40,7 +41,7 @@ became of this command, the agent and your session. The kernel sees to that.`,
 		if err := b.redirectable(); err != nil {
 			return err
 		}
-		rules, err := b.Rules()
+		rules, doors, err := b.RulesAndDoors()
 		if err != nil {
 			return usageError{err}
 		}
@@ -57,6 +58,21 @@ became of this command, the agent and your session. The kernel sees to that.`,
 				return err
 			}
 			return printAs(cmd.OutOrStdout(), *output, plan)
+		}
+		session, bySSH := agent.FindSSHSession(getenv)
+		if bySSH {
+			err = b.Guard(rules, &session)
+		} else {
+			err = b.Guard(rules, nil)
+		}
+		if err != nil {
+			return err
+		}
+		for _, d := range doors {
+			fmt.Fprintf(cmd.ErrOrStderr(), "left open: %s\n", d)
+		}
+		if advice := session.Advice(rules); bySSH && *within == 0 && advice != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), advice)
 		}
 		choice, err := agent.ApplyRedirection(cmd.Context(), *b.Config, *within)
 		if err != nil {
@@ -97,18 +113,56 @@ func redirectCheck(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Tell how the host differs from the redirection that it should have",
-		Args:  cobra.NoArgs,
+		Long: `Tell how the host differs from the redirection that it should have.
+
+With --probe, look whether it works: connections and DNS queries are sent through
+every family, direction, flow and exclusion, and what keeps one from where it
+should come is named. Nothing leaves the host, and nothing is left of it. For calls
+from outside the host has an interface weft-probe for a moment; --inside leaves
+those out. The service's port is called once in each family, and hung up.
+
+Exit code 0 when all is as it should be, 1 when something is not.`,
+		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
+	probe := cmd.Flags().Bool("probe", false, "send probes, and name what keeps them from where they should come")
+	inside := cmd.Flags().Bool("inside", false, "of --probe: no calls from outside")
+	output := cmd.Flags().StringP("output", "o", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := b.redirectable(); err != nil {
 			return err
+		}
+		if err := knownOutput(*output); err != nil {
+			return err
+		}
+		if *probe {
+			report, err := agent.ProbeRedirection(cmd.Context(), *b.Config, *inside)
+			if err != nil {
+				return err
+			}
+			if err := printAs(cmd.OutOrStdout(), *output, report); err != nil {
+				return err
+			}
+			if !report.Well {
+				return errSaid
+			}
+			return nil
 		}
 		state, differences, err := agent.CheckRedirection(cmd.Context(), *b.Config)
 		if err != nil {
 			return err
 		}
 		now := time.Now()
+		if *output == "json" {
+			on := state.On(now)
+			if err := printJSON(cmd.OutOrStdout(), checked{on && len(differences) == 0, state.Text(now), differences}); err != nil {
+				return err
+			}
+			if !on || len(differences) > 0 {
+				return errSaid
+			}
+			return nil
+		}
 		if !state.On(now) {
 			fmt.Fprintf(cmd.OutOrStdout(), "the redirection is %s; %s\n", state.Text(now), state.Remedy())
 			return errSaid
@@ -124,6 +178,54 @@ func redirectCheck(getenv func(string) string) *cobra.Command {
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), "the redirection is as it should be")
 		return nil
+	}
+	return cmd
+}
+
+// checked is what check says as JSON.
+type checked struct {
+	Well        bool   `json:"well"`
+	Redirection string `json:"redirection"` // on, off since when, or on trial
+	Differences any    `json:"differences"`
+}
+
+func redirectExplain(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain (tcp|udp) [FROM] TO | PID | UNIT",
+		Short: "Say which rule decides about a connection, a process or a unit",
+		Long: `Say which rule decides about a connection, a process or a unit.
+
+The answer is from the rules that are configured and from this host as it is:
+whose a socket or process is, its addresses and its routes. Where this host has
+a connection from FROM, that one's owner and mark count.`,
+		Example: `  weft-agent redirect explain tcp 10.0.0.7:443
+  weft-agent redirect explain tcp 10.0.0.5:40000 10.0.0.7:443 --as user:postgres
+  weft-agent redirect explain 4711
+  weft-agent redirect explain api.service`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	b := bind(cmd, getenv)
+	var q agent.Question
+	cmd.Flags().StringSliceVar(&q.As, "as", nil, "who makes the connection: user:NAME, group:NAME, unit:NAME or cgroup:PATH")
+	cmd.Flags().Uint32Var(&q.Mark, "mark", 0, "mark of its socket")
+	cmd.Flags().StringVar(&q.In, "in", "", "interface by which it comes in; default: where answers go")
+	output := cmd.Flags().StringP("output", "o", "text", "text or json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := b.redirectable(); err != nil {
+			return err
+		}
+		if err := knownOutput(*output); err != nil {
+			return err
+		}
+		q.About = args
+		answer, err := agent.ExplainRedirection(cmd.Context(), *b.Config, q)
+		if errors.Is(err, agent.ErrQuestion) {
+			return usageError{err}
+		}
+		if err != nil {
+			return err
+		}
+		return printAs(cmd.OutOrStdout(), *output, answer)
 	}
 	return cmd
 }

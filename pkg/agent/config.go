@@ -63,6 +63,8 @@ type Config struct {
 	Forwarded       []string // interfaces
 	ExcludeOutbound []string
 	ExcludeInbound  []string
+	CaptureSSH      bool
+	ShareMarks      bool
 	Resolvers       []string
 	FailOpen        time.Duration
 
@@ -108,6 +110,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.Only, "only", nil, "whose calls and DNS queries are redirected, such as "+forms(owners)+"; default: everybody's")
 	fs.StringSliceVar(&c.ExcludeOutbound, "exclude-outbound", nil, "what goes out directly, such as "+forms(kinds)+"; calls to services never do")
 	fs.StringVar(&c.Inbound, "inbound", inboundService, "which ports are called through Envoy: service, the service's own; or all, where calls to any other port are refused unless excluded")
+	fs.BoolVar(&c.CaptureSSH, "capture-ssh", false, "let Envoy take the ports of sshd and of a control plane on this host as well; you may lock yourself out")
+	fs.BoolVar(&c.ShareMarks, "share-marks", false, "redirect though rules of others use the mark bits 0x3000, by which Weft tells its proxy")
 	fs.StringVar(&c.InboundMethod, "inbound-method", string(redirect.Keep), "how calls get to Envoy: keep, with the port that was called, by which the host's own firewall goes on deciding; or rewrite, to the inbound port")
 	fs.StringSliceVar(&c.ExcludeInbound, "exclude-inbound", nil, "what comes in directly, such as "+forms(places))
 	fs.StringSliceVar(&c.Forwarded, "forwarded", nil, "interfaces of containers or VMs whose TCP connections through this host are redirected like its own, such as docker0 or br-*")

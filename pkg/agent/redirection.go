@@ -135,7 +135,14 @@ func (a *Agent) wanted() (redirect.Rules, bool, error) {
 	if err != nil {
 		return a.rules, false, err
 	}
-	rules, on := s.under(a.rules, time.Now())
+	rules := a.rules
+	if rules.Inbound.All {
+		// sshd may have come to listen at another port meanwhile.
+		if now, err := a.cfg.Rules(); err == nil {
+			rules = now
+		}
+	}
+	rules, on := s.under(rules, time.Now())
 	return rules, on, nil
 }
 
@@ -143,6 +150,9 @@ func (a *Agent) wanted() (redirect.Rules, bool, error) {
 func (a *Agent) prepareRedirection(ctx context.Context) (err error) {
 	if !a.cfg.Redirect {
 		return nil
+	}
+	if err := a.cfg.Guard(a.rules, nil); err != nil {
+		return err
 	}
 	if a.choice, err = a.cfg.Choose(ctx, a.rules); err != nil {
 		return err

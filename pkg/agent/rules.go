@@ -20,7 +20,20 @@ const (
 
 // Rules is the redirection that the configuration asks for, or everything that
 // is wrong with it. Names are looked up on this host, which is not changed.
-func (c *Config) Rules() (redirect.Rules, error) { return c.rules(hostDirectory()) }
+func (c *Config) Rules() (redirect.Rules, error) {
+	r, _, err := c.RulesAndDoors()
+	return r, err
+}
+
+// RulesAndDoors tells besides which ports are left open for the host's owner.
+func (c *Config) RulesAndDoors() (redirect.Rules, []Door, error) {
+	r, err := c.rules(hostDirectory())
+	if err != nil {
+		return r, nil, err
+	}
+	doors, err := c.keepOpen(&r, hostDoors())
+	return r, doors, err
+}
 
 func (c *Config) rules(d directory) (redirect.Rules, error) {
 	var errs []error

@@ -81,6 +81,9 @@ func (r *run) judge(ctx context.Context) (Report, error) {
 		}
 		report.Results = append(report.Results, res)
 	}
+	if !slices.ContainsFunc(report.Results, func(x Result) bool { return x.Skipped == "" }) {
+		return report, fmt.Errorf("probe the redirection: nothing could be sent: %s", report.Results[0].Skipped)
+	}
 	for _, what := range order {
 		report.Faults = append(report.Faults, *faults[what])
 	}
