@@ -91,7 +91,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		Socket:   cfg.xdsSocket(),
 		ID:       id.ID(),
 		Dial:     a.dial,
-		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}},
+		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
 		OnNames:  a.dns.SetNames,
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
@@ -206,14 +206,21 @@ func (a *Agent) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.Client
 // secrets gives the relay what the identity holds, and whom the host trusts.
 type secrets struct {
 	*identity.Identity
-	system *rootsFile
+	system  *rootsFile
+	metrics *pairFile
 }
 
 func (s secrets) Current() (relay.SecretSet, <-chan struct{}) {
 	now, changed := s.Identity.Current()
 	system, version := s.system.read()
-	if version != "" {
-		now.Version += "+" + version
+	cert, key, certVersion := s.metrics.read()
+	for _, v := range []string{version, certVersion} {
+		if v != "" {
+			now.Version += "+" + v
+		}
 	}
-	return relay.SecretSet{Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots, SystemRoots: system}, changed
+	return relay.SecretSet{
+		Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots,
+		SystemRoots: system, MetricsCertificate: cert, MetricsKey: key,
+	}, changed
 }

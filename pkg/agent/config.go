@@ -56,6 +56,8 @@ type Config struct {
 	DNSPort         uint16
 	EnvoyDNSPort    uint16
 	SystemRoots     string
+	MetricsCert     string
+	MetricsKey      string
 	ResolvConf      string
 	Only            []string // whose calls are redirected, see kinds
 	Inbound         string   // inboundService or inboundAll
@@ -103,6 +105,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.RedirectCgroup, "redirect-cgroup", "", "folder of the cgroup v2 tree whose processes the ebpf engine sees, this agent and Envoy among them, such as system.slice; default: all")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
+	fs.StringVar(&c.MetricsCert, "metrics-cert", "", "file of the certificate (PEM, leaf first) by which scrapers know this host, where the mesh has metrics with providedTLS")
+	fs.StringVar(&c.MetricsKey, "metrics-key", "", "file of its key (PEM)")
 	fs.StringVar(&c.SystemRoots, "system-roots", "", "file of the authorities (PEM) by which servers outside of the mesh are known; default: the host's own")
 	fs.Uint16Var(&c.DNSPort, "dns-port", 15053, "port of the agent's DNS server, on loopback")
 	fs.Uint16Var(&c.EnvoyDNSPort, "envoy-dns-port", 15054, "port at which Envoy asks the agent where hosts outside of the mesh are, on loopback")
@@ -192,6 +196,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)
+	}
+	if (c.MetricsCert == "") != (c.MetricsKey == "") {
+		bad("metricsCert", "needs metricsKey beside it, and the other way round")
 	}
 	ports := map[uint16]string{}
 	for _, p := range []struct {

@@ -77,6 +77,9 @@ type SecretSet struct {
 	Roots       []byte
 	// SystemRoots are whom the host itself trusts; none where it has none.
 	SystemRoots []byte
+	// MetricsCertificate is the host's own, with its key; none where it has none.
+	MetricsCertificate []byte
+	MetricsKey         []byte
 }
 
 // A Relay is one proxy's way to the control plane.

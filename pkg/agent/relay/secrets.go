@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -25,6 +26,10 @@ type sdsState struct {
 	waiting  int // streams that asked and have not accepted
 }
 
+// lookAgain is how often it is looked whether the host's owner has exchanged
+// what he provides.
+const lookAgain = time.Minute
+
 // maxSecretNames bounds how many names one stream may ask for.
 const maxSecretNames = 64
 
@@ -39,6 +44,11 @@ func (r *Relay) secret(name string, set SecretSet) *tlsv3.Secret {
 	case name == proxy.SystemRoots && len(set.SystemRoots) > 0:
 		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
 			TrustedCa: inline(set.SystemRoots),
+		}}}
+	case name == proxy.MetricsSecret && len(set.MetricsCertificate) > 0:
+		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: inline(set.MetricsCertificate),
+			PrivateKey:       inline(set.MetricsKey),
 		}}}
 	case name == proxy.IdentitySecret(r.cfg.ID.Mesh) && len(set.Certificate) > 0:
 		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
@@ -103,6 +113,7 @@ type sdsSession struct {
 	out     string // nonce of what is not answered; "": nothing
 	refused bool   // what went out last was refused
 	waiting bool   // counted in sdsState.waiting
+	lacking bool   // it was told that the host lacks what is asked for
 }
 
 // serveSecrets answers one stream until it ends: at once what is asked for and
@@ -112,6 +123,8 @@ func serveSecrets[Req, Res any](r *Relay, stream grpc.BidiStreamingServer[Req, R
 	requests, fail := receive(ctx, stream)
 	var s sdsSession
 	defer func() { r.sdsWaits(&s, false) }()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
 	for n := 1; ; {
 		set, changed := r.cfg.Secrets.Current()
 		if s.out == "" && s.sent != set.Version && len(s.want) > 0 {
@@ -127,12 +140,15 @@ func serveSecrets[Req, Res any](r *Relay, stream grpc.BidiStreamingServer[Req, R
 				}
 			}
 		}
+		awaited := len(s.want) > 0 && (s.sent == "" || s.out != "" || s.refused)
+		r.sdsWaits(&s, awaited && !r.lacks(&s, set))
 		select {
 		case err := <-fail:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		case <-again.C:
 		case req := <-requests:
 			want, nonce, words, refuses := d.ask(req, s.want)
 			if len(want) > maxSecretNames {
@@ -142,9 +158,23 @@ func serveSecrets[Req, Res any](r *Relay, stream grpc.BidiStreamingServer[Req, R
 			if !slices.Equal(want, s.want) {
 				s.want, s.sent, s.out = want, "", ""
 			}
-			r.sdsWaits(&s, len(s.want) > 0 && (s.sent == "" || s.out != "" || s.refused))
 		}
 	}
+}
+
+// lacks tells whether a stream is about what the host's owner provides, or not:
+// nobody waits for that. Envoy serves without, and lets nobody in by it.
+func (r *Relay) lacks(s *sdsSession, set SecretSet) bool {
+	for _, name := range s.want {
+		if name != proxy.SystemRoots && name != proxy.MetricsSecret || set.Version == "" || r.secret(name, set) != nil {
+			return false
+		}
+	}
+	if !s.lacking {
+		s.lacking = true
+		r.log.Warn("envoy asks for what this host does not have", "secrets", s.want)
+	}
+	return true
 }
 
 func (r *Relay) secretsOf(names []string, set SecretSet) (secrets []*tlsv3.Secret, bodies []*anypb.Any, err error) {

@@ -11,6 +11,8 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 const (
@@ -182,5 +184,34 @@ func TestSyncedWaitsForSecrets(t *testing.T) {
 	case <-g.Synced():
 	case <-time.After(patience):
 		t.Fatal("not synced")
+	}
+}
+
+// What only the host's owner could provide holds nobody up.
+func TestNobodyWaitsForWhatTheHostLacks(t *testing.T) {
+	for _, name := range []string{proxy.SystemRoots, proxy.MetricsSecret} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, newCP(t))
+			send, in := openSecrets[deltaRequest, deltaResponse](t, g.connect(), "DeltaSecrets")
+			if err := send.Send(&deltaRequest{ResourceNamesSubscribe: []string{name}}); err != nil {
+				t.Fatal(err)
+			}
+			waiting := func(want int) func() bool {
+				return func() bool {
+					time.AfterFunc(5*time.Millisecond, g.secrets.tell)
+					g.mu.Lock()
+					defer g.mu.Unlock()
+					return g.sds.waiting == want
+				}
+			}
+			g.secrets.wait(t, "the relay to wait for any secret", waiting(1))
+			g.secrets.put(SecretSet{Version: "1", Certificate: []byte("c"), Key: []byte("k"), Roots: []byte("r")})
+			g.secrets.wait(t, "it to wait no more", waiting(0))
+			g.secrets.put(SecretSet{Version: "2", SystemRoots: []byte("s"), MetricsCertificate: []byte("mc"), MetricsKey: []byte("mk")})
+			resp := take(t, in)
+			if len(resp.Resources) != 1 || resp.Resources[0].Name != name || resp.Resources[0].Version != "2" {
+				t.Errorf("got %v", resp)
+			}
+		})
 	}
 }
