@@ -182,10 +182,10 @@ func (u suite) removalLeavesNothing(t *testing.T) {
 func (u suite) removalByHand(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	settleNeighbours(t, h)
-	before := snapshot(t, h)
+	before := u.snapshot(t, h)
 	u.install(t, h, withExclusions())
 	h.Run(t, "sh", "-ec", u.script(u.ByHand))
-	if diff := cmp.Diff(before, snapshot(t, h)); diff != "" {
+	if diff := cmp.Diff(before, u.snapshot(t, h)); diff != "" {
 		t.Errorf("the host is not what it was (-before +after):\n%s", diff)
 	}
 }
@@ -196,10 +196,10 @@ func (u suite) removalByAnotherVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := testnet.Hosts(t, 1)[0]
 			settleNeighbours(t, h)
-			before := snapshot(t, h)
+			before := u.snapshot(t, h)
 			h.Run(t, "sh", "-ec", u.script(half))
 			u.uninstall(t, h)
-			if diff := cmp.Diff(before, snapshot(t, h)); diff != "" && !strings.HasPrefix(name, "anybody's") {
+			if diff := cmp.Diff(before, u.snapshot(t, h)); diff != "" && !strings.HasPrefix(name, "anybody's") {
 				t.Errorf("the host is not what it was (-before +after):\n%s", diff)
 			}
 		})
