@@ -329,11 +329,10 @@ func TestExternalService(t *testing.T) {
 		})
 		m.Apply(t, fmt.Sprintf(spec, true))
 		web.WaitAnswer(t, strangers)
-		testmesh.Call(t, tr, url, 50)
-		if got := load.Stop(); len(got) != 1 || got["200"] == 0 {
-			t.Errorf("answers %v", got)
-		} else {
-			t.Logf("%d requests, none failed", got["200"])
+		for _, got := range []testmesh.Answers{testmesh.Call(t, tr, url, 50), load.Stop()} {
+			if len(got) != 1 || got["200"] == 0 {
+				t.Errorf("answers %v", got)
+			}
 		}
 	})
 	t.Run("deleted it is called as any stranger", func(t *testing.T) {

@@ -73,13 +73,13 @@ func TestNamesAndPlaces(t *testing.T) {
 		name, _, _ = strings.Cut(name, ":")
 		tr := web.Transport(t, name)
 		load := testmesh.StartLoad(t, tr, url, 100)
-		testmesh.Call(t, tr, url, 50)
+		before := testmesh.Call(t, tr, url, 50)
 		do()
-		testmesh.Call(t, tr, url, 50)
-		if got := load.Stop(); len(got) != 1 || got["200"] == 0 {
-			t.Errorf("answers %v", got)
-		} else {
-			t.Logf("%d requests, none failed", got["200"])
+		after := testmesh.Call(t, tr, url, 50)
+		for _, got := range []testmesh.Answers{before, load.Stop(), after} {
+			if len(got) != 1 || got["200"] == 0 {
+				t.Errorf("answers %v", got)
+			}
 		}
 	}
 	plan := func(t *testing.T, dataplane string) string {

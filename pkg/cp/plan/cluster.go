@@ -58,13 +58,22 @@ func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool
 	if of := p.outside(tags.Service()); of != nil {
 		c.External = p.external(of, tags)
 		// A server outside is what it says: nothing there changes protocols.
-		own := p.service(tags.Service()).Protocol
-		c.HTTP2 = own == proxy.HTTP2 || own == proxy.GRPC
-		p.clusters[name] = c
-		return name, true
+		protocol = p.protocol(tags.Service())
+		c.HTTP2 = protocol == proxy.HTTP2 || protocol == proxy.GRPC
+	} else {
+		p.inside(&c.Cluster, tags)
 	}
+	p.clusterTimeouts(&c.Cluster)
+	p.healthCheck(&c.Cluster, protocol)
+	p.circuitBreaker(&c.Cluster)
+	p.clusters[name] = c
+	return name, true
+}
+
+// inside plans how members in the mesh are found, and known.
+func (p *planner) inside(c *proxy.Cluster, tags mesh.Tags) {
 	if zone := p.ownZone(); zone != "" {
-		c.Endpoints = proxy.EndpointsName(name, zone)
+		c.Endpoints = proxy.EndpointsName(c.Name, zone)
 	}
 	// In a PERMISSIVE mesh some endpoints may have no certificate yet, and
 	// nothing tells us which: outbounds stay plain, which every one takes.
@@ -74,11 +83,6 @@ func (p *planner) cluster(tags mesh.Tags, protocol string) (name string, ok bool
 			SNI:     sni(p.view.Name(), tags),
 		}
 	}
-	p.clusterTimeouts(&c.Cluster)
-	p.healthCheck(&c.Cluster, protocol)
-	p.circuitBreaker(&c.Cluster)
-	p.clusters[name] = c
-	return name, true
 }
 
 // A cluster is one that some route leads to, and what was asked for.

@@ -55,7 +55,7 @@ func (p *planner) clusterTimeouts(c *proxy.Cluster) {
 	}
 	c.TimeoutsFrom = origin(m)
 	set(&c.ConnectTimeout, spec.Conf.ConnectTimeout)
-	if spec.Conf.HTTP != nil && c.HTTP2 {
+	if spec.Conf.HTTP != nil && (c.HTTP2 || c.External != nil && p.protocol(c.Service) == proxy.HTTP) {
 		set(&c.HTTPIdle, spec.Conf.HTTP.IdleTimeout)
 	}
 }

@@ -11,7 +11,9 @@ import (
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -37,6 +39,9 @@ func (r *renderer) outside(c *clusterv3.Cluster, p proxy.Cluster) {
 			}),
 		}}
 	}
+	if !p.HTTP2 && p.HTTPIdle != 0 {
+		c.TypedExtensionProtocolOptions = r.http1(p.HTTPIdle)
+	}
 	type place struct {
 		zone     string
 		priority uint32
@@ -51,7 +56,7 @@ func (r *renderer) outside(c *clusterv3.Cluster, p proxy.Cluster) {
 			}
 			c.LoadAssignment.Endpoints = append(c.LoadAssignment.Endpoints, places[at])
 		}
-		places[at].LbEndpoints = append(places[at].LbEndpoints, externalEndpoint(m))
+		places[at].LbEndpoints = append(places[at].LbEndpoints, externalEndpoint(m, p.HealthCheck))
 		if m.TLS != nil {
 			c.TransportSocketMatches = append(c.TransportSocketMatches, &clusterv3.Cluster_TransportSocketMatch{
 				Name:            m.From.Name,
@@ -59,6 +64,18 @@ func (r *renderer) outside(c *clusterv3.Cluster, p proxy.Cluster) {
 				TransportSocket: r.serverTLS(m.TLS, p),
 			})
 		}
+	}
+}
+
+// http1 ends connections of HTTP/1.1 that are idle for so long.
+func (r *renderer) http1(idle proxy.Duration) map[string]*anypb.Any {
+	return map[string]*anypb.Any{
+		"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": r.any(&upstreamv3.HttpProtocolOptions{
+			CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Duration(idle))},
+			UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{},
+			}},
+		}),
 	}
 }
 
@@ -80,7 +97,7 @@ func lookupFamily(e *proxy.External) dnsv3.DnsLookupFamily {
 	}
 }
 
-func externalEndpoint(m proxy.ExternalMember) *endpointv3.LbEndpoint {
+func externalEndpoint(m proxy.ExternalMember, check *proxy.HealthCheck) *endpointv3.LbEndpoint {
 	ep := &endpointv3.LbEndpoint{
 		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
 			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
@@ -91,6 +108,11 @@ func externalEndpoint(m proxy.ExternalMember) *endpointv3.LbEndpoint {
 	}
 	if len(m.Tags) > 0 {
 		ep.Metadata.FilterMetadata["envoy.lb"] = tagStruct(m.Tags)
+	}
+	if check != nil && check.HTTP != nil {
+		// A server outside may have several hosts, and knows none by the
+		// name of the service.
+		ep.GetEndpoint().HealthCheckConfig = &endpointv3.Endpoint_HealthCheckConfig{Hostname: m.Host}
 	}
 	if m.TLS != nil {
 		ep.Metadata.FilterMetadata["envoy.transport_socket_match"] = whose(m)
