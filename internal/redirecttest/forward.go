@@ -3,7 +3,6 @@
 package redirecttest
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -63,20 +62,17 @@ COMMIT
 	}
 }
 
-func (u suite) newDockerScene(t *testing.T, docker func(t *testing.T, h *testnet.Host)) dockerScene {
+func newDockerScene(t *testing.T, docker func(t *testing.T, h *testnet.Host), look bool) dockerScene {
 	t.Helper()
 	d := dockerScene{scene: newScene(t)}
 	d.play(t)
 	d.playDNS(t)
 	forward(t, d.host)
 	// Docker has netfilter look at bridged packets, too.
-	look := "1"
-	if u.Unbridged {
-		look = "0"
-	}
+	bit := map[bool]string{true: "1", false: "0"}[look]
 	d.host.Run(t, "sh", "-ec", `ip link add docker0 type bridge; ip link set docker0 up
 		ip addr add 172.17.0.1/16 dev docker0; ip addr add fd00:17::1/64 dev docker0 nodad
-		for f in iptables ip6tables; do echo `+look+` > /proc/sys/net/bridge/bridge-nf-call-$f; done`)
+		for f in iptables ip6tables; do echo `+bit+` > /proc/sys/net/bridge/bridge-nf-call-$f; done`)
 	add := func(port string, v4, v6 netip.Addr) *testnet.Host {
 		c := testnet.Hosts(t, 1)[0]
 		c.Run(t, "ip", "link", "del", "eth0")
@@ -140,7 +136,7 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 		})
 		t.Run("containers, "+name, func(t *testing.T) {
 			t.Parallel()
-			d := u.newDockerScene(t, dockers["iptables-nft"])
+			d := newDockerScene(t, dockers["iptables-nft"], !u.Unbridged)
 			if u.refuses(t, d.host, r) {
 				return
 			}
@@ -161,16 +157,33 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 }
 
 // Of an interface that is named, what begins there and is forwarded goes to the
-// proxy like the host's own calls, but for queries.
+// proxy like the host's own calls, but for queries: to its transparent listener
+// on loopback, or to that on all addresses where netfilter sees what bridges
+// carry.
 func (u suite) forwardedInterfaces(t *testing.T) {
-	d := u.newDockerScene(t, dockers["iptables-nft"])
-	// Some engines redirect to the interface's address, others hand over what
-	// they catch to a transparent listener.
-	for _, f := range families {
-		d.host.Listen(t, fmt.Sprintf("%s:%d", f.all, 17001), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
-			return "outer outbound " + destination(c).String()
+	for name, look := range map[string]bool{"bridges are not looked at": false, "bridges are looked at": true} {
+		if look && u.Unbridged {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDockerScene(t, dockers["iptables-nft"], look)
+			for _, f := range families {
+				at := f.loopback
+				if look {
+					at = netip.MustParseAddrPort(f.all + ":0").Addr()
+				}
+				d.host.Listen(t, netip.AddrPortFrom(at, 17001).String(), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
+					return "outer outbound " + destination(c).String()
+				})
+			}
+			u.forwardedInterface(t, d)
 		})
 	}
+}
+
+func (u suite) forwardedInterface(t *testing.T, d dockerScene) {
+	t.Helper()
 	r := everything()
 	r.Outbound.To = 17001
 	r.Outbound.Forwarded = []string{"docker*"}
@@ -217,7 +230,7 @@ func (u suite) publishedPorts(t *testing.T) {
 		for _, method := range []redirect.Method{redirect.Keep, redirect.Rewrite} {
 			t.Run(name+"/"+string(method), func(t *testing.T) {
 				t.Parallel()
-				d := u.newDockerScene(t, docker)
+				d := newDockerScene(t, docker, !u.Unbridged)
 				r := everything()
 				r.Inbound.Method = method
 				if u.refuses(t, d.host, r) {

@@ -11,6 +11,7 @@ package testnet
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -186,8 +187,10 @@ func newSpace(t testing.TB) *space {
 	t.Helper()
 	s := new(space)
 	err := away(func() (err error) {
-		s.ns, err = netns.New() // and enters it
-		return err
+		if s.ns, err = netns.New(); err != nil { // and enters it
+			return err
+		}
+		return withoutProbing()
 	})
 	if err != nil {
 		t.Fatalf("make a network namespace: %v", err)
@@ -201,6 +204,18 @@ func newSpace(t testing.TB) *space {
 		return h.LinkSetUp(lo)
 	})
 	return s
+}
+
+// withoutProbing makes addresses of IPv6 usable at once: while a router's
+// link-local address is probed, a second or two, it looks for no neighbours.
+func withoutProbing() error {
+	for _, which := range []string{"all", "default"} {
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *space) do(f func() error) error {
