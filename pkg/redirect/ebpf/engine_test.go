@@ -26,6 +26,7 @@ func suiteEngine() redirecttest.Engine {
 		PlansInWords: true,
 		AfterNAT:     true,
 		Gone:         here + "rm -r $at",
+		ByHand:       here + "rm -r $at $at+lock; rmdir /sys/fs/bpf/weft || true; ip route flush proto 87; ip -6 route flush proto 87",
 		HalfDone: map[string]string{
 			"a folder without anything":  here + "mkdir -p $at",
 			"what was built aside":       here + "mkdir -p $at+new/links $at+new/maps",

@@ -357,3 +357,25 @@ func TestLongOptions(t *testing.T) {
 		t.Error("a socket that was never accepted has an original destination")
 	}
 }
+
+// In a mount namespace of one's own a bpf file system would end with it, and all
+// that is pinned there: it is not made.
+func TestPrivateMounts(t *testing.T) {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		done <- func() error {
+			if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS|unix.CLONE_FS), unix.Unmount(defaultPins, 0)); err != nil {
+				return err
+			}
+			err := place{bpffs: defaultPins}.writable()
+			if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), "mount it on the host") {
+				return fmt.Errorf("it said: %w", err)
+			}
+			return nil
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

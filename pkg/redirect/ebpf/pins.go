@@ -77,10 +77,22 @@ func (p place) writable() error {
 	case ok:
 		return nil
 	}
+	if private() && p.bpffs == defaultPins {
+		return fmt.Errorf("%w: no bpf file system is mounted at %s, and one that is mounted here ends with this mount namespace, with all that is pinned in it; mount it on the host (mount -t bpf bpf %s), or use the nftables engine",
+			redirect.ErrNotSupported, p.bpffs, p.bpffs)
+	}
 	if _, err := os.Stat(p.bpffs); err != nil {
 		return fmt.Errorf("%w: there is no folder %s for the bpf file system (CONFIG_BPF_SYSCALL, and /sys must be mounted); use the nftables engine", redirect.ErrNotSupported, p.bpffs)
 	}
 	return nil
+}
+
+// private tells whether this process sees other mounts than the first one of
+// the host, as in a unit with mounts of its own.
+func private() bool {
+	own, err := os.Readlink("/proc/thread-self/ns/mnt")
+	first, firstErr := os.Readlink("/proc/1/ns/mnt")
+	return err == nil && firstErr == nil && own != first
 }
 
 // mount makes sure of the bpf file system. One that we mount we unmount again.
