@@ -29,7 +29,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 	}
 	p := &planner{
 		view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, externals: v.Policies(mesh.ExternalServiceKind),
-		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{}, asked: map[string]bool{},
+		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{}, asked: map[string]bool{}, logLines: map[logLine][]string{},
 	}
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
@@ -59,7 +59,8 @@ type planner struct {
 	externals *snapshot.PolicySet     // nil: nothing is outside
 	clusters  map[string]*cluster     // by name
 	secrets   map[string]proxy.Secret // by name
-	unrouted  []string                // outbounds that no TrafficRoute selects
+	logLines  map[logLine][]string
+	unrouted  []string // outbounds that no TrafficRoute selects
 	warnings  []Warning
 }
 

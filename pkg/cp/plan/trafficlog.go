@@ -48,17 +48,10 @@ func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog
 		p.warnBackend(m.Policy, "logging", spec.Backend(), "calls are not logged")
 		return nil
 	}
-	format := b.Format
-	if format == "" {
-		format = tcpLog
-		if proxy.IsHTTP(protocol) {
-			format = httpLog
-		}
-	}
 	log := proxy.AccessLog{
 		From:    origin(m),
 		Backend: b.Name,
-		Format:  mesh.ExpandLogFormat(strings.TrimRight(format, "\n"), p.logValues(called)),
+		Format:  strings.Join(p.logLine(b, proxy.IsHTTP(protocol)), called),
 	}
 	if b.Type == mesh.LogFile {
 		log.File = b.Conf.Path
@@ -66,6 +59,32 @@ func (p *planner) accessLogs(service, called, protocol string) []proxy.AccessLog
 		log.TCP = b.Conf.Address
 	}
 	return []proxy.AccessLog{log}
+}
+
+// A logLine names a line of one plan: its backend's own, or the default one of
+// a protocol.
+type logLine struct {
+	backend string
+	http    bool
+}
+
+// logLine returns the line of a backend with everything filled in but what is
+// called, at which it is parted: there may be a thousand services.
+func (p *planner) logLine(b *mesh.LoggingBackend, http bool) []string {
+	format, key := b.Format, logLine{backend: b.Name}
+	if format == "" {
+		format, key.http = tcpLog, http
+		if http {
+			format = httpLog
+		}
+	}
+	parts := p.logLines[key]
+	if parts == nil {
+		const called = "\x00" // no format has it
+		parts = strings.Split(mesh.ExpandLogFormat(strings.TrimRight(format, "\n"), p.logValues(called)), called)
+		p.logLines[key] = parts
+	}
+	return parts
 }
 
 // logValues are what stands in the place of the placeholders that are ours.
