@@ -218,12 +218,18 @@ func (s *Dataplane) validateProbes() (v Violations) {
 	for i, e := range p.Endpoints {
 		path := field("probes.endpoints", i)
 		v = append(v, validatePort(field(path, "inboundPort"), e.InboundPort)...)
-		if !strings.HasPrefix(e.InboundPath, "/") {
-			v.Add(field(path, "inboundPath"), `must begin with "/"`)
-		}
-		if !strings.HasPrefix(e.Path, "/") {
-			v.Add(field(path, "path"), `must begin with "/"`)
+		v = append(v, validateProbePath(field(path, "inboundPath"), e.InboundPath)...)
+		v = append(v, validateProbePath(field(path, "path"), e.Path)...)
+		if strings.Contains(e.Path, "?") {
+			v.Add(field(path, "path"), "must not have a query: what is asked for is a path alone")
 		}
 	}
 	return v
+}
+
+func validateProbePath(path, s string) (v Violations) {
+	if s == "" {
+		v.Add(path, `must begin with "/"`)
+	}
+	return append(v, validateURLPath(path, s)...)
 }

@@ -71,7 +71,7 @@ const (
 // Bounds that keep a scrape and what describes it small.
 const (
 	maxAggregates  = 16
-	maxMetricsPath = 256  // bytes
+	maxURLPath     = 256  // bytes
 	maxFilterRegex = 1024 // bytes
 )
 
@@ -119,7 +119,7 @@ func (b *MetricsBackend) validate(path string) (v Violations) {
 		return v
 	}
 	v = append(v, validateOptionalPort(field(path, "port"), c.Port)...)
-	v = append(v, validateMetricsPath(field(path, "path"), c.Path)...)
+	v = append(v, validateURLPath(field(path, "path"), c.Path)...)
 	if strings.Contains(c.Path, "?") {
 		v.Add(field(path, "path"), `must not have a query: what is asked for is a path alone`)
 	}
@@ -152,7 +152,7 @@ func validateAggregates(path string, all []Aggregate) (v Violations) {
 			v.Add(field(at, "name"), "must have at most 63 characters, has %d", len(a.Name))
 		}
 		v = append(v, validateOptionalPort(field(at, "port"), a.Port)...)
-		v = append(v, validateMetricsPath(field(at, "path"), a.Path)...)
+		v = append(v, validateURLPath(field(at, "path"), a.Path)...)
 		if a.Address != "" {
 			v = append(v, validateHost(field(at, "address"), a.Address)...)
 		}
@@ -160,13 +160,13 @@ func validateAggregates(path string, all []Aggregate) (v Violations) {
 	return v
 }
 
-// validateMetricsPath accepts "" as the default. A path stands in Envoy's
-// configuration and in a request, so it has to be one as it is.
-func validateMetricsPath(path, s string) (v Violations) {
+// validateURLPath accepts "" as the default. A path stands in Envoy's
+// configuration and in requests, so it has to be one as it is.
+func validateURLPath(path, s string) (v Violations) {
 	switch {
 	case s == "":
-	case len(s) > maxMetricsPath:
-		v.Add(path, "must have at most %d characters, has %d", maxMetricsPath, len(s))
+	case len(s) > maxURLPath:
+		v.Add(path, "must have at most %d characters, has %d", maxURLPath, len(s))
 	case !strings.HasPrefix(s, "/"):
 		v.Add(path, `must begin with "/"`)
 	case !urlPath.MatchString(s):

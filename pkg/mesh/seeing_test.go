@@ -288,3 +288,25 @@ func TestBackends(t *testing.T) {
 		t.Errorf("%g and %g percent are sampled, want 100 and 12.5", a, b)
 	}
 }
+
+func TestProbesValidate(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   mesh.Probes
+		want string
+	}{
+		{"well", mesh.Probes{Port: 9000, Endpoints: []mesh.ProbeEndpoint{{InboundPort: 80, InboundPath: "/a?b=c", Path: "/x"}}}, ""},
+		{"nothing", mesh.Probes{Endpoints: []mesh.ProbeEndpoint{{}}}, "probes.port: port must be\nprobes.endpoints[0].inboundPort: port must be\nprobes.endpoints[0].inboundPath: must begin with\nprobes.endpoints[0].path: must begin with"},
+		{"the port of an inbound", mesh.Probes{Port: 80}, "probes.port: 80 is the port of networking.inbound[0] already"},
+		{"paths", mesh.Probes{Port: 9000, Endpoints: []mesh.ProbeEndpoint{{InboundPort: 80, InboundPath: "x", Path: "/a\nb"}, {InboundPort: 80, InboundPath: "/" + strings.Repeat("x", 256), Path: "/a?b"}}},
+			"probes.endpoints[0].inboundPath: must begin with\nprobes.endpoints[0].path: \"/a\\nb\" must consist of\nprobes.endpoints[1].inboundPath: must have at most 256\nprobes.endpoints[1].path: must not have a query"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dp := mesh.Dataplane{
+				Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, Tags: mesh.Tags{mesh.ServiceTag: "web"}}}},
+				Probes:     &c.in,
+			}
+			matchLines(t, dp.Validate(), c.want)
+		})
+	}
+}

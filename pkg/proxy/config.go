@@ -56,6 +56,7 @@ type Config struct {
 	Clusters []Cluster `json:"clusters,omitempty"`
 	Tracing  *Tracing  `json:"tracing,omitempty"`
 	Metrics  *Metrics  `json:"metrics,omitempty"`
+	Probes   *Probes   `json:"probes,omitempty"`
 	Template *Template `json:"template,omitempty"`
 	// Secrets are those that the clusters name and the mesh has, each once.
 	Secrets []Secret `json:"secrets,omitempty"`

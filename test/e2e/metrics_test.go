@@ -101,7 +101,9 @@ func TestMetrics(t *testing.T) {
 	web.WaitWell(t)
 	api := m.Join(t, "api")
 	outside := m.Net.Host("outside")
-	testmesh.Serve(t, api.Host, "127.0.0.1:8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "api") }))
+	testmesh.Serve(t, api.Host, "127.0.0.1:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("x-forwarded-client-cert"))
+	}))
 	testmesh.Serve(t, web.Host, "127.0.0.1:9100", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "# TYPE orders_total counter\norders_total{shop=\"a\"} 7\n")
 	}))
@@ -231,6 +233,25 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		api.WaitWell(t)
+	})
+	t.Run("pages that an orchestrator outside asks for", func(t *testing.T) {
+		m.Apply(t, m.Ctl(t, "get", "dataplane", "api-1", "-o", "yaml")+"probes: {port: 9000, endpoints: [{inboundPort: 8080, inboundPath: /healthz, path: /api/healthz}]}\n")
+		probe := func(path string) (string, error) {
+			return outside.TryRun(t, "curl", "--silent", "--fail", "--max-time", "5", "--path-as-is",
+				"-H", "x-forwarded-client-cert: URI=spiffe://default/admin", fmt.Sprintf("http://%s:9000%s", api.IP4, path))
+		}
+		testmesh.Eventually(t, "the page is there", func() error {
+			out, err := probe("/api/healthz")
+			if err == nil && out != "/healthz " {
+				t.Errorf("the workload saw %q", out)
+			}
+			return err
+		})
+		for _, path := range []string{"/", "/healthz", "/api/healthz/", "/api/healthz/x", "/api/healthz/../x"} {
+			if out, err := probe(path); err == nil {
+				t.Errorf("%s was answered: %s", path, out)
+			}
+		}
 	})
 	if answers := load.Stop(); answers["200"] != answers.Total() || answers.Total() < 100 {
 		t.Errorf("answers meanwhile: %v", answers)

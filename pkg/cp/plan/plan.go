@@ -42,6 +42,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		Template:    p.template(),
 	}
 	c.Metrics = p.metrics(c)
+	c.Probes = p.probes(c)
 	c.Clusters, c.Secrets = p.allClusters(), p.allSecrets()
 	p.warnUnrouted()
 	return c, p.warnings

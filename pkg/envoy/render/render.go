@@ -67,6 +67,9 @@ func (r *renderer) parts() {
 	if c.Metrics != nil {
 		r.metrics(*c.Metrics)
 	}
+	if c.Probes != nil {
+		r.probes(*c.Probes)
+	}
 }
 
 // A renderer collects the bundle of one proxy, and what is wrong with its plan.
