@@ -94,12 +94,15 @@ func (t tree) own() (string, error) {
 
 // A mount is a line of /proc/self/mountinfo.
 type mount struct {
+	id               string
 	at, kind, source string
 	readOnly         bool
 }
 
-func mounts() ([]mount, error) {
-	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+func mounts() ([]mount, error) { return mountsOf("thread-self") }
+
+func mountsOf(process string) ([]mount, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
 		return nil, fmt.Errorf("read what is mounted: %w", err)
 	}
@@ -119,7 +122,7 @@ func parseMounts(text string) (out []mount) {
 			continue
 		}
 		out = append(out, mount{
-			at: unescape.Replace(left[4]), kind: right[0], source: unescape.Replace(right[1]),
+			id: left[0], at: unescape.Replace(left[4]), kind: right[0], source: unescape.Replace(right[1]),
 			readOnly: has(left[5], "ro") || has(right[2], "ro"),
 		})
 	}

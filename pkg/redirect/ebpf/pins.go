@@ -88,11 +88,12 @@ func (p place) writable() error {
 }
 
 // private tells whether this process sees other mounts than the first one of
-// the host, as in a unit with mounts of its own.
+// the host, as in a unit with mounts of its own. No two namespaces have mounts
+// of the same number.
 func private() bool {
-	own, err := os.Readlink("/proc/thread-self/ns/mnt")
-	first, firstErr := os.Readlink("/proc/1/ns/mnt")
-	return err == nil && firstErr == nil && own != first
+	own, err := mountsOf("thread-self")
+	first, firstErr := mountsOf("1")
+	return err == nil && firstErr == nil && len(own) > 0 && len(first) > 0 && own[0].id != first[0].id
 }
 
 // mount makes sure of the bpf file system. One that we mount we unmount again.
