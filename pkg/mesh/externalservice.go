@@ -73,10 +73,9 @@ func (t *ExternalTLS) validate(path string) (v Violations) {
 		v.Add(field(path, "clientCert"), "must be given with clientKey")
 	}
 	if t.ServerName != nil {
-		switch name := *t.ServerName; {
-		case name == "":
+		if name := *t.ServerName; name == "" {
 			v.Add(field(path, "serverName"), "must not be empty; leave it out to use the host of networking.address")
-		default:
+		} else {
 			v = append(v, validateHost(field(path, "serverName"), name)...)
 		}
 	}
