@@ -46,6 +46,10 @@ race: deps envoy build ## all tests again under the race detector
 bench: deps envoy build ## figures: see test/bench
 	go test -run '^$$' -bench . -benchtime 10x ./test/bench
 
+.PHONY: scale
+scale: build ## measure the control plane at scale and write docs/scale.md: ten minutes
+	@hack/scale.sh
+
 .PHONY: check
 check: lint generated ## format, vet, lint, generated files, architecture rules
 	@unformatted=$$(gofmt -l cmd internal pkg test); \

@@ -42,6 +42,9 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 		name string
 		run  func(context.Context, *fleet, *table) error
 	}{{"start", start}, {"endpoints", endpoints}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
+		if c.only != "" && phase.name != "start" && phase.name != c.only {
+			continue
+		}
 		if err := cp.profile(ctx, phase.name, func() error { return phase.run(ctx, f, t) }); err != nil {
 			return err
 		}
