@@ -130,7 +130,9 @@ func (u suite) cgroupMadeAnew(t *testing.T) {
 		if !watches {
 			u.install(t, s.host, r)
 		}
+		began := time.Now()
 		until(t, mendTime, func() string { return u.differs(t, s.host, r) })
+		t.Logf("mended after %s", time.Since(began))
 	}
 	if watches {
 		keep(t, s.host, k)

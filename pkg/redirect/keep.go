@@ -31,6 +31,9 @@ type Change struct {
 	// By is who made it, such as "nft (pid 4711)"; "" when that is not known,
 	// or when this process did.
 	By string
+	// Urgent: until it is put back nothing is redirected, or not what should
+	// be, and whoever did it is done. There is nothing to wait for.
+	Urgent bool
 }
 
 // A Watcher is a Redirector that hears of changes to the host's network.
@@ -116,7 +119,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 				k.note(func(kept *Kept) { kept.Notified = false })
 			}
 			by = cmp.Or(by, c.By)
-			soon := later(time.Now().Add(settle), hold)
+			wait := settle
+			if c.Urgent {
+				wait = 0
+			}
+			soon := later(time.Now().Add(wait), hold)
 			if soon.Before(next) {
 				next = soon
 				timer.Reset(time.Until(next))

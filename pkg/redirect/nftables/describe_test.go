@@ -101,6 +101,47 @@ func TestApplyIsWhatNftShows(t *testing.T) {
 	}
 }
 
+// systemd's NFTSet= puts a unit's cgroup into a set before the unit's processes
+// start, and takes it out when it is gone. What it does is what we want.
+func TestSystemdFillsSets(t *testing.T) {
+	h := testnet.Hosts(t, 1)[0]
+	r := everything()
+	unit := newCgroup(t)
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(root, unit)
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	r.Outbound.Only.Cgroups = []string{unit}
+	install(t, h, r)
+	found, err := find(r.Normal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ verb, element string }{{"add", found.prefix + unit}, {"delete", found.prefix + unit}, {"add", found.prefix + unit}} {
+		if step.verb == "add" {
+			if err := os.Mkdir(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if len(check(t, h, r)) == 0 {
+				t.Error("a unit that started is not missed")
+			}
+		}
+		h.Run(t, "nft", step.verb, "element", "inet", "weft", "outbound_only_cgroups_1", "{ \""+step.element+"\" }")
+		if step.verb == "delete" {
+			if err := os.Remove(folder); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := check(t, h, r); len(d) > 0 {
+			t.Errorf("after %s: %v", step.verb, d)
+		}
+	}
+}
+
 // newCgroup makes a folder of the test's own and returns its path.
 func newCgroup(t *testing.T) string {
 	t.Helper()

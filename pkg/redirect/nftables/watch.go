@@ -70,7 +70,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 			case <-ctx.Done():
 				return
 			case <-moved:
-				offer(out, redirect.Change{})
+				offer(out, redirect.Change{Urgent: true})
 			}
 		}
 	})
@@ -129,6 +129,7 @@ func hear(conn *netlink.Conn, sign func(netlink.Message) (redirect.Change, bool)
 type tableListener struct {
 	table   string
 	touched bool // in the transaction that is being told
+	gone    bool // the table, in that transaction
 }
 
 func (l *tableListener) sign(m netlink.Message) (redirect.Change, bool) {
@@ -137,15 +138,16 @@ func (l *tableListener) sign(m netlink.Message) (redirect.Change, bool) {
 	}
 	kind := int(m.Header.Type & 0xff)
 	if kind == unix.NFT_MSG_NEWGEN {
-		touched := l.touched
-		l.touched = false
+		touched, gone := l.touched, l.gone
+		l.touched, l.gone = false, false
 		if !touched {
 			return redirect.Change{}, false
 		}
-		return redirect.Change{By: sender(m.Data[nfgenmsgLen:])}, true
+		return redirect.Change{By: sender(m.Data[nfgenmsgLen:]), Urgent: gone}, true
 	}
-	if !l.touched && m.Data[0] == unix.NFPROTO_INET {
-		l.touched = l.concerns(kind, m.Data[nfgenmsgLen:])
+	if m.Data[0] == unix.NFPROTO_INET && (!l.touched || kind == unix.NFT_MSG_DELTABLE) && l.concerns(kind, m.Data[nfgenmsgLen:]) {
+		l.touched = true
+		l.gone = l.gone || kind == unix.NFT_MSG_DELTABLE
 	}
 	return redirect.Change{}, false
 }
