@@ -74,7 +74,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 
 // The document that registers the host is one that the control plane takes.
 func TestDataplaneIsValid(t *testing.T) {
-	for _, args := range [][]string{nil, {"--redirect=false", "--service-address=127.0.0.2"}, {"--tag=version=v1,team=a", "--protocol=grpc"}} {
+	for _, args := range [][]string{nil, {"--redirect=false", "--service-address=127.0.0.2"}, {"--tag=version=v1,team=a", "--protocol=grpc"}, {"--forwarded=docker0"}} {
 		c := joined(t, args...)
 		doc := c.Dataplane(netip.MustParseAddr("2001:db8::1"))
 		r, err := api.DecodeAs(mesh.DataplaneKind, doc)
@@ -89,6 +89,9 @@ func TestDataplaneIsValid(t *testing.T) {
 			t.Errorf("%v: the service is called at %s", args, got)
 		}
 		if (dp.Networking.TransparentProxying != nil) != c.Redirect {
+			t.Errorf("%v: %s", args, doc)
+		}
+		if tp := dp.Networking.TransparentProxying; tp != nil && tp.RedirectForwarded != (len(c.Forwarded) > 0) {
 			t.Errorf("%v: %s", args, doc)
 		}
 		if !json.Valid(doc) {

@@ -35,6 +35,9 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 		if !c.Gateway {
 			redirected["redirectPortInbound"] = c.InboundPort
 		}
+		if len(c.Forwarded) > 0 {
+			redirected["redirectForwarded"] = true
+		}
 		if !hasIPv6() {
 			redirected["ipFamilyMode"] = "IPv4"
 		}

@@ -102,6 +102,10 @@ type TransparentProxying struct {
 	DirectAccessServices []string `json:"directAccessServices,omitempty"`
 	ReachableServices    []string `json:"reachableServices,omitempty"` // none means all
 	IPFamilyMode         string   `json:"ipFamilyMode,omitempty"`      // UnSpecified, DualStack, IPv4, IPv6
+	// RedirectForwarded: what the host forwards for containers comes to
+	// RedirectPortOutbound too, which then listens at all addresses. Kuma has no
+	// such field.
+	RedirectForwarded bool `json:"redirectForwarded,omitempty"`
 	// Stored and given back as written; takes effect with the MeshService kinds.
 	ReachableBackends json.RawMessage `json:"reachableBackends,omitempty"`
 }

@@ -78,6 +78,9 @@ type Transparent struct {
 	AccessLogs  []AccessLog `json:"accessLogs,omitempty"` // of Passthrough
 	// Family is the only address family of the host, IPv4 or IPv6; "" is both.
 	Family string `json:"family,omitempty"`
+	// Forwarded: what the host forwards for containers comes to OutboundPort, at
+	// any of the host's addresses.
+	Forwarded bool `json:"forwarded,omitempty"`
 }
 
 // The families of addresses.

@@ -113,6 +113,7 @@ func (p *planner) transparent() *proxy.Transparent {
 		Passthrough:  p.spec.Passthrough(),
 		AccessLogs:   p.passthroughLogs(),
 		Family:       family(t),
+		Forwarded:    t.RedirectForwarded,
 	}
 }
 

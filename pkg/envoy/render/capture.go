@@ -41,7 +41,11 @@ func (r *renderer) captures(t proxy.Transparent) {
 			r.captureInbound(f.name, netip.AddrPortFrom(f.any, t.InboundPort))
 		}
 		if t.OutboundPort != 0 {
-			r.captureOutbound(f.name, netip.AddrPortFrom(f.loopback, t.OutboundPort), f.closed, t)
+			at := netip.AddrPortFrom(f.loopback, t.OutboundPort)
+			if t.Forwarded {
+				at = netip.AddrPortFrom(f.any, t.OutboundPort)
+			}
+			r.captureOutbound(f.name, at, f.closed, t)
 		}
 	}
 }
@@ -57,18 +61,24 @@ func (r *renderer) captureInbound(family string, at netip.AddrPort) {
 }
 
 // captureOutbound takes connections that are redirected to loopback, so that
-// nobody else can call it. What the host forwards for containers comes by TPROXY,
-// which gives it to transparent sockets only.
+// nobody else can call it; what the host forwards for containers is redirected
+// to its address towards them. Who calls the listener itself, and would be led
+// in a circle, is led nowhere.
 func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, t proxy.Transparent) {
 	name := "outbound:passthrough:" + family
 	out := newCapture(name, at, corev3.TrafficDirection_OUTBOUND)
-	out.Transparent = wrapperspb.Bool(true)
 	out.FilterChains = []*listenerv3.FilterChain{closed()}
 	if t.Passthrough {
 		out.FilterChains = []*listenerv3.FilterChain{closed(unreachable...), {
 			Name:    "passthrough",
 			Filters: []*listenerv3.Filter{r.tcpProxy(name, name, 0, t.AccessLogs...)},
 		}}
+		if t.Forwarded {
+			itself := closed()
+			itself.Name = "itself"
+			itself.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(uint32(at.Port()))}
+			out.FilterChains = append(out.FilterChains, itself)
+		}
 		r.cluster(name, r.originalDestination(name))
 	}
 	r.listener(name, out)
