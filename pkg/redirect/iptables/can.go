@@ -3,8 +3,12 @@
 package iptables
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +23,18 @@ import (
 type rules struct {
 	redirect.Rules
 	cgroups map[string]uint64 // ids of the folders that are there
+	// bridged: netfilter may look at what bridges carry (br_netfilter), as it
+	// does where Docker runs.
+	bridged bool
+	// segments are the networks at interfaces whose forwarded connections are
+	// redirected, where bridged.
+	segments []segment
+}
+
+// A segment is a network at an interface.
+type segment struct {
+	at     string
+	prefix netip.Prefix
 }
 
 // resolve validates rules, refuses what iptables has no means for and finds the
@@ -31,16 +47,56 @@ func resolve(r redirect.Rules) (rules, error) {
 	if err := expressible(r); err != nil {
 		return rules{}, err
 	}
+	want := rules{Rules: r}
+	if _, err := os.Stat("/proc/sys/net/bridge"); err == nil {
+		want.bridged = true
+		if want.segments, err = segments(r.Outbound.Forwarded); err != nil {
+			return rules{}, err
+		}
+	}
 	paths := cgroupsOf(r)
 	if len(paths) == 0 {
-		return rules{Rules: r}, nil
+		return want, nil
 	}
 	root, err := cgroup.Root()
 	if err != nil {
 		return rules{}, err
 	}
-	ids, err := cgroup.IDs(root, paths)
-	return rules{r, ids}, err
+	want.cgroups, err = cgroup.IDs(root, paths)
+	return want, err
+}
+
+// segments are the networks at interfaces of those names, sorted.
+func segments(names []string) (out []segment, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("look at the interfaces: %w", err)
+	}
+	for _, i := range interfaces {
+		named := func(name string) bool {
+			stem, any := strings.CutSuffix(name, "*")
+			return name == i.Name || any && strings.HasPrefix(i.Name, stem)
+		}
+		if !slices.ContainsFunc(names, named) {
+			continue
+		}
+		addresses, err := i.Addrs()
+		if err != nil {
+			return nil, fmt.Errorf("look at the addresses of %s: %w", i.Name, err)
+		}
+		for _, a := range addresses {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				out = append(out, segment{i.Name, p.Masked()})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()))
+	})
+	return slices.Compact(out), nil
 }
 
 // cgroupsOf are all cgroups that rules name.

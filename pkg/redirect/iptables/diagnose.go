@@ -32,6 +32,7 @@ var features = named(
 	feature{"REDIRECT", "nat", `-p tcp -j REDIRECT --to-ports 1`, "CONFIG_NETFILTER_XT_TARGET_REDIRECT (module xt_REDIRECT)"},
 	feature{"cgroup", "raw", `-m cgroup --path / -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_CGROUP (module xt_cgroup) of Linux 4.5 or newer"},
 	feature{"NETMAP", "nat", `-j NETMAP --to everywhere`, "CONFIG_NETFILTER_XT_TARGET_NETMAP (module xt_NETMAP)"},
+	feature{"physdev", "raw", `-m physdev --physdev-is-in -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV (module xt_physdev)"},
 	feature{"REJECT", "filter", `-p tcp -j REJECT --reject-with tcp-reset`, "CONFIG_IP_NF_TARGET_REJECT, CONFIG_IP6_NF_TARGET_REJECT (modules ipt_REJECT, ip6t_REJECT)"},
 )
 

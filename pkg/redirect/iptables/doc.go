@@ -16,8 +16,11 @@
 // Everything else finds its socket by itself. NETMAP to everywhere then binds
 // the destination to itself, lest somebody's DNAT leads it away.
 //
-// Connections that named interfaces forward get the proxy's socket by TPROXY and
-// this host for destination by REDIRECT, as they would be routed on otherwise.
+// What comes by a bridge that netfilter looks at (br_netfilter, as Docker has it)
+// would lose the socket that TPROXY gave it on its way up, and is redirected by
+// REDIRECT. The match for it, physdev, loads br_netfilter, and so is used only
+// where that is there already. What stays on such a bridge is told by the
+// networks of its addresses.
 //
 // Cgroups are matched as the folders that they were when their rules were made.
 // The id in a rule's name tells a folder that was made anew since. A folder that

@@ -30,7 +30,6 @@ func engines() (all []redirecttest.Engine) {
 			WaitsWhileAway: true,
 			Piecewise:      true,
 			Replacements:   100,
-			Unbridged:      true, // TPROXY's socket is lost on the way up; -m physdev would tell
 		})
 	}
 	return all
@@ -75,7 +74,7 @@ func breakages(f Flavour) []redirecttest.Breakage {
 			Want: []string{"the jump from filter INPUT to IPv4 chain input is missing", "IPv4 chain input is missing"}},
 		{Name: "one rule", Script: do(v4, calls, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv4 chain outbound is missing`}},
 		{Name: "one IPv6 rule", Script: do(v6, calls, "-D", toProxy), Want: []string{`rule "outbound: to the proxy" in IPv6 chain outbound is missing`}},
-		{Name: "a rule's port", Script: do(v4, in, "-D", tproxy+"15006") + do(v4, in, "-I", "4 "+tproxy+"15007"),
+		{Name: "a rule's port", Script: do(v4, in, "-D", tproxy+"15006") + do(v4, in, "-I", "$((4 + $(ls -d /proc/sys/net/bridge 2>/dev/null | wc -l))) "+tproxy+"15007"),
 			Want: []string{`rule "inbound: to the proxy" in IPv4 chain inbound is changed`}},
 		{Name: "a rule's verdict", Script: do(v4, calls, "-D", users+" -j RETURN") + do(v4, calls, "-I", "10 "+users+" -j ACCEPT"),
 			Want: []string{`rule "outbound: excluded user 4242" in IPv4 chain outbound is changed`}},

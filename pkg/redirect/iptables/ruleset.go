@@ -24,8 +24,6 @@ func (f family) String() string { return [...]string{"IPv4", "IPv6"}[f] }
 // has reports whether a prefix is of this family.
 func (f family) has(p netip.Prefix) bool { return p.Addr().Is4() == (f == ipv4) }
 
-func (f family) loopback() string { return [...]string{"127.0.0.1", "::1"}[f] }
-
 // everywhere is all addresses.
 func (f family) everywhere() string { return [...]string{"0.0.0.0/0", "::/0"}[f] }
 
@@ -136,8 +134,12 @@ func (b builder) raw() section {
 	return s
 }
 
+// byBridge are packets that netfilter sees on their way over a bridge.
+const byBridge = "-m physdev --physdev-is-in"
+
 // mangle hands connections of others to the proxy. It asks every packet for its
-// port or interface only; what may be ours goes on.
+// port only; what is enrolled goes on. What comes by a bridge would lose the
+// socket that TPROXY gave it, and is redirected in nat.
 func (b builder) mangle() section {
 	s := section{table: "mangle"}
 	c := chain{role: "prerouting"}
@@ -147,14 +149,14 @@ func (b builder) mangle() section {
 		in := chain{role: "inbound"}
 		b.enrolled(&c, "inbound: enrolled ports", "", in.role)
 		b.notInbound(&in)
+		if b.bridged {
+			in.add("inbound: what comes by a bridge is redirected", byBridge, "RETURN")
+		}
 		in.add("inbound: of this host's own calls only the proxy's", "-i lo -m mark ! "+b.mark(b.Marks.Outbound), "RETURN")
 		in.add("inbound: to the proxy", isSYN, proxy)
 		in.add("inbound: connections find their sockets", "-m socket", "RETURN")
 		in.add("inbound: answers to SYN cookies to the proxy", isACK+" -m conntrack ! --ctstate DNAT --ctdir ORIGINAL", proxy)
 		further = append(further, in)
-	}
-	if len(b.Outbound.Forwarded) > 0 {
-		b.forwarded(&c, &further, fmt.Sprintf("TPROXY --on-port %d --on-ip %s", b.Outbound.To, b.family.loopback()))
 	}
 	if len(c.rules) > 0 {
 		s.enter("PREROUTING", "-p tcp", c, further...)
@@ -167,8 +169,7 @@ func (b builder) mangle() section {
 //
 // With TPROXY destinations are mapped to themselves: otherwise somebody else's
 // destination NAT, such as a published port's, would send what the proxy got on
-// its way, which the kernel drops. And what a named interface forwards is made
-// to stay here, where TPROXY has found its socket already.
+// its way, which the kernel drops.
 func (b builder) nat() section {
 	s := section{table: "nat"}
 	c := chain{role: "prerouting"}
@@ -177,15 +178,19 @@ func (b builder) nat() section {
 	if b.Inbound.To != 0 && b.enrolls() {
 		b.enrolled(&c, "inbound: enrolled ports", "", in.role)
 		b.notInbound(&in)
+		proxy := fmt.Sprintf("REDIRECT --to-ports %d", b.Inbound.To)
 		if b.Inbound.Method == redirect.Rewrite {
-			in.add("inbound: to the proxy", isSYN, fmt.Sprintf("REDIRECT --to-ports %d", b.Inbound.To))
+			in.add("inbound: to the proxy", isSYN, proxy)
 		} else {
+			if b.bridged {
+				in.add("inbound: by a bridge to the proxy", isSYN+" "+byBridge, proxy)
+			}
 			in.add("inbound: destinations stay as they are", "-p tcp", "NETMAP --to "+b.family.everywhere())
 		}
 		further = append(further, in)
 	}
 	if len(b.Outbound.Forwarded) > 0 {
-		b.forwarded(&c, &further, fmt.Sprintf("REDIRECT --to-ports %d", b.Outbound.To))
+		b.forwarded(&c, &further)
 	}
 	if len(c.rules) > 0 {
 		s.enter("PREROUTING", "-p tcp", c, further...)
@@ -234,10 +239,15 @@ func (b builder) notInbound(c *chain) {
 
 // forwarded gives what begins at a named interface and is not for this host to
 // the proxy. Queries are not ours: they go to the server that was asked.
-func (b builder) forwarded(from *chain, chains *[]chain, take string) {
-	c := chain{role: "forwarded"}
+func (b builder) forwarded(from *chain, chains *[]chain) {
+	c, take := chain{role: "forwarded"}, fmt.Sprintf("REDIRECT --to-ports %d", b.Outbound.To)
 	from.interfaces("forwarded: of interface", isSYN+" -i", b.Outbound.Forwarded, rule{role: c.role})
 	c.add("forwarded: calls of this host's addresses are not", "-m addrtype --dst-type LOCAL", "RETURN")
+	for _, s := range b.segments {
+		if b.family.has(s.prefix) {
+			c.add(fmt.Sprintf("forwarded: what stays at %s, %s, is not", s.at, s.prefix), fmt.Sprintf("-i %s -d %s", s.at, s.prefix), "RETURN")
+		}
+	}
 	c.add("forwarded: queries go straight", "-p tcp -m tcp --dport 53", "RETURN")
 	for _, p := range b.of(b.VIPs) {
 		c.add("forwarded: to the proxy, services "+p.String(), "-p tcp -d "+p.String(), take)
