@@ -129,6 +129,13 @@ func (m *Mesh) NewHost(t testing.TB, service string) *Host {
 	return h
 }
 
+// Beside is another agent on the same host, for another service. It has not
+// joined.
+func (h *Host) Beside(t testing.TB, service string) *Host {
+	t.Helper()
+	return &Host{Host: h.Host, Service: service, Dir: envoytest.Dir(t), m: h.m}
+}
+
 // Join makes a host, joins it as service on port 8080 and starts its agent.
 func (m *Mesh) Join(t testing.TB, service string, args ...string) *Host {
 	t.Helper()
