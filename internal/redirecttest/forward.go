@@ -158,8 +158,7 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 
 // Of an interface that is named, what begins there and is forwarded goes to the
 // proxy like the host's own calls, but for queries: to its transparent listener
-// on loopback, or to that on all addresses where netfilter sees what bridges
-// carry.
+// on all addresses.
 func (u suite) forwardedInterfaces(t *testing.T) {
 	for name, look := range map[string]bool{"bridges are not looked at": false, "bridges are looked at": true} {
 		if look && u.Unbridged {
@@ -169,11 +168,7 @@ func (u suite) forwardedInterfaces(t *testing.T) {
 			t.Parallel()
 			d := newDockerScene(t, dockers["iptables-nft"], look)
 			for _, f := range families {
-				at := f.loopback
-				if look {
-					at = netip.MustParseAddrPort(f.all + ":0").Addr()
-				}
-				d.host.Listen(t, netip.AddrPortFrom(at, 17001).String(), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
+				d.host.Listen(t, f.all+":17001", testnet.Transparent()).Serve(func(c *testnet.Conn) string {
 					return "outer outbound " + destination(c).String()
 				})
 			}

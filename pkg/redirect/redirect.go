@@ -120,9 +120,10 @@ type Outbound struct {
 	// Forwarded are interfaces (of containers or VMs) of which forwarded TCP
 	// connections are redirected like calls of this host's own processes. Only
 	// does not apply to them, nor do exclusions by owner, and their queries go
-	// straight. The proxy's outbound listener must be transparent; where
-	// netfilter sees what a bridge carries (br_netfilter), it must listen on
-	// the bridge's address too. Who calls it directly is refused.
+	// straight. The proxy's outbound listener must be transparent and listen on
+	// all addresses: engines hand it over in different ways, and where netfilter
+	// sees what a bridge carries (br_netfilter) only the bridge's address is
+	// reached. Who calls it directly is refused.
 	Forwarded []string `json:"forwarded,omitempty"`
 	// Exclusions go out directly, except for calls to VIPs: only the proxy can
 	// reach those.

@@ -67,6 +67,9 @@ func (r *renderer) captureInbound(family string, at netip.AddrPort) {
 func (r *renderer) captureOutbound(family string, at netip.AddrPort, unreachable []netip.Prefix, t proxy.Transparent) {
 	name := "outbound:passthrough:" + family
 	out := newCapture(name, at, corev3.TrafficDirection_OUTBOUND)
+	if t.Forwarded {
+		out.Transparent = wrapperspb.Bool(true) // some engines hand over the socket, and find no others
+	}
 	out.FilterChains = []*listenerv3.FilterChain{closed()}
 	if t.Passthrough {
 		out.FilterChains = []*listenerv3.FilterChain{closed(unreachable...), {
