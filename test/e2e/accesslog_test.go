@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -328,6 +329,17 @@ destinations: [{match: {kuma.io/service: '*'}}]
 			return nil
 		})
 		web.WaitWell(t)
+	})
+
+	t.Run("an agent that hangs", func(t *testing.T) {
+		pid := web.AgentProgram().PID()
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+		if answers := testmesh.Call(t, calls, "http://api.mesh/hangs", 5000); answers["200"] != 5000 {
+			t.Errorf("answers %v", answers)
+		}
 	})
 
 	t.Run("a collector in the mesh", func(t *testing.T) {
