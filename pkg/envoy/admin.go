@@ -83,7 +83,7 @@ func (a *Admin) Prometheus(ctx context.Context, filter string, usedOnly bool) (i
 	if usedOnly {
 		q.Set("usedonly", "")
 	}
-	resp, err := a.open(ctx, http.MethodGet, "/stats/prometheus", q)
+	resp, err := a.open(ctx, http.MethodGet, "/stats/prometheus", q) //nolint:bodyclose // it is the caller's
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,9 @@ destinations: [{match: {kuma.io/service: '*'}}]
 `, path))
 		waitLogged(t, calls, func() []string { return linesOf(path) })
 		begun := time.Now()
-		web.Curl(t, "-X", "POST", "-d", "hello world", "-A", "tester/1 \xff", "-H", "x-long: abcdefghij", "http://api.mesh/some/path?code=201")
+		if code, _, err := web.Curl(t, "-X", "POST", "-d", "hello world", "-A", "tester/1 \xff", "-H", "x-long: abcdefghij", "http://api.mesh/some/path?code=201"); code != "201" {
+			t.Errorf("code %s, error %v", code, err)
+		}
 		line := oneLine(t, func() []string { return linesOf(path) }, "/some/path")
 		got := map[string]string{}
 		for _, part := range strings.Split(line, "|") {
@@ -228,7 +230,9 @@ destinations: [{match: {kuma.io/service: '*'}}]
 	t.Run("the default lines", func(t *testing.T) {
 		logTo(t, m, "f", backends)
 		waitLogged(t, calls, inFile)
-		web.Curl(t, "-A", "tester/2", "-H", "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124", "-H", "x-request-id: r-1", "http://api.mesh/line?code=404")
+		if code, _, err := web.Curl(t, "-A", "tester/2", "-H", "x-b3-traceid: 463ac35c9f6413ad48485a3953bb6124", "-H", "x-request-id: r-1", "http://api.mesh/line?code=404"); code != "404" {
+			t.Errorf("code %s, error %v", code, err)
+		}
 		want := `^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] default "GET /line\?code=404 HTTP/1\.1" 404 - 0 8 \d+ \d+ "-" "tester/2" "463ac35c9f6413ad48485a3953bb6124" "r-1" "api\.mesh" "web" "api" "` +
 			regexp.QuoteMeta(web.IP4.String()) + `" "` + regexp.QuoteMeta(api.IP4.String()) + `:8080"$`
 		if line := oneLine(t, inFile, "/line"); !regexp.MustCompile(want).MatchString(line) {

@@ -146,12 +146,12 @@ func TestTracing(t *testing.T) {
 		})
 		return trace
 	}
-	any := func(map[string]span) bool { return true }
+	whole := func(map[string]span) bool { return true }
 
 	t.Run("turned on under load, spans of a call are joined at every hop", func(t *testing.T) {
 		load := testmesh.StartLoad(t, calls, "http://api.mesh/load", 100)
 		zipkin(t, "conf: {url: 'http://ADDRESS:9411/api/v2/spans', sharedSpanContext: false}")
-		tr := reached(t, "/joined", any)
+		tr := reached(t, "/joined", whole)
 		if answers := load.Stop(); answers["200"] != answers.Total() {
 			t.Errorf("answers %v", answers)
 		}
