@@ -23,12 +23,11 @@ func withLease() redirect.Rules {
 	return r
 }
 
-// leaser is the engine as one, which it is unless it refuses leases.
-func (u suite) leaser(t *testing.T) (redirect.Leaser, bool) {
+// leases tells whether the engine does, which it does unless it refuses to.
+func (u suite) leases(t *testing.T) bool {
 	t.Helper()
-	l, ok := u.New().(redirect.Leaser)
-	if ok {
-		return l, true
+	if _, ok := u.New().(redirect.Leaser); ok {
+		return true
 	}
 	h := testnet.Hosts(t, 1)[0]
 	onTrial := everything()
@@ -38,7 +37,7 @@ func (u suite) leaser(t *testing.T) (redirect.Leaser, bool) {
 			t.Errorf("the engine renews nothing and takes %s", what)
 		}
 	}
-	return nil, false
+	return false
 }
 
 func (u suite) remaining(t *testing.T, h *testnet.Host) (left redirect.Remaining) {
@@ -122,7 +121,7 @@ func tryAll(t *testing.T, when string, flows []phased, then bool) {
 // The rules hold while somebody renews the lease, and when he is killed the
 // host opens as far as it should and no farther.
 func (u suite) lease(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	s := newScene(t)
@@ -156,7 +155,7 @@ func (u suite) lease(t *testing.T) {
 
 // Without a proxy an open host is open only where it may be.
 func (u suite) openWithoutProxy(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	s := newScene(t)
@@ -182,7 +181,7 @@ func (u suite) openWithoutProxy(t *testing.T) {
 
 // Renewal makes no lease where there is none, and no rule.
 func (u suite) renewal(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	h := testnet.Hosts(t, 1)[0]
@@ -246,7 +245,7 @@ func (u suite) trialOver(t *testing.T, h *testnet.Host) {
 // On trial all is redirected, and when it is over nothing is, though who put
 // it in force was killed. What was open stays open throughout.
 func (u suite) trial(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	s := newScene(t)
@@ -289,7 +288,7 @@ func (u suite) trial(t *testing.T) {
 
 // Connections through the proxy outlive the end of a trial.
 func (u suite) longConnectionsOutliveTrial(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	for _, f := range families {
@@ -313,7 +312,7 @@ func (u suite) longConnectionsOutliveTrial(t *testing.T) {
 // Every Apply arms a trial anew, for longer or shorter, and a lease beside it
 // is its own.
 func (u suite) trialIsArmedAnew(t *testing.T) {
-	if _, ok := u.leaser(t); !ok {
+	if !u.leases(t) {
 		return
 	}
 	h := testnet.Hosts(t, 1)[0]

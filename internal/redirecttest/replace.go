@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,12 +154,12 @@ func (u suite) writersAtOnce(t *testing.T) {
 func (u suite) foreignWriter(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	variants := []redirect.Rules{everything(), withExclusions()}
-	ctx, cancel := context.WithCancel(t.Context())
+	var stop atomic.Bool
 	var writer sync.WaitGroup
 	rounds := 0
 	writer.Go(func() {
 		script := "nft add table ip theirs; nft add chain ip theirs c; nft add rule ip theirs c counter; nft delete table ip theirs; " + u.Gone
-		for ; ctx.Err() == nil; rounds++ {
+		for ; !stop.Load(); rounds++ {
 			_, _ = h.TryRun(t, "sh", "-c", script) // it may fail, too
 		}
 	})
@@ -168,7 +169,7 @@ func (u suite) foreignWriter(t *testing.T) {
 			t.Errorf("apply %d: %v", i, err)
 		}
 	}
-	cancel()
+	stop.Store(true)
 	writer.Wait()
 	t.Logf("%d rules applied while somebody wrote and flushed %d times", applies, rounds)
 	u.install(t, h, variants[0])

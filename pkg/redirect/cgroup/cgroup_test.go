@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,11 +33,11 @@ func TestID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(root, "weft-test-")
-	if err != nil {
+	dir := filepath.Join(root, fmt.Sprintf("weft-test-%d-id", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(dir)
+	defer func() { _ = os.Remove(dir) }()
 	path := filepath.Base(dir)
 	first, ok, err := ID(root, path)
 	if !ok || err != nil {

@@ -39,7 +39,7 @@ func find(r redirect.Rules) (cgroups, error) {
 	if err != nil {
 		return cgroups{}, err
 	}
-	if prefix = prefix + "/"; prefix == "./" {
+	if prefix += "/"; prefix == "./" {
 		prefix = ""
 	}
 	return cgroups{ids, prefix}, nil

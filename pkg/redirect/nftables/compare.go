@@ -157,3 +157,16 @@ func (s set) asHeld() heldSet {
 	}
 	return h
 }
+
+// held is a table of ours as the kernel will tell of it, but for its rules.
+func (rs ruleset) held() held {
+	h := held{exists: true, ours: true}
+	for _, s := range rs.sets {
+		h.sets = append(h.sets, s.asHeld())
+	}
+	for _, c := range rs.chains {
+		h.chains = append(h.chains, heldChain{name: c.name, base: c.hooked(), kind: c.kind, hook: c.hook.num, priority: c.priority,
+			policy: uint32(nftables.ChainPolicyAccept)})
+	}
+	return h
+}

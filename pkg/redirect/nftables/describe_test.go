@@ -5,6 +5,7 @@ package nftables
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -149,8 +150,8 @@ func newCgroup(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(root, "weft-test-")
-	if err != nil {
+	dir := filepath.Join(root, fmt.Sprintf("weft-test-%d-describe", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/nftables"
-
 	"github.com/weft-mesh/weft/pkg/redirect"
 	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
@@ -155,7 +153,7 @@ func (want ruleset) steps(have held) (out []step) {
 	if via, ok := want.via(have); ok {
 		before := have
 		out = append(out, step{via, func(t *transaction) error { return t.replace(via, before) }})
-		have = via.asHeld()
+		have = via.held()
 	}
 	return append(out, step{want, func(t *transaction) error { return t.replace(want, have) }})
 }
@@ -175,19 +173,6 @@ func (want ruleset) via(have held) (ruleset, bool) {
 	via.chains = slices.Clone(want.chains)
 	via.chains[i] = *want.rewriting
 	return via, true
-}
-
-// asHeld is a table of ours as the kernel will tell of it, but for its rules.
-func (rs ruleset) asHeld() held {
-	h := held{exists: true, ours: true}
-	for _, s := range rs.sets {
-		h.sets = append(h.sets, s.asHeld())
-	}
-	for _, c := range rs.chains {
-		h.chains = append(h.chains, heldChain{name: c.name, base: c.hooked(), kind: c.kind, hook: c.hook.num, priority: c.priority,
-			policy: uint32(nftables.ChainPolicyAccept)})
-	}
-	return h
 }
 
 // prepared are the sets that must stand ready before rules use them.

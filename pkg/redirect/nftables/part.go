@@ -153,7 +153,7 @@ func staysOnSegment() part {
 // takes no set here. A "*" at the end stands for any rest.
 func routedBy(name string) part {
 	key := ifname(name)
-	if stem, any := strings.CutSuffix(name, "*"); any {
+	if stem, isPattern := strings.CutSuffix(name, "*"); isPattern {
 		key = []byte(stem)
 	}
 	return part{text: fmt.Sprintf("fib daddr oifname %q", name), needs: "CONFIG_NFT_FIB_INET", exprs: []expr.Any{

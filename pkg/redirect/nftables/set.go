@@ -96,7 +96,7 @@ func nameSet(name string, interfaces []string) set {
 	for _, i := range interfaces {
 		first := ifname(i)
 		last := first
-		if stem, any := strings.CutSuffix(i, "*"); any {
+		if stem, isPattern := strings.CutSuffix(i, "*"); isPattern {
 			first = ifname(stem)
 			last = append([]byte(stem), bytes.Repeat([]byte{0xff}, ifnameSize-len(stem))...)
 		}
