@@ -19,6 +19,10 @@ const (
 	// way: callers learn within one endpoint push (500 ms) that it goes.
 	leastDrain = time.Second
 	drainPoll  = 100 * time.Millisecond
+	// changeTime is how long connections live on that came by a listener which
+	// has changed since. It bounds how long one goes on that a new permission
+	// would not let in.
+	changeTime = 30 * time.Second
 	// termTime is how long Envoy may take to end after SIGTERM.
 	termTime = 3 * time.Second
 )
@@ -73,7 +77,8 @@ func (p *Process) args() []string {
 	args := []string{
 		"--config-path", p.cfg.Bootstrap,
 		"--disable-hot-restart",
-		"--drain-time-s", strconv.Itoa(max(1, int(p.cfg.DrainTime/time.Second))),
+		"--drain-time-s", strconv.Itoa(int(changeTime / time.Second)),
+		"--drain-strategy", "immediate", // HTTP ends after the answer that is under way
 		"--log-level", p.cfg.LogLevel,
 		"--log-format", logFormat,
 		"--log-format-escaped",
