@@ -45,7 +45,7 @@ func outboundRouteName(out proxy.Outbound) string { return "outbound:" + out.Nam
 
 // outboundRoute leads where out's rules lead. What none matches is a 404.
 func (r *renderer) outboundRoute(name string, out proxy.Outbound) *routev3.RouteConfiguration {
-	host := &routev3.VirtualHost{Name: out.Service, Domains: []string{"*"}, RetryPolicy: retryPolicy(out.Retry)}
+	host := &routev3.VirtualHost{Name: out.Service, Domains: []string{"*"}, RetryPolicy: r.retryPolicy(out.Retry)}
 	_, host.TypedPerFilterConfig = r.routeRateLimit(out.Name, out.RateLimit)
 	for _, rule := range out.Routes.Rules {
 		host.Routes = append(host.Routes, r.outboundRule(out, rule))
