@@ -8,6 +8,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -138,6 +139,8 @@ func nameOf(a *anypb.Any) string {
 	case *listenerv3.Listener:
 		return m.GetName()
 	case *routev3.RouteConfiguration:
+		return m.GetName()
+	case *tlsv3.Secret:
 		return m.GetName()
 	case *hostv1.NameTable:
 		return "names"

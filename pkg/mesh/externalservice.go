@@ -47,6 +47,8 @@ func (s *ExternalService) Validate() (v Violations) {
 		v.Add(at, `must not be empty; give host and port, as in "api.example.com:443"`)
 	case err != nil || host == "":
 		v.Add(at, `%q is not host:port, as in "api.example.com:443" or "[2001:db8::1]:443"`, s.Networking.Address)
+	case strings.HasSuffix(s.Host(), ".mesh"):
+		v.Add(at, "%q must not end in .mesh: those names are the mesh's own, and nobody outside knows them", host)
 	default:
 		v = append(v, validateHost(at, host)...)
 		v = append(v, validatePort(at, port)...)

@@ -40,6 +40,7 @@ func TestExternalServiceValidate(t *testing.T) {
 		{"port too high", mesh.ExternalService{Networking: at("a.example.com:65536"), Tags: tags}, "networking.address: port must be in the range [1, 65535]"},
 		{"no name and no address", mesh.ExternalService{Networking: at("a_b!:80"), Tags: tags}, `networking.address: "a_b!" is neither an IP address nor a DNS name`},
 		{"any address", mesh.ExternalService{Networking: at("0.0.0.0:80"), Tags: tags}, "networking.address: must not be 0.0.0.0"},
+		{"a name of the mesh", mesh.ExternalService{Networking: at("API.mesh:80"), Tags: tags}, "networking.address: \"API.mesh\" must not end in .mesh"},
 		{"service named as its host", mesh.ExternalService{Networking: at("pay:80"), Tags: tags}, "tags[\"kuma.io/service\"]: must not be the host of networking.address"},
 		{"protocol", mesh.ExternalService{Networking: at("a.example.com:1"), Tags: mesh.Tags{"kuma.io/service": "pay", "kuma.io/protocol": "smtp"}}, "tags[\"kuma.io/protocol\"]: \"smtp\" is not one of"},
 		{"two sources of one", mesh.ExternalService{Networking: tls(mesh.ExternalTLS{CACert: &mesh.DataSource{File: "/ca.pem", Secret: "ca"}}), Tags: tags}, "networking.tls.caCert: must have exactly one of secret, file, inline and inlineString, has 2"},

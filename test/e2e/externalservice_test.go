@@ -150,6 +150,7 @@ func TestExternalService(t *testing.T) {
 	web := m.Join(t, "web", "--system-roots", roots)
 	m.Allow(t, "web", "pay")
 
+	whole := t // programs that a step starts outlive it
 	const url = "http://pay.example.com:8443/"
 	call := func(t *testing.T, url string) (s seen) {
 		t.Helper()
@@ -334,6 +335,30 @@ func TestExternalService(t *testing.T) {
 				t.Errorf("answers %v", got)
 			}
 		}
+	})
+	t.Run("a host that starts while no control plane answers has its secrets", func(t *testing.T) {
+		m.Apply(t, external("pay", "pay.example.com:8443", withCert))
+		testmesh.Eventually(t, "the certificate is shown", func() error {
+			if got := call(t, url); got.Client == "" {
+				return errors.New("it is not")
+			}
+			return nil
+		})
+		testmesh.Eventually(t, "the host keeps it", func() error {
+			out, err := web.TryRun(t, "grep", "-rlc", "external:pay:client", filepath.Join(web.Dir, "state", "xds"))
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+		m.StopControlPlane(t)
+		web.AgentProgram().Kill(t)
+		web.StartAgent(whole)
+		if got := call(t, url); got.Client != "the web, later" {
+			t.Errorf("the server saw %+v", got)
+		}
+		m.StartControlPlane(whole)
+		web.WaitWell(t)
 	})
 	t.Run("deleted it is called as any stranger", func(t *testing.T) {
 		m.Ctl(t, "delete", "external-service", "pay")

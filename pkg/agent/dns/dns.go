@@ -135,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.fwd.own = slices.Clone(s.addrs)
 	if len(s.cfg.Direct) > 0 {
 		direct, err := s.listen(ctx, s.cfg.Direct)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNoAddress) { // without such an address nobody asks there either
 			for _, l := range listeners {
 				l.close()
 			}
