@@ -30,6 +30,8 @@ func TestChecks(t *testing.T) {
 		want string
 	}{
 		{"redirection in force", redirectionCheck(joined(t), Status{}, nil, now), true, "in force"},
+		{"redirection by an engine", redirectionCheck(joined(t, "--only=user:app,unit:api.service", "--inbound=all", "--forwarded=docker0"), Status{Engine: Choice{Engine: "nftables", Why: "as configured"}}, nil, now), true,
+			"in force by nftables (as configured), table weft: inbound to all ports, outbound TCP, DNS of user:app, unit:api.service, and what is forwarded from docker0"},
 		{"redirection off", redirectionCheck(joined(t, "--redirect=false"), Status{}, nil, now), true, "off, as configured"},
 		{"redirection differs", redirectionCheck(joined(t), Status{Redirection: []redirect.Difference{{What: "table inet weft", Is: "missing"}}}, nil, now), false, "table inet weft is missing"},
 		{"redirection failed", redirectionCheck(joined(t), Status{}, errors.New("no netfilter"), now), false, "no netfilter"},

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
@@ -53,6 +54,25 @@ func (s *Status) lookAtRedirection(ctx context.Context, cfg Config, choice Choic
 	return nil
 }
 
+// captured says in a few words what is redirected.
+func (c *Config) captured() string {
+	text := "outbound TCP, DNS"
+	switch {
+	case c.Gateway:
+	case c.Inbound == inboundAll:
+		text = "inbound to all ports, " + text
+	default:
+		text = fmt.Sprintf("inbound %d, ", c.Port) + text
+	}
+	if len(c.Only) > 0 {
+		text += " of " + strings.Join(c.Only, ", ")
+	}
+	if len(c.Forwarded) > 0 {
+		text += ", and what is forwarded from " + strings.Join(c.Forwarded, ", ")
+	}
+	return text
+}
+
 func redirectionCheck(cfg Config, s Status, err error, now time.Time) Check {
 	c := Check{Name: "redirection", Remedy: "weft-agent redirect check lists all; weft-agent redirect apply mends them"}
 	paused := s.Kept.PausedUntil
@@ -70,11 +90,7 @@ func redirectionCheck(cfg Config, s Status, err error, now time.Time) Check {
 		}
 		c.Remedy = "the agent renews it as soon as Envoy and DNS answer; inbound calls are never let past Envoy"
 	case len(differences) == 0:
-		inbound := fmt.Sprintf("inbound %d, ", cfg.Port)
-		if cfg.Gateway {
-			inbound = ""
-		}
-		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: %soutbound TCP, DNS", s.Engine, cfg.RedirectTable, inbound)
+		c.OK, c.Text = true, fmt.Sprintf("in force by %s, table %s: %s", s.Engine, cfg.RedirectTable, cfg.captured())
 	default:
 		c.Text = fmt.Sprintf("%s is %s", differences[0].What, differences[0].Is)
 		if more := len(differences) - 1; more > 0 {
