@@ -16,9 +16,8 @@
 // the loopback address and the proxy's port; the proxy reads the original one
 // with SO_ORIGINAL_DST. Calls to this host's own addresses go straight. Chain
 // output says whose calls are meant and who is the proxy, chain outbound what of
-// them goes straight. What named interfaces forward meets chains forwarded and
-// forwarded_nat: TPROXY to the listener on loopback, and a destination of this
-// host's own, so that it stays here.
+// them goes straight. What comes by named interfaces to be forwarded meets chain
+// forwarded: REDIRECT makes the interface's own address its destination.
 //
 // DNS queries are redirected alike (chain queries), UDP and TCP, whatever server
 // they ask. The UDP ones are tracked in a conntrack zone of their own (chains dns

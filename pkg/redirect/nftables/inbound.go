@@ -3,55 +3,28 @@
 package nftables
 
 import (
-	"net/netip"
-
 	"github.com/google/nftables"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
 // incoming hands connections of others to the proxy, destination and port
-// kept. It asks every packet for its port or interface only, and what may be
-// ours goes on.
+// kept. It asks every packet for its port only, and what is enrolled goes on.
 func (b *builder) incoming() []chain {
-	hook := chain{name: "prerouting", kind: nftables.ChainTypeFilter, hook: hookPrerouting, priority: prioMangle}
-	var chains []chain
-	if b.keeps() {
-		c := chain{name: chainInbound}
-		hook.add("inbound: enrolled ports", b.enrolled(), jump(c.name))
-		b.notInbound(&c)
-		c.add("inbound: answers are not ours", isAnswer(), ret())
-		c.add("inbound: what was translated stays so", isRedirected(), ret())
-		c.add("inbound: of this host's own calls only the proxy's", iifLoopback(), markNot(b.Marks.Mask, b.Marks.Outbound), ret())
-		c.add("inbound: what comes by a bridge is told", comesByBridge(), l4proto(tcp), tcpSYN(), setMark(b.Marks.Mask, b.Marks.Inbound))
-		c.add("inbound: to the proxy", l4proto(tcp), tproxy(b.Inbound.To), accept())
-		c.add("inbound: closed while the proxy is away", l4proto(tcp), tcpSYN(), reset())
-		chains = append(chains, c)
-	}
-	if len(b.Outbound.Forwarded) > 0 {
-		c := chain{name: "forwarded"}
-		b.addIn(&hook, "forwarded: of named interfaces", setForwarded, comesBy, l4proto(tcp), tcpSYN(), jump(c.name))
-		b.forwarded(&c, func(f family) []part {
-			return []part{f.is(), l4proto(tcp), tproxyTo(netip.AddrPortFrom(f.loopback, b.Outbound.To)), accept()}
-		})
-		chains = append(chains, c)
-	}
-	if len(chains) == 0 {
+	if !b.keeps() {
 		return nil
 	}
-	return append(chains, hook)
-}
-
-// A family is what differs between IPv4 and IPv6.
-type family struct {
-	name     string
-	is       func() part
-	loopback netip.Addr
-}
-
-var families = []family{
-	{"IPv4", isIPv4, netip.AddrFrom4([4]byte{127, 0, 0, 1})},
-	{"IPv6", isIPv6, netip.IPv6Loopback()},
+	hook := chain{name: "prerouting", kind: nftables.ChainTypeFilter, hook: hookPrerouting, priority: prioMangle}
+	c := chain{name: chainInbound}
+	hook.add("inbound: enrolled ports", b.enrolled(), jump(c.name))
+	b.notInbound(&c)
+	c.add("inbound: answers are not ours", isAnswer(), ret())
+	c.add("inbound: what was translated stays so", isRedirected(), ret())
+	c.add("inbound: of this host's own calls only the proxy's", iifLoopback(), markNot(b.Marks.Mask, b.Marks.Outbound), ret())
+	c.add("inbound: what comes by a bridge is told", comesByBridge(), l4proto(tcp), tcpSYN(), setMark(b.Marks.Mask, b.Marks.Inbound))
+	c.add("inbound: to the proxy", l4proto(tcp), tproxy(b.Inbound.To), accept())
+	c.add("inbound: closed while the proxy is away", l4proto(tcp), tcpSYN(), reset())
+	return []chain{c, hook}
 }
 
 // translated sees the first packet of each connection of others. Its conditions
@@ -64,9 +37,9 @@ func (b *builder) translated() []chain {
 		chains = append(chains, b.inboundNAT(b.Inbound.Method))
 	}
 	if len(b.Outbound.Forwarded) > 0 {
-		c := chain{name: "forwarded_nat"}
+		c := chain{name: "forwarded"}
 		b.addIn(&hook, "forwarded: of named interfaces", setForwarded, comesBy, l4proto(tcp), tcpSYN(), jump(c.name))
-		b.forwarded(&c, func(f family) []part { return []part{f.is(), l4proto(tcp), redirectTo(b.Outbound.To)} })
+		b.forwarded(&c)
 		chains = append(chains, c)
 	}
 	if len(chains) == 0 {
@@ -115,27 +88,18 @@ func (b *builder) notInbound(c *chain) {
 }
 
 // forwarded gives what begins at a named interface and is not for this host to
-// the proxy. Queries are not ours: they go to the server that was asked.
-//
-// A connection gets the transparent socket that listens on loopback, and is made
-// to stay here by a destination that is: the interface's own address. Where no
-// such socket is, or is lost (see input), that address is called.
-func (b *builder) forwarded(c *chain, take func(f family) []part) {
+// the proxy, at the interface's own address. Queries are not ours: they go to the
+// server that was asked.
+func (b *builder) forwarded(c *chain) {
 	c.add("forwarded: calls of this host's addresses are not", fibLocal(), ret())
 	c.add("forwarded: what stays on its segment is not", staysOnSegment(), ret())
 	c.add("forwarded: queries go straight", portIs(tcp, dnsPort), ret())
-	v4, v6 := byFamily(b.VIPs)
-	for i, f := range families {
-		vips := [...]part{ipDestination(setVIPs4), ip6Destination(setVIPs6)}[i]
-		c.addIf(len([...][]netip.Prefix{v4, v6}[i]) > 0, "forwarded: "+f.name+" services to the proxy", append([]part{vips}, take(f)...)...)
-	}
+	b.services(c, "forwarded: ")
 	b.notOutbound(c, "forwarded: ")
 	for _, i := range b.Outbound.ExcludeInterfaces {
 		c.add("forwarded: out by "+i, routedBy(i), ret())
 	}
-	for _, f := range families {
-		c.add("forwarded: "+f.name+" to the proxy", append([]part{b.leased()}, take(f)...)...)
-	}
+	c.add("forwarded: to the proxy", l4proto(tcp), b.leased(), redirectTo(b.Outbound.To))
 }
 
 // input refuses who calls the proxy's listeners directly: redirection leaves its

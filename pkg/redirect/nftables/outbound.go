@@ -8,6 +8,13 @@ import (
 	"github.com/google/nftables"
 )
 
+// services gives calls to them to the proxy, which alone can reach them.
+func (b *builder) services(c *chain, prefix string) {
+	v4, v6 := byFamily(b.VIPs)
+	c.addIf(len(v4) > 0, prefix+"IPv4 services to the proxy", ipDestination(setVIPs4), l4proto(tcp), redirectTo(b.Outbound.To))
+	c.addIf(len(v6) > 0, prefix+"IPv6 services to the proxy", ip6Destination(setVIPs6), l4proto(tcp), redirectTo(b.Outbound.To))
+}
+
 // notOutbound lets pass what is excluded by where it goes.
 func (b *builder) notOutbound(c *chain, prefix string) {
 	b.addIn(c, prefix+"excluded IPv4 destinations", setExclDst4, ipDestination, ret())
@@ -84,9 +91,7 @@ func (b *builder) output() []chain {
 
 func (b *builder) outbound(c *chain) {
 	c.add("outbound: only connections that begin", l4proto(tcp), tcpNotSYN(), ret())
-	v4, v6 := byFamily(b.VIPs)
-	c.addIf(len(v4) > 0, "outbound: IPv4 services to the proxy", ipDestination(setVIPs4), l4proto(tcp), redirectTo(b.Outbound.To))
-	c.addIf(len(v6) > 0, "outbound: IPv6 services to the proxy", ip6Destination(setVIPs6), l4proto(tcp), redirectTo(b.Outbound.To))
+	b.services(c, "outbound: ")
 	c.add("outbound: this host's addresses and loopback go straight", fibLocal(), ret())
 	b.notOutbound(c, "outbound: ")
 	b.addIn(c, "outbound: excluded interfaces", setOutIfaces, leavesBy, ret())

@@ -5,7 +5,6 @@ package nftables
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/google/nftables/expr"
@@ -31,9 +30,8 @@ var (
 	udp = transport{"udp", unix.IPPROTO_UDP}
 )
 
-// reg is the register that every part loads anew, reg2 the one beside it for
-// statements that take two values.
-const reg, reg2 = 1, 2
+// reg is the one register in use: every part loads it anew.
+const reg = 1
 
 func equal(data ...byte) expr.Any  { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
 func differ(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: data} }
@@ -291,17 +289,6 @@ func jump(chain string) part {
 func tproxy(to uint16) part {
 	return part{text: fmt.Sprintf("tproxy to :%d", to), needs: "CONFIG_NFT_TPROXY", exprs: []expr.Any{
 		immediate(net16(to)), &expr.TProxy{Family: unix.NFPROTO_UNSPEC, TableFamily: unix.NFPROTO_INET, RegPort: reg}}}
-}
-
-// tproxyTo takes the listener of an address that is not the packet's.
-func tproxyTo(to netip.AddrPort) part {
-	word, family := "ip", byte(unix.NFPROTO_IPV4)
-	if to.Addr().Is6() {
-		word, family = "ip6", unix.NFPROTO_IPV6
-	}
-	return part{text: fmt.Sprintf("tproxy %s to %s", word, to), needs: "CONFIG_NFT_TPROXY", exprs: []expr.Any{
-		immediate(to.Addr().AsSlice()), &expr.Immediate{Register: reg2, Data: net16(to.Port())},
-		&expr.TProxy{Family: family, TableFamily: unix.NFPROTO_INET, RegAddr: reg, RegPort: reg2}}}
 }
 
 // setMark writes the bits of the mask and leaves the others.
