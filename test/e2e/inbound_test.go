@@ -50,6 +50,7 @@ func TestInboundPolicies(t *testing.T) {
 		{"faults", w.faults},
 		{"gRPC", w.rpc},
 		{"a delegated gateway", w.gateway},
+		{"constraints", w.constraints},
 		{"changes under load", w.load},
 		{"permissive", w.permissive},
 		{"no mTLS", w.plain},
@@ -417,6 +418,37 @@ conf: {http: {requests: 7, interval: 1h}}
 		t.Errorf("status: %v\n%s", err, out)
 	}
 	w.Ctl(t, "delete", "rate-limit", "shop")
+}
+
+// constraints keep a host out whose tags the mesh does not want, and leave
+// those that are in it alone.
+func (w *workshop) constraints(t *testing.T) {
+	const strict = `mtls: {enabledBackend: ca-1, backends: [{name: ca-1, type: builtin}]}`
+	w.mode(t, strict+`
+constraints:
+  dataplaneProxy:
+    requirements: [{tags: {kuma.io/service: '*', team: '*'}}, {tags: {kuma.io/service: web}}]
+    restrictions: [{tags: {team: banned}}]
+`)
+	for tags, want := range map[string]string{
+		"":                  "the mesh takes only dataplanes with the tags {kuma.io/service=*, team=*} or {kuma.io/service=web}",
+		"--tag=team=banned": "the mesh takes no dataplanes with the tags {team=banned}",
+	} {
+		h := w.NewHost(t, "newcomer")
+		h.JoinMesh(t, w.JoinToken(t, "newcomer"), strings.Fields(tags)...)
+		p := h.StartAgent(t)
+		testmesh.Eventually(t, "the newcomer is told why it is kept out", func() error {
+			if out := p.Output(); !strings.Contains(out, want) {
+				return fmt.Errorf("its agent said %s", out)
+			}
+			return nil
+		})
+		if out, err := w.TryCtl(t, "get", "dataplane", "newcomer-1"); err == nil {
+			t.Errorf("the newcomer is in the mesh:\n%s", out)
+		}
+	}
+	wantAnswers(t, "web", testmesh.Call(t, w.fromWeb, apiURL, 20), testmesh.Answers{"200": 20})
+	w.mode(t, strict)
 }
 
 // load changes every policy while calls go on.

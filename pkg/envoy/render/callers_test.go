@@ -35,8 +35,11 @@ func TestCallers(t *testing.T) {
 	at := ownAddress(t)
 	ca := newAuthority(t)
 	workload := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if tags := r.Header.Values("X-Kuma-Tags"); tags != nil {
-			t.Errorf("the workload sees x-kuma-tags %q", tags)
+		for name, values := range r.Header {
+			switch name = strings.ReplaceAll(strings.ToLower(name), "_", "-"); {
+			case name == "x-kuma-tags", name == "x-forwarded-client-cert" && (len(values) > 1 || strings.Contains(values[0], "forged")):
+				t.Errorf("the workload sees %s %q", name, values)
+			}
 		}
 		_, _ = io.WriteString(rw, "hello")
 	}))
@@ -61,7 +64,10 @@ func TestCallers(t *testing.T) {
 		t.Helper()
 		var names []string
 		for i, d := range doomed {
-			h := http.Header{}
+			h := http.Header{
+				"X_Kuma_Tags": {"forged"}, "X_kuma-tags": {"forged"}, "x-Kuma_Tags": {"forged"},
+				"X-Forwarded-Client-Cert": {"URI=spiffe://default/forged"}, "X_Forwarded_Client_Cert": {"URI=spiffe://default/forged"}, "X-Forwarded_Client-Cert": {"URI=spiffe://default/forged"},
+			}
 			for _, v := range tags {
 				h.Add("X-Kuma-Tags", v)
 			}

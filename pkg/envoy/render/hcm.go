@@ -33,6 +33,7 @@ func (r *renderer) inboundHTTP(listener string, in proxy.Inbound, local string, 
 	h := r.newHCM(local)
 	h.Tracing = r.tracing(corev3.TrafficDirection_INBOUND, "")
 	h.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: inboundRoute(listener, in.Service, local)}
+	h.EarlyHeaderMutationExtensions = append(h.EarlyHeaderMutationExtensions, r.earlyMutation("lookalikes", func() proto.Message { return lookalikes() }))
 	h.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	h.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true}
 	h.NormalizePath = wrapperspb.Bool(true)
@@ -94,6 +95,19 @@ func steering() *mutationv3.HeaderMutation {
 			KeyMatcher: &matcherv3.StringMatcher{
 				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
 			},
+		}},
+	}}}
+}
+
+// lookalikes takes away the headers that a workload might take for those by
+// which its proxy says who calls: to many (CGI, WSGI, PHP) "_" and "-" in a name
+// are one. The real certificate header Envoy writes after this.
+func lookalikes() *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Mutations: []*rulesv3.HeaderMutation{{
+		Action: &rulesv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &rulesv3.HeaderMutation_RemoveOnMatch{
+			KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+				SafeRegex: &matcherv3.RegexMatcher{Regex: "x[-_]forwarded[-_]client[-_]cert|x_kuma[-_]tags|x-kuma_tags"},
+			}},
 		}},
 	}}}
 }

@@ -197,8 +197,17 @@ func TestFaults(t *testing.T) {
 		return strings.Fields(got)[0], time.Since(start)
 	}
 	t.Run("a delay", func(t *testing.T) {
-		if got, d := timed(t, db, 0); got != "200" || d < 290*time.Millisecond || d > 1500*time.Millisecond {
-			t.Errorf("%s after %s", got, d)
+		// The quickest of some: on a busy machine one may take longer.
+		quickest := time.Hour
+		for range 3 {
+			got, d := timed(t, db, 0)
+			if got != "200" || d < 290*time.Millisecond {
+				t.Errorf("%s after %s", got, d)
+			}
+			quickest = min(quickest, d)
+		}
+		if quickest > 1500*time.Millisecond {
+			t.Errorf("it takes %s at least", quickest)
 		}
 	})
 	t.Run("all that match act", func(t *testing.T) {
@@ -223,7 +232,7 @@ func TestFaults(t *testing.T) {
 	})
 	t.Run("a bandwidth", func(t *testing.T) {
 		// 64 KiB at 1 Mbit/s are 0.52 s.
-		if got, d := timed(t, db, 2); got != "200" || d < 400*time.Millisecond || d > 3*time.Second {
+		if got, d := timed(t, db, 2); got != "200" || d < 400*time.Millisecond || d > 20*time.Second {
 			t.Errorf("%s after %s", got, d)
 		}
 	})

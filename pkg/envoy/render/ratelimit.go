@@ -48,7 +48,7 @@ func (r *renderer) routeRateLimit(stat string, l *proxy.RateLimit) (*hcmv3.HttpF
 func rateLimit(stat string, l proxy.RateLimit) *localratelimitv3.LocalRateLimit {
 	always := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
 	return &localratelimitv3.LocalRateLimit{
-		StatPrefix: statName(stat),
+		StatPrefix: statName(strings.Trim(stat+"_"+l.From.Name, "_")),
 		TokenBucket: &typev3.TokenBucket{
 			MaxTokens:     l.Requests,
 			TokensPerFill: wrapperspb.UInt32(l.Requests),
