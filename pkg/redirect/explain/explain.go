@@ -222,6 +222,8 @@ func (e explainer) arriving() Decision {
 		return e.decide(Refused, 0, "inbound.to", "port %d is the proxy's inbound listener, which is not called directly", in.To)
 	case e.Rules.Outbound.To != 0 && to.Port() == e.Rules.Outbound.To:
 		return e.decide(Refused, 0, "outbound.to", "port %d is the proxy's outbound listener, which is not called directly", e.Rules.Outbound.To)
+	case e.DNS.To != 0 && to.Port() == e.DNS.To:
+		return e.straight("dns.to", "port %d is the agent's own", e.DNS.To)
 	case in.To == 0:
 		return e.straight("inbound.to", "nothing is redirected inbound")
 	}

@@ -59,7 +59,11 @@ func newScene(t *testing.T) *scene {
 			says(s.host.Listen(t, fmt.Sprintf("%s:%d", all, p)), "workload")
 		}
 		s.host.Listen(t, fmt.Sprintf("%s:%d", all, inboundPort), testnet.Transparent()).Serve(func(c *testnet.Conn) string {
-			return fmt.Sprint(explain.Inbound, " ", c.Local())
+			to := c.Local()
+			if dst, err := c.OriginalDestination(); err == nil && to.Port() == inboundPort {
+				to = dst // it was rewritten
+			}
+			return fmt.Sprint(explain.Inbound, " ", to)
 		})
 	}
 	for _, lo := range []string{"127.0.0.1", "[::1]"} {
@@ -162,7 +166,7 @@ func (s *scene) happens(f explain.Flow, patience time.Duration) string {
 	if f.UDP {
 		network = "udp"
 	}
-	opts := []testnet.Option{testnet.Mark(f.Mark), testnet.UID(f.Owner.UID)}
+	opts := []testnet.Option{testnet.Mark(f.Mark), testnet.UID(f.Owner.UID), testnet.GID(f.Owner.GID)}
 	type outcome struct {
 		conn *testnet.Conn
 		err  error
@@ -251,22 +255,47 @@ func (s *scene) rules(t *rapid.T) redirect.Rules {
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"),
 	}), 0, 3, rapid.ID)
 	ids := rapid.SliceOfNDistinct(rapid.SampledFrom([]uint32{0, 1000, 4242}), 0, 2, rapid.ID)
+	owners := rapid.Custom(func(t *rapid.T) redirect.Owners {
+		return redirect.Owners{UIDs: ids.Draw(t, "uids"), GIDs: ids.Draw(t, "gids")}
+	})
+	devices := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"eth0", "eth1", "et*", "docker0"}), 0, 2, rapid.ID)
+	often := rapid.IntRange(0, 3)
 	set := rapid.Bool()
+	r.Proxy = owners.Draw(t, "proxy")
 	if set.Draw(t, "inbound") {
 		r.Inbound.To = inboundPort
-		r.Inbound.Ports = ports.Draw(t, "inbound.ports")
+		if often.Draw(t, "rewrite") == 0 {
+			r.Inbound.Method = redirect.Rewrite
+		}
+		if often.Draw(t, "all") == 0 {
+			r.Inbound.All, r.Inbound.ExcludePorts = true, ports.Draw(t, "inbound.excludePorts")
+		} else {
+			r.Inbound.Ports = ports.Draw(t, "inbound.ports")
+		}
 		r.Inbound.ExcludeSources = prefixes.Draw(t, "inbound.excludeSources")
+		if often.Draw(t, "inbound devices") == 0 {
+			r.Inbound.ExcludeInterfaces = devices.Draw(t, "inbound.excludeInterfaces")
+		}
+	}
+	if often.Draw(t, "only") == 0 {
+		r.Outbound.Only = owners.Draw(t, "outbound.only")
 	}
 	if set.Draw(t, "outbound") {
 		r.Outbound.To = outboundPort
 		r.Outbound.ExcludePorts = ports.Draw(t, "outbound.excludePorts")
 		r.Outbound.ExcludeDestinations = prefixes.Draw(t, "outbound.excludeDestinations")
-		r.Outbound.Exclude.UIDs = ids.Draw(t, "outbound.exclude.uids")
+		r.Outbound.Exclude = owners.Draw(t, "outbound.exclude")
+		if often.Draw(t, "outbound devices") == 0 {
+			r.Outbound.ExcludeInterfaces = devices.Draw(t, "outbound.excludeInterfaces")
+		}
 		r.VIPs = rapid.SliceOfNDistinct(rapid.SampledFrom([]netip.Prefix{netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("fd57:6566:7400::/64")}), 0, 2, rapid.ID).Draw(t, "vips")
 	}
 	if set.Draw(t, "dns") {
 		r.DNS.To = agentDNS
-		r.DNS.Exclude.UIDs = ids.Draw(t, "dns.exclude.uids")
+		r.DNS.Exclude = owners.Draw(t, "dns.exclude")
+	}
+	if r.Validate() != nil {
+		t.Skip("these rules cannot be meant")
 	}
 	return r
 }
@@ -289,7 +318,7 @@ func (s *scene) flow(t *rapid.T) explain.Flow {
 		UDP:   rapid.IntRange(0, 3).Draw(t, "udp") == 0,
 		To:    netip.AddrPortFrom(to, port.Draw(t, "port")),
 		Mark:  rapid.SampledFrom([]uint32{0, 0, 0, marks.Outbound, marks.Inbound, marks.Agent, 0x4000, 0x4000 | marks.Outbound}).Draw(t, "mark"),
-		Owner: explain.Owner{UID: rapid.SampledFrom([]uint32{0, 1000, 4242}).Draw(t, "uid")},
+		Owner: explain.Owner{UID: rapid.SampledFrom([]uint32{0, 1000, 4242}).Draw(t, "uid"), GID: rapid.SampledFrom([]uint32{0, 1000, 4242}).Draw(t, "gid")},
 	}
 	if f.UDP { // where somebody answers: refusals are rationed by the kernel
 		f.To = netip.AddrPortFrom(to, rapid.SampledFrom(udpPorts).Draw(t, "port"))
@@ -298,6 +327,9 @@ func (s *scene) flow(t *rapid.T) explain.Flow {
 		f.To = netip.AddrPortFrom(to, 80) // what gets past the rules to a service is lost, and there refused
 	}
 	f.From = netip.AddrPortFrom(s.source(to), 0)
+	if f.Out = "eth0"; services(to) || s.facts().Local(to) {
+		f.Out = "lo"
+	}
 	return f
 }
 

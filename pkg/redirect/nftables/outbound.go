@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+
+	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
 // services gives calls to them to the proxy, which alone can reach them.
@@ -62,12 +64,16 @@ func (b *builder) enlisted(hook *chain, prefix, next string, conditions ...part)
 // from before conntrack ran: without the look at the flags, the first rules on
 // a host would cut every session to it, its owner's SSH among them.
 func (b *builder) output() []chain {
-	if b.Outbound.To == 0 && b.DNS.To == 0 {
+	calls := b.Outbound.To != 0 || b.DNS.To != 0
+	if !calls && (!b.enrolls() || b.Inbound.Method != redirect.Rewrite) {
 		return nil
 	}
 	hook := chain{name: "output", kind: nftables.ChainTypeNAT, hook: hookOutput, priority: prioNAT}
 	if b.enrolls() {
 		hook.add("inbound: the proxy's calls to this host", b.enrolled(), markIs(b.Marks.Mask, b.Marks.Outbound), jump(chainInboundNAT))
+	}
+	if !calls {
+		return []chain{hook}
 	}
 	c := chain{name: "outbound"}
 	b.enlisted(&hook, "outbound", c.name)

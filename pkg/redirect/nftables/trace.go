@@ -35,9 +35,8 @@ var _ redirect.Tracer = Tracer{}
 
 // Chains of the tracer's table.
 const (
-	chainFollow = "follow"
-	chainKeep   = "keep"
-	tableTrace  = "weft-trace-"
+	chainKeep  = "keep"
+	tableTrace = "weft-trace-"
 
 	prioFirst = -1000
 	prioLast  = 1 << 30
@@ -45,37 +44,37 @@ const (
 
 var hookPostrouting = hook{"postrouting", *nftables.ChainHookPostrouting}
 
-// tracing is the ruleset that follows packets.
+// tracing is the ruleset that follows packets: by their source port, which is
+// its socket's alone, since their destination may be another before the first
+// chain sees them.
 func tracing(follow []redirect.Follow) ruleset {
 	var from, kept []redirect.PortRange
-	steps, keep := chain{name: chainFollow}, chain{name: chainKeep}
+	keep := chain{name: chainKeep}
 	seen := make(map[redirect.Follow]bool)
 	for i, f := range follow {
-		transport := transportOf(f)
 		from = append(from, redirect.PortRange{First: f.FromPort, Last: f.FromPort})
-		steps.add(fmt.Sprint("packet ", i), destination(f.To.Addr()), portIs(transport, f.To.Port()), portFrom(transport, f.FromPort), traceSet())
 		f.FromPort = 0
 		if f.Keep && !seen[f] {
 			kept = append(kept, redirect.PortRange{First: f.To.Port(), Last: f.To.Port()})
-			keep.add(fmt.Sprint("packet ", i), oifOther(), destination(f.To.Addr()), portIs(transport, f.To.Port()), drop())
+			keep.add(fmt.Sprint("packet ", i), oifOther(), destination(f.To.Addr()), portIs(transportOf(f), f.To.Port()), drop())
 			seen[f] = true
 		}
 	}
 	all := redirect.Rules{Inbound: redirect.Inbound{Ports: from}, Outbound: redirect.Outbound{ExcludePorts: kept}}.Normal()
 	rs := ruleset{table: fmt.Sprint(tableTrace, os.Getpid()), sets: []set{portSet("from", all.Inbound.Ports), portSet("kept", all.Outbound.ExcludePorts)}}
-	hooked := func(name string, at hook, priority int32, to string, match func(t transport) part) chain {
+	hooked := func(name string, at hook, priority int32, match func(t transport) part, then part) chain {
 		c := chain{name: name, kind: nftables.ChainTypeFilter, hook: at, priority: priority}
 		for _, t := range []transport{tcp, udp} {
-			c.add(name+" "+t.name, match(t), jump(to))
+			c.add(name+" "+t.name, match(t), then)
 		}
 		return c
 	}
 	isFrom := func(t transport) part { return port(t, "sport", offSourcePort, lookup("from"), "@from") }
 	isKept := func(t transport) part { return port(t, "dport", offDestPort, lookup("kept"), "@kept") }
-	rs.chains = []chain{steps, keep,
-		hooked("out", hookOutput, prioFirst, chainFollow, isFrom),
-		hooked("in", hookPrerouting, prioFirst, chainFollow, isFrom),
-		hooked("leaving", hookPostrouting, prioLast, chainKeep, isKept),
+	rs.chains = []chain{keep,
+		hooked("out", hookOutput, prioFirst, isFrom, traceSet()),
+		hooked("in", hookPrerouting, prioFirst, isFrom, traceSet()),
+		hooked("leaving", hookPostrouting, prioLast, isKept, jump(chainKeep)),
 	}
 	return rs
 }
@@ -276,8 +275,10 @@ func (t *trace) Hops(f redirect.Follow) ([]redirect.Hop, error) {
 		id := e.uint32(unix.NFTA_TRACE_ID)
 		if from, to, ok := e.packet(); ok {
 			// On its way through lo a packet gets another id, and NAT may have
-			// given it another destination: its source stays.
-			followed := from.Port() == f.FromPort && e.transport() == transportOf(f).num && (to == f.To || from == source)
+			// given it another destination: its source stays. What a program at
+			// connect redirects never had the one that was meant.
+			followed := from.Port() == f.FromPort && e.transport() == transportOf(f).num &&
+				(to == f.To || from == source || !source.IsValid() && to.Addr().IsLoopback())
 			delete(now, id)
 			if followed {
 				source = from

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 	"github.com/weft-mesh/weft/pkg/redirect/explain"
+	"github.com/weft-mesh/weft/pkg/redirect/sockets"
 )
 
 // arrived tells whether a probe came to where its rules lead.
@@ -24,14 +25,16 @@ func (r *run) arrived(s *shot, l landing) bool {
 	case explain.Agent:
 		return l.place == theAgent
 	case explain.Outbound:
-		return l.place == theProxy && l.at.Port() == s.want.Port && (!l.original.IsValid() || l.original == s.flow.To)
+		if l.place == noLonger {
+			return !r.host.Local(s.flow.To.Addr()) && r.byProxy(s, l.at)
+		}
+		return l.place == theProxy && (l.original == s.flow.To || !l.original.IsValid() && l.at.Port() == s.want.Port)
 	case explain.Inbound:
 		right := l.at == s.flow.To
 		if r.Rules.Inbound.Method == redirect.Rewrite {
 			right = l.at.Port() == s.want.Port && (!l.original.IsValid() || l.original == s.flow.To)
 		}
-		// Who closes at once has the connection by its address alone.
-		return right && l.place == theProxy
+		return l.place == theProxy && right || l.place == noLonger && r.byProxy(s, s.flow.To)
 	}
 	switch {
 	case s.server >= 0:
@@ -42,6 +45,32 @@ func (r *run) arrived(s *shot, l landing) bool {
 		return l.place == someone || l.place == noLonger || l.place == refused
 	}
 	return l.place == left
+}
+
+// byProxy tells whether it was the proxy that closed a connection at once, as
+// it does with services that are not there, and in a family in which its own has
+// no address. By then the socket is gone: it was the proxy if nobody else
+// listens at the end that it had, or the packet filter gave it to nobody else.
+func (r *run) byProxy(s *shot, at netip.AddrPort) bool {
+	_, there := r.listeners.at(false, s.want.Port, s.flow.To.Addr().Is4())
+	if !there {
+		return false
+	}
+	if !at.IsValid() {
+		return true // somebody of this host had it, and it was for nobody of this host
+	}
+	busy, err := sockets.Find(sockets.Query{States: []sockets.State{sockets.Listening}, Local: at.Port()})
+	if err != nil {
+		return false
+	}
+	if !slices.ContainsFunc(busy, func(b sockets.Socket) bool { return (listener{at: b.Local}).takes(at) }) {
+		return true
+	}
+	if r.trace == nil {
+		return true // nothing speaks against it
+	}
+	hops, err := r.trace.Hops(s.follow(r.host))
+	return err == nil && slices.ContainsFunc(hops, func(h redirect.Hop) bool { return strings.HasPrefix(h.Rule, "inbound: to the proxy") })
 }
 
 // judge makes the report.
@@ -134,7 +163,7 @@ const applyAgain = "weft-agent redirect apply"
 // blame goes from what is certain to what is likely.
 func (e evidence) blame() (what, remedy string) {
 	for _, look := range []func() (string, string){
-		e.device, e.route, e.dropped, e.readdressed, e.marked, e.nobody, e.differs, e.untracked, e.hung, e.vanished, e.ours,
+		e.device, e.route, e.dropped, e.readdressed, e.marked, e.nobody, e.hung, e.differs, e.untracked, e.neighbour, e.vanished, e.ours,
 	} {
 		if what, remedy := look(); what != "" {
 			return what, remedy
@@ -309,6 +338,18 @@ func (e evidence) hung() (what, remedy string) {
 		return "", ""
 	}
 	return fmt.Sprintf("nobody takes connections from the listener at %s", e.landing.at), "weft-agent status says how Envoy is"
+}
+
+// neighbour is a rule of somebody else that decided last.
+func (e evidence) neighbour() (what, remedy string) {
+	if len(e.hops) == 0 || e.landing.place != refused && e.landing.place != unanswered {
+		return "", ""
+	}
+	last := e.hops[len(e.hops)-1]
+	if e.isOurs(last) || last.Rule == "" || last.Left {
+		return "", ""
+	}
+	return last.String(), e.look(last)
 }
 
 // vanished is a packet that nobody decided about, as far as nf_tables sees.

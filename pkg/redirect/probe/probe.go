@@ -303,7 +303,7 @@ func (r *run) shoot() error {
 }
 
 // shootAgain has the agent ask from the port from which an application has
-// asked: the same socket, with the agent's mark.
+// asked a moment ago.
 func (r *run) shootAgain(ctx context.Context) {
 	for _, s := range r.shots {
 		if !s.again || s.skip != "" || s.landing.place != theAgent {
@@ -319,10 +319,8 @@ func (r *run) shootAgain(ctx context.Context) {
 		s.want = explain.Final(explain.Explain(r.Rules, s.flow, r.host))
 		query, err := ask(s.token, r.Domain)
 		if err == nil {
-			err = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(s.flow.Mark))
-		}
-		if err == nil {
-			_, err = unix.Write(s.fd, query)
+			s.socket.Mark, s.socket.Send, s.socket.From = s.flow.Mark, query, s.from
+			err = s.socket.again(s.fd)
 		}
 		s.err = err
 		s.settled = err != nil

@@ -67,6 +67,29 @@ func (s socket) start(fd int) error {
 	return err
 }
 
+// again closes what is open as fd, and has the socket in its place, started.
+func (s socket) again(fd int) error {
+	none, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	err = unix.Dup3(none, fd, unix.O_CLOEXEC) // the port is free
+	_ = unix.Close(none)
+	if err != nil {
+		return err
+	}
+	made, err := s.open()
+	if err != nil {
+		return err
+	}
+	err = unix.Dup3(made, fd, unix.O_CLOEXEC)
+	_ = unix.Close(made)
+	if err != nil {
+		return err
+	}
+	return s.start(fd)
+}
+
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
 		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
