@@ -104,6 +104,12 @@ func (f *flaky) close() {
 	f.isOpen = false
 }
 
+func (f *flaky) wrote() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.out.String()
+}
+
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestSinkWritesEveryLineWhole(t *testing.T) {
@@ -132,7 +138,7 @@ func TestSinkWritesEveryLineWhole(t *testing.T) {
 					close(done)
 				}()
 				time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
-				if got := d.out.String(); got != c.want {
+				if got := d.wrote(); got != c.want {
 					t.Errorf("wrote %q, want %q", got, c.want)
 				}
 				if s := k.status(); s.Sent != 3 || s.Queued != 0 || s.Error != "" || !s.Failing.IsZero() {
@@ -170,6 +176,7 @@ func TestSinkDropsAndTells(t *testing.T) {
 		}
 		// 100 ms, twice as much each time, 5 s at most: in ten minutes about
 		// 6 tries of the growing kind and then one each 5 to 7.5 s.
+		d.mu.Lock()
 		if n := len(d.opens); n < 80 || n > 130 {
 			t.Errorf("tried %d times in ten minutes", n)
 		}
@@ -178,7 +185,6 @@ func TestSinkDropsAndTells(t *testing.T) {
 				t.Errorf("waited %s after try %d", w, i)
 			}
 		}
-		d.mu.Lock()
 		d.script = nil
 		d.mu.Unlock()
 		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock

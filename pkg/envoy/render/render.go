@@ -54,7 +54,8 @@ func (r *renderer) parts() {
 		r.outbound(out)
 	}
 	for _, cl := range c.Clusters {
-		if r.origin = "outbound"; c.Tracing != nil && cl.Name == c.Tracing.Cluster {
+		// A collector in the mesh is a service like others.
+		if r.origin = "outbound"; strings.HasPrefix(cl.Name, "tracing:") {
 			r.origin = "tracing"
 		}
 		r.outboundCluster(cl)
@@ -67,6 +68,7 @@ func (r *renderer) parts() {
 	if c.Metrics != nil {
 		r.metrics(*c.Metrics)
 	}
+	r.origin = "probe"
 	if c.Probes != nil {
 		r.probes(*c.Probes)
 	}
