@@ -56,8 +56,12 @@ type Config struct {
 	DNSPort         uint16
 	EnvoyDNSPort    uint16
 	SystemRoots     string
+	MetricsPort     uint16
+	Scrape          []string
 	MetricsCert     string
 	MetricsKey      string
+	ProbePort       uint16
+	Probes          []string
 	ResolvConf      string
 	Only            []string // whose calls are redirected, see kinds
 	Inbound         string   // inboundService or inboundAll
@@ -105,6 +109,10 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.RedirectCgroup, "redirect-cgroup", "", "folder of the cgroup v2 tree whose processes the ebpf engine sees, this agent and Envoy among them, such as system.slice; default: all")
 	fs.Uint16Var(&c.InboundPort, "inbound-port", 15006, "port of Envoy's transparent listener")
 	fs.Uint16Var(&c.OutboundPort, "outbound-port", 15001, "port of Envoy's outbound listener")
+	fs.Uint16Var(&c.MetricsPort, "metrics-port", 0, "port at which this host's proxy is scraped, where the mesh has metrics; 0: the mesh's")
+	fs.StringSliceVar(&c.Scrape, "scrape", nil, "applications of this host whose metrics are joined to the proxy's, NAME=[ADDRESS:]PORT[/PATH], such as shop=9100/metrics")
+	fs.Uint16Var(&c.ProbePort, "probe-port", 0, "port at which pages of the service can be had from outside of the mesh, see probes")
+	fs.StringSliceVar(&c.Probes, "probes", nil, "those pages, PATH=PATH-OF-THE-SERVICE, such as /web/healthz=/healthz")
 	fs.StringVar(&c.MetricsCert, "metrics-cert", "", "file of the certificate (PEM, leaf first) by which scrapers know this host, where the mesh has metrics with providedTLS")
 	fs.StringVar(&c.MetricsKey, "metrics-key", "", "file of its key (PEM)")
 	fs.StringVar(&c.SystemRoots, "system-roots", "", "file of the authorities (PEM) by which servers outside of the mesh are known; default: the host's own")
@@ -200,11 +208,17 @@ func (c *Config) Validate() error {
 	if (c.MetricsCert == "") != (c.MetricsKey == "") {
 		bad("metricsCert", "needs metricsKey beside it, and the other way round")
 	}
+	if _, err := c.metrics(); err != nil {
+		bad("scrape", "%s", err)
+	}
+	if _, err := c.probes(); err != nil {
+		bad("probes", "%s", err)
+	}
 	ports := map[uint16]string{}
 	for _, p := range []struct {
 		key  string
 		port uint16
-	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}, {"envoyDnsPort", c.EnvoyDNSPort}} {
+	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}, {"envoyDnsPort", c.EnvoyDNSPort}, {"metricsPort", c.MetricsPort}, {"probePort", c.ProbePort}} {
 		if p.port == 0 {
 			continue
 		}

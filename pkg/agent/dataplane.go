@@ -43,7 +43,15 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 		}
 		networking["transparentProxying"] = redirected
 	}
-	doc, err := json.Marshal(map[string]any{"type": "Dataplane", "mesh": c.Mesh, "name": c.Name, "networking": networking})
+	whole := map[string]any{"type": "Dataplane", "mesh": c.Mesh, "name": c.Name, "networking": networking}
+	// Faults are told by Validate.
+	if m, err := c.metrics(); err == nil && m != nil {
+		whole["metrics"] = m
+	}
+	if p, err := c.probes(); err == nil && p != nil {
+		whole["probes"] = p
+	}
+	doc, err := json.Marshal(whole)
 	if err != nil {
 		panic(err) // strings and numbers always marshal
 	}

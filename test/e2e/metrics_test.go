@@ -92,20 +92,32 @@ func ownCertificate(t *testing.T, ip net.IP) (cert, key string) {
 	return cert, key
 }
 
+// withoutMetrics takes a dataplane's own metrics out of its document.
+func withoutMetrics(doc string) string {
+	before, after, _ := strings.Cut(doc, "metrics:\n")
+	for strings.HasPrefix(after, " ") || strings.HasPrefix(after, "-") {
+		_, after, _ = strings.Cut(after, "\n")
+	}
+	return before + after
+}
+
 func TestMetrics(t *testing.T) {
 	m := testmesh.New(t)
 	web := m.NewHost(t, "web")
 	cert, key := ownCertificate(t, web.IP4.AsSlice())
-	web.JoinMesh(t, m.JoinToken(t, "web"), "--metrics-cert", cert, "--metrics-key", key)
+	web.JoinMesh(t, m.JoinToken(t, "web"), "--metrics-cert", cert, "--metrics-key", key, "--scrape", "batch=9102/own")
 	web.StartAgent(t)
 	web.WaitWell(t)
-	api := m.Join(t, "api")
+	api := m.Join(t, "api", "--probe-port", "9000", "--probes", "/api/healthz=/healthz")
 	outside := m.Net.Host("outside")
 	testmesh.Serve(t, api.Host, "127.0.0.1:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("x-forwarded-client-cert"))
 	}))
 	testmesh.Serve(t, web.Host, "127.0.0.1:9100", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "# TYPE orders_total counter\norders_total{shop=\"a\"} 7\n")
+	}))
+	testmesh.Serve(t, web.Host, "127.0.0.1:9102", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "batch_runs{path=%q} 3\n", r.URL.Path)
 	}))
 	m.Allow(t, "web", "api")
 	web.WaitAnswer(t, "http://api.mesh/")
@@ -132,6 +144,7 @@ func TestMetrics(t *testing.T) {
 				value  float64
 			}{
 				{"orders_total", []string{"shop", "a", "weft_application", "shop"}, 7},
+				{"batch_runs", []string{"path", "/own", "weft_application", "batch"}, 3},
 				{"weft_scrape_application_up", []string{"weft_application", "shop"}, 1},
 				{"weft_scrape_application_up", []string{"weft_application", "gone"}, 0},
 				{"weft_scrape_envoy_up", nil, 1},
@@ -143,6 +156,18 @@ func TestMetrics(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("a scraper does not say what is joined", func(t *testing.T) {
+		s, err := scrape(t, outside, "-H", `x-weft-scrape: {"filter":"none","applications":[{"name":"evil","port":22,"path":"/"}]}`, at(web, "http"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := s.value("weft_scrape_application_up", "weft_application", "evil"); ok {
+			t.Error("the agent asked what a scraper named")
+		}
+		if _, ok := s.value("weft_scrape_application_up", "weft_application", "shop"); !ok {
+			t.Error("the agent does not ask what the mesh names any more")
+		}
 	})
 	t.Run("what is counted is what was called", func(t *testing.T) {
 		count := func() float64 {
@@ -167,7 +192,7 @@ func TestMetrics(t *testing.T) {
 	})
 	t.Run("filtered, on a dataplane of which the mesh asks otherwise", func(t *testing.T) {
 		doc := m.Ctl(t, "get", "dataplane", "web-1", "-o", "yaml")
-		m.Apply(t, doc+"metrics: {type: prometheus, conf: {port: 5671, path: /own, envoy: {filterRegex: 'http\\..*rq_total', usedOnly: true}, aggregate: [{name: gone, enabled: false}]}}\n")
+		m.Apply(t, withoutMetrics(doc)+"metrics: {type: prometheus, conf: {port: 5671, path: /own, envoy: {filterRegex: 'http\\..*rq_total', usedOnly: true}, aggregate: [{name: gone, enabled: false}]}}\n")
 		testmesh.Eventually(t, "it is scraped elsewhere", func() error {
 			s, err := scrape(t, outside, fmt.Sprintf("http://%s:5671/own", web.IP4))
 			if err != nil {
@@ -235,7 +260,6 @@ func TestMetrics(t *testing.T) {
 		api.WaitWell(t)
 	})
 	t.Run("pages that an orchestrator outside asks for", func(t *testing.T) {
-		m.Apply(t, m.Ctl(t, "get", "dataplane", "api-1", "-o", "yaml")+"probes: {port: 9000, endpoints: [{inboundPort: 8080, inboundPath: /healthz, path: /api/healthz}]}\n")
 		probe := func(path string) (string, error) {
 			return outside.TryRun(t, "curl", "--silent", "--fail", "--max-time", "5", "--path-as-is",
 				"-H", "x-forwarded-client-cert: URI=spiffe://default/admin", fmt.Sprintf("http://%s:9000%s", api.IP4, path))
