@@ -136,7 +136,7 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 		})
 		t.Run("containers, "+name, func(t *testing.T) {
 			t.Parallel()
-			d := newDockerScene(t, dockers["iptables-nft"], !u.Unbridged)
+			d := newDockerScene(t, dockers["iptables-nft"], true)
 			if u.refuses(t, d.host, r) {
 				return
 			}
@@ -161,9 +161,6 @@ func (u suite) forwardedIsNotOurs(t *testing.T) {
 // on all addresses.
 func (u suite) forwardedInterfaces(t *testing.T) {
 	for name, look := range map[string]bool{"bridges are not looked at": false, "bridges are looked at": true} {
-		if look && u.Unbridged {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDockerScene(t, dockers["iptables-nft"], look)
@@ -225,7 +222,7 @@ func (u suite) publishedPorts(t *testing.T) {
 		for _, method := range []redirect.Method{redirect.Keep, redirect.Rewrite} {
 			t.Run(name+"/"+string(method), func(t *testing.T) {
 				t.Parallel()
-				d := newDockerScene(t, docker, !u.Unbridged)
+				d := newDockerScene(t, docker, true)
 				r := everything()
 				r.Inbound.Method = method
 				if u.refuses(t, d.host, r) {

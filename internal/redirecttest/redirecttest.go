@@ -62,10 +62,6 @@ type Engine struct {
 	// Replacements is how often rules are replaced under load, where 500 times
 	// take long.
 	Replacements int
-	// Unbridged: rules do not hold for what bridges carry while netfilter looks
-	// at it (br_netfilter): containers reach enrolled ports of their host
-	// directly, and each other by the proxy.
-	Unbridged bool
 }
 
 // A Breakage is a shell script that does damage to rules in force, and what
