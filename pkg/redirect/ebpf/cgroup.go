@@ -94,9 +94,9 @@ func (t tree) own() (string, error) {
 
 // A mount is a line of /proc/self/mountinfo.
 type mount struct {
-	id               string
-	at, kind, source string
-	readOnly         bool
+	id, at, kind string
+	readOnly     bool
+	ours         bool // made by place.mount
 }
 
 func mounts() ([]mount, error) { return mountsOf("thread-self") }
@@ -122,8 +122,9 @@ func parseMounts(text string) (out []mount) {
 			continue
 		}
 		out = append(out, mount{
-			id: left[0], at: unescape.Replace(left[4]), kind: right[0], source: unescape.Replace(right[1]),
+			id: left[0], at: unescape.Replace(left[4]), kind: right[0],
 			readOnly: has(left[5], "ro") || has(right[2], "ro"),
+			ours:     (right[1] == ourMount || right[1] == "none") && has(right[2], ourMode),
 		})
 	}
 	return out

@@ -86,20 +86,11 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr, bits), true
 }
 
-// soNetnsCookie is SO_NETNS_COOKIE of asm-generic/socket.h.
-const soNetnsCookie = 71
-
-// namespace is the calling thread's network namespace: its cookie, which no
-// other one has until the next boot, and its inode number.
+// namespace is the calling thread's network namespace: its cookie and its inode
+// number.
 func namespace() (cookie uint64, inode uint32, err error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, 0, fmt.Errorf("open a socket: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, soNetnsCookie)
-	if err != nil {
-		return 0, 0, fmt.Errorf("ask for the network namespace's cookie: %w", err)
+	if cookie, err = netnsCookie(); err != nil {
+		return 0, 0, err
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(ownNetns, &st); err != nil {

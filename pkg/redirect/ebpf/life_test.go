@@ -191,7 +191,7 @@ func TestFileSystem(t *testing.T) {
 	if err := host.Do(func() error { return e.Apply(t.Context(), everything()) }); err != nil {
 		t.Fatal(err)
 	}
-	if m, ok, err := p.mounted(); err != nil || !ok || m.source != ourMount {
+	if m, ok, err := p.mounted(); err != nil || !ok || !m.ours {
 		t.Errorf("mounted: %+v, %t, %v", m, ok, err)
 	}
 	wantOutbound(t, call(host, on80(peer)[0]), on80(peer)[0])
@@ -209,7 +209,7 @@ func TestFileSystem(t *testing.T) {
 	if err := host.Do(func() error { return errors.Join(e.Apply(t.Context(), everything()), e.Remove(t.Context(), "")) }); err != nil {
 		t.Fatal(err)
 	}
-	if m, ok, err := p.mounted(); err != nil || !ok || m.source != "somebody" {
+	if m, ok, err := p.mounted(); err != nil || !ok || m.ours {
 		t.Errorf("somebody's mount is %+v, %t, %v", m, ok, err)
 	}
 	if err := unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {

@@ -52,6 +52,9 @@ func slots(r redirect.Rules, all []sockets.Socket) map[slot]sockets.Socket {
 // proxyListeners finds them.
 func proxyListeners(r redirect.Rules) (map[slot]sockets.Socket, error) {
 	all, err := sockets.Find(sockets.Query{States: []sockets.State{sockets.Listening}})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%w: the kernel does not list sockets (CONFIG_INET_TCP_DIAG; modprobe tcp_diag), so that the proxy's listeners cannot be found; %s (%w)", redirect.ErrNotSupported, instead, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,10 @@ import (
 
 const (
 	defaultPins = "/sys/fs/bpf"
-	// ourMount is the source of the bpf file system where we mounted it.
+	// ourMount is the source of the bpf file system where we mounted it, and
+	// ourMode its root's, by which old kernels tell, who have no source.
 	ourMount = "weft"
+	ourMode  = "mode=710"
 	// ourFolder holds everything of ours in it.
 	ourFolder = "weft"
 	// aside marks a folder, or a pin, that is not in place yet. The bpf file
@@ -102,7 +104,7 @@ func (p place) mount() error {
 	if ok || err != nil {
 		return err
 	}
-	if err := unix.Mount(ourMount, p.bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+	if err := unix.Mount(ourMount, p.bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ourMode); err != nil {
 		return fmt.Errorf("mount the bpf file system at %s: %w", p.bpffs, explain(err))
 	}
 	return nil
@@ -111,7 +113,7 @@ func (p place) mount() error {
 // unmount takes away what mount made, once nobody has anything in it.
 func (p place) unmount() {
 	m, ok, err := p.mounted()
-	if err != nil || !ok || m.source != ourMount {
+	if err != nil || !ok || !m.ours {
 		return
 	}
 	left, err := os.ReadDir(p.bpffs)

@@ -56,16 +56,18 @@ func proxyOutbound(t *testing.T, host *testnet.Host) (listeners []*testnet.Liste
 	t.Helper()
 	for _, loopback := range []string{"127.0.0.1", "[::1]"} {
 		l := host.Listen(t, fmt.Sprintf("%s:%d", loopback, outboundPort))
-		l.Serve(func(c *testnet.Conn) string {
-			to, err := c.OriginalDestination()
-			if err != nil {
-				return err.Error()
-			}
-			return "outbound " + to.String()
-		})
+		l.Serve(originally)
 		listeners = append(listeners, l)
 	}
 	return listeners
+}
+
+func originally(c *testnet.Conn) string {
+	to, err := c.OriginalDestination()
+	if err != nil {
+		return err.Error()
+	}
+	return "outbound " + to.String()
 }
 
 func install(t *testing.T, h *testnet.Host, r redirect.Rules) {

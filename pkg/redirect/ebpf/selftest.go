@@ -342,9 +342,14 @@ func originalDestination(fd int, v4 bool) (netip.AddrPort, error) {
 	if errno != 0 {
 		return netip.AddrPort{}, errno
 	}
-	port := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, sa.Port))
+	port := networkOrder(sa.Port)
 	if v4 {
 		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&sa)).Addr), port), nil
 	}
 	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), port), nil
+}
+
+// networkOrder turns a port into the order of the network, or back.
+func networkOrder(port uint16) uint16 {
+	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port))
 }
