@@ -232,6 +232,22 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"no mode", func(c *proxy.Config) { c.Inbounds[0].Access.Mode = "" }, `access mode "" is not known`},
 		{"no address", func(c *proxy.Config) { c.Inbounds[0].Listen = netip.AddrPort{} }, `inbound "8001": needs an address`},
 		{"no outbound address", func(c *proxy.Config) { c.Outbounds[0].Listen[0] = netip.AddrPort{} }, `outbound "api-tcp": listens at no valid address`},
+		{"no collector", func(c *proxy.Config) { c.Tracing = &proxy.Tracing{Backend: "z"} }, `tracing "z": has no collector`},
+		{"metrics by mTLS without identity", func(c *proxy.Config) {
+			c.Identity, c.Inbounds, c.Clusters = nil, nil, nil
+			c.Metrics = &proxy.Metrics{Listen: c.Outbounds[0].Listen[0], TLS: proxy.MetricsMesh, Access: &proxy.Access{}}
+		}, "metrics: is planned with mTLS, but the proxy has no identity"},
+		{"metrics for nobody knows whom", func(c *proxy.Config) {
+			c.Metrics = &proxy.Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:5670"), TLS: proxy.MetricsMesh}
+		}, "metrics: is planned with mTLS"},
+		{"metrics in no known way", func(c *proxy.Config) {
+			c.Metrics = &proxy.Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:5670"), TLS: "lax"}
+		}, `metrics: mode "lax" is not known`},
+		{"metrics nowhere", func(c *proxy.Config) { c.Metrics = &proxy.Metrics{TLS: proxy.MetricsPlain} }, "metrics: need an address"},
+		{"probes nowhere", func(c *proxy.Config) { c.Probes = &proxy.Probes{} }, "probes: need an address"},
+		{"probes of no inbound", func(c *proxy.Config) {
+			c.Probes = &proxy.Probes{Listen: netip.MustParseAddrPort("192.0.2.1:9000"), Paths: []proxy.ProbePath{{Path: "/a", Inbound: "nobody", To: "/b"}}}
+		}, `probes: there is no inbound "nobody"`},
 		{"not UTF-8", func(c *proxy.Config) { c.Inbounds[2].Service = "a\xff" }, "UTF-8"},
 	}
 	for _, tt := range tests {
