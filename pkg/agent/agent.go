@@ -104,6 +104,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		Concurrency: cfg.concurrency(),
 		LogLevel:    cfg.EnvoyLogLevel,
 		DrainTime:   cfg.DrainTime,
+		ChangeTime:  cfg.ChangeTime,
 		Log:         log.With("part", "envoy"),
 	})
 	a.observers()

@@ -46,6 +46,7 @@ type Config struct {
 	EnvoyConcurrency int
 	EnvoyLogLevel    string
 	DrainTime        time.Duration
+	ChangeTime       time.Duration
 
 	Redirect        bool
 	RedirectEngine  string
@@ -102,6 +103,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
 	fs.StringVar(&c.EnvoyLogLevel, "envoy-log-level", "warning", "Envoy's log level: trace, debug, info, warning, error or off")
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
+	fs.DurationVar(&c.ChangeTime, "change-time", 30*time.Second, "how long connections live on after a policy has changed how they are treated: HTTP ends after the answer that is under way, and what takes longer is cut then")
 
 	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
 	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineAuto, "how the host's network is changed: "+strings.Join(engineNames(), ", ")+"; auto takes nftables where the kernel has it, else iptables; ebpf is taken only by its name")
@@ -204,6 +206,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)
+	}
+	if c.ChangeTime < time.Second || c.ChangeTime > time.Hour {
+		bad("changeTime", "%s must be from 1s to 1h", c.ChangeTime)
 	}
 	if (c.MetricsCert == "") != (c.MetricsKey == "") {
 		bad("metricsCert", "needs metricsKey beside it, and the other way round")

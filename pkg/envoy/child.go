@@ -19,10 +19,6 @@ const (
 	// way: callers learn within one endpoint push (500 ms) that it goes.
 	leastDrain = time.Second
 	drainPoll  = 100 * time.Millisecond
-	// changeTime is how long connections live on that came by a listener which
-	// has changed since. It bounds how long one goes on that a new permission
-	// would not let in.
-	changeTime = 30 * time.Second
 	// termTime is how long Envoy may take to end after SIGTERM.
 	termTime = 3 * time.Second
 )
@@ -77,7 +73,7 @@ func (p *Process) args() []string {
 	args := []string{
 		"--config-path", p.cfg.Bootstrap,
 		"--disable-hot-restart",
-		"--drain-time-s", strconv.Itoa(int(changeTime / time.Second)),
+		"--drain-time-s", strconv.Itoa(int(p.cfg.ChangeTime / time.Second)),
 		"--drain-strategy", "immediate", // HTTP ends after the answer that is under way
 		"--log-level", p.cfg.LogLevel,
 		"--log-format", logFormat,

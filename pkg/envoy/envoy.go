@@ -27,7 +27,10 @@ type Config struct {
 	// DrainTime is how long connections may take to end when Envoy is
 	// stopped. Default 5 s; below 0 stops it without a word.
 	DrainTime time.Duration
-	Log       *slog.Logger // default slog.Default()
+	// ChangeTime is how long connections live on that came by a listener which
+	// has changed since, in whole seconds. Default 30 s.
+	ChangeTime time.Duration
+	Log        *slog.Logger // default slog.Default()
 }
 
 // A Process is one Envoy, whatever the number of times it had to be started.
@@ -47,6 +50,9 @@ func New(c Config) *Process {
 	}
 	if c.DrainTime == 0 {
 		c.DrainTime = 5 * time.Second
+	}
+	if c.ChangeTime == 0 {
+		c.ChangeTime = 30 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

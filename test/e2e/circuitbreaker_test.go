@@ -69,11 +69,7 @@ func (f *fleet) detectors(t *testing.T) {
 		{"too few hosts", "{failure: {requestVolume: 5, minimumHosts: 4, threshold: 90}}", 500, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			undo := f.policy(t, "CircuitBreaker", "c", "interval: 200ms\nbaseEjectionTime: 1m\ndetectors: "+c.detectors)
-			defer func() {
-				undo()
-				f.await(t, "api", `!"outlier_detection"`)
-			}()
+			defer f.policy(t, "CircuitBreaker", "c", "interval: 200ms\nbaseEjectionTime: 1m\ndetectors: "+c.detectors)()
 			f.await(t, "api", `"outlier_detection"`)
 			f.api[0].does(always(c.status))
 			defer f.api[0].does(nil)
@@ -138,9 +134,11 @@ func (f *fleet) thresholds(t *testing.T) {
 	})
 	t.Run("pending requests", func(t *testing.T) {
 		defer f.extra(t, "hole", hole, 8080, "http")()
-		defer f.policy(t, "TrafficRoute", "hole", "destination: {kuma.io/service: api, version: hole}")()
 		defer f.policy(t, "Timeout", "t", "connectTimeout: 1s")()
+		f.await(t, "api", `"connect_timeout":"1s"`)
 		defer f.policy(t, "CircuitBreaker", "c", "thresholds: {maxPendingRequests: 1}")()
+		f.await(t, "api", `"max_pending_requests":1`)
+		defer f.policy(t, "TrafficRoute", "hole", "destination: {kuma.io/service: api, version: hole}")()
 		f.await(t, "outbound:api", `!"cluster":"api"`)
 		testmesh.Eventually(t, "one waits for a connection, the others do not", func() error {
 			began := time.Now()
@@ -166,8 +164,8 @@ func (f *fleet) thresholds(t *testing.T) {
 	})
 	t.Run("retries", func(t *testing.T) {
 		defer f.policy(t, "Retry", "r", "http: {numRetries: 3}")()
-		defer f.policy(t, "CircuitBreaker", "c", "thresholds: {maxRetries: 0}")()
 		f.await(t, "outbound:api", `"num_retries":3`)
+		defer f.policy(t, "CircuitBreaker", "c", "thresholds: {maxRetries: 0}")()
 		f.await(t, "api", `"max_retries":0`)
 		f.all(always(http.StatusServiceUnavailable))
 		defer f.all(nil)

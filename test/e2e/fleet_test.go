@@ -25,6 +25,8 @@ type fleet struct {
 	api  []*backend
 	rt   http.RoundTripper // calls from web
 	step int
+
+	listener string // by which web calls api
 }
 
 // A backend is one host of api. It knows nothing of the mesh, and counts.
@@ -64,8 +66,8 @@ name: everybody
 sources: [{match: {kuma.io/service: '*'}}]
 destinations: [{match: {kuma.io/service: '*'}}]
 `)
-	tr := f.web.Transport(t, "api.mesh")
-	f.rt = tr
+	f.rt = f.web.Transport(t, "api.mesh")
+	f.listener = fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh"))
 	testmesh.Eventually(t, "every host of api is called", func() error {
 		path := newPath()
 		got := testmesh.Call(t, f.rt, fleetURL+path, 9)
@@ -201,12 +203,43 @@ func (f *fleet) seen(t *testing.T, method, path string, header http.Header) (e e
 	return e, r.header
 }
 
-// policy applies one for calls of web to api, and returns what takes it away.
-// Lines of conf begin at its margin.
+// policy applies one for calls of web to api, and returns what takes it away
+// and waits until web's Envoy is as it was before: what was applied before must
+// be awaited first. Lines of conf begin at its margin.
 func (f *fleet) policy(t *testing.T, kind, name, conf string) (undo func()) {
 	t.Helper()
+	before := f.ways(t)
 	f.put(t, kind, name, conf)
-	return func() { f.Ctl(t, "delete", kind, name) }
+	return func() {
+		t.Helper()
+		f.Ctl(t, "delete", kind, name)
+		testmesh.Eventually(t, kind+" "+name+" is gone", func() error {
+			if now := f.ways(t); now != before {
+				return fmt.Errorf("it was\n%s\nand is\n%s", before, now)
+			}
+			return nil
+		})
+	}
+}
+
+// ways is all by which web's Envoy calls api, but for its endpoints.
+func (f *fleet) ways(t *testing.T) string {
+	t.Helper()
+	dump, err := f.admin().ConfigDump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, name := range []string{"api", "outbound:api", f.listener} {
+		if text, err := inUse(dump, name); err == nil {
+			all.WriteString(text + "\n")
+		}
+	}
+	return all.String()
+}
+
+func (f *fleet) admin() *envoy.Admin {
+	return envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "admin.sock"))
 }
 
 // put applies one that stays.
@@ -227,9 +260,8 @@ conf:
 // "!".
 func (f *fleet) await(t *testing.T, name string, texts ...string) {
 	t.Helper()
-	admin := envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "admin.sock"))
 	testmesh.Eventually(t, fmt.Sprintf("%s is %v", name, texts), func() error {
-		dump, err := admin.ConfigDump(t.Context())
+		dump, err := f.admin().ConfigDump(t.Context())
 		if err != nil {
 			return err
 		}
@@ -309,7 +341,7 @@ func (f *fleet) underLoad(t *testing.T, do func()) {
 	load := testmesh.StartLoad(t, f.rt, fleetURL+"/load", 300)
 	do()
 	if got := load.Stop(); got.Total() < 30 || got["200"] != got.Total() {
-		stats, _ := envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "admin.sock")).Stats(t.Context(), troubles)
+		stats, _ := f.admin().Stats(t.Context(), troubles)
 		maps.DeleteFunc(stats, func(_ string, n int64) bool { return n == 0 })
 		t.Errorf("answers %v, want many of 200 and nothing else; Envoy counted %v", got, stats)
 	}
@@ -321,7 +353,7 @@ const troubles = `no_cluster|no_route|none_healthy|overflow|cx_connect_fail|rq_t
 // stat is one number of web's Envoy.
 func (f *fleet) stat(t *testing.T, name string) int64 {
 	t.Helper()
-	stats, err := envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "admin.sock")).Stats(t.Context(), "^"+name+"$")
+	stats, err := f.admin().Stats(t.Context(), "^"+name+"$")
 	if err != nil {
 		t.Fatal(err)
 	}

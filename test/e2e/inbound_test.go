@@ -63,11 +63,11 @@ func TestInboundPolicies(t *testing.T) {
 
 func openWorkshop(t *testing.T) *workshop {
 	w := &workshop{Mesh: testmesh.New(t)}
-	w.web = w.Join(t, "web", "--tag", "version=v1", "--drain-time", "1s")
-	w.db = w.Join(t, "db", "--protocol", "grpc", "--drain-time", "1s")
+	w.web = w.Join(t, "web", "--tag", "version=v1", "--drain-time", "1s", "--change-time", "1s")
+	w.db = w.Join(t, "db", "--protocol", "grpc", "--drain-time", "1s", "--change-time", "1s")
 	// With less than 2 s Envoy tells nobody before it closes connections.
-	w.api = w.Join(t, "api", "--drain-time", "2s")
-	w.safe = w.Join(t, "safe", "--protocol", "tls")
+	w.api = w.Join(t, "api", "--drain-time", "2s", "--change-time", "2s")
+	w.safe = w.Join(t, "safe", "--protocol", "tls", "--change-time", "2s")
 	w.outside = w.Net.Host("outside")
 	echoTLS(t, w.safe)
 	testmesh.Serve(t, w.api.Host, "127.0.0.1:8080", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -150,7 +150,7 @@ func (f *fleet) outlive(t *testing.T) {
 		return nil
 	})
 	defer f.policy(t, "Timeout", "t", "http: {idleTimeout: 10m}")()
-	f.await(t, fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh")), `"idle_timeout":"600s"`)
+	f.await(t, f.listener, `"idle_timeout":"600s"`)
 	if r := <-done; r.status != http.StatusOK || f.total(path) != 1 {
 		t.Errorf("answer %d after %s and %d calls", r.status, r.took, f.total(path))
 	}
@@ -160,12 +160,11 @@ func (f *fleet) outlive(t *testing.T) {
 func (f *fleet) connectionPolicies(t *testing.T) {
 	f.protocol(t, "http", "tcp")
 	defer f.protocol(t, "tcp", "http")
-	listener := fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh"))
-	f.await(t, listener, "tcp_proxy")
+	f.await(t, f.listener, "tcp_proxy")
 	f.await(t, "api", "!http2_protocol_options")
 	t.Run("idle", func(t *testing.T) {
 		defer f.policy(t, "Timeout", "t", "tcp: {idleTimeout: 700ms}")()
-		f.await(t, listener, `"idle_timeout":"0.700s"`)
+		f.await(t, f.listener, `"idle_timeout":"0.700s"`)
 		between(t, "the end of an idle connection", f.closes(t), 700*time.Millisecond, late)
 	})
 	t.Run("retries", func(t *testing.T) {
@@ -176,7 +175,7 @@ func (f *fleet) connectionPolicies(t *testing.T) {
 			t.Errorf("with one of four endpoints dead, answers %v of 80", got)
 		}
 		defer f.policy(t, "Retry", "r", "tcp: {maxConnectAttempts: 10}")()
-		f.await(t, listener, `"max_connect_attempts":10`)
+		f.await(t, f.listener, `"max_connect_attempts":10`)
 		if got := testmesh.Call(t, tr, fleetURL+"/", 80); got["200"] != 80 {
 			t.Errorf("with retries, answers %v of 80", got)
 		}

@@ -81,7 +81,7 @@ func (f *fleet) streamTimeouts(t *testing.T) {
 
 func (f *fleet) idleTimeout(t *testing.T) {
 	defer f.policy(t, "Timeout", "t", "http: {idleTimeout: 700ms}")()
-	f.await(t, fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh")), `"idle_timeout":"0.700s"`)
+	f.await(t, f.listener, `"idle_timeout":"0.700s"`)
 	// Envoy then gives the caller 5 s to notice; so it is the count that tells.
 	const idle = "http.api.downstream_cx_idle_timeout"
 	before := f.stat(t, idle)
@@ -139,8 +139,9 @@ func exchange(t *testing.T, c *testnet.Conn) *bufio.Reader {
 
 func (f *fleet) connectTimeout(t *testing.T) {
 	defer f.extra(t, "hole", hole, 8080, "http")()
-	defer f.policy(t, "TrafficRoute", "hole", "destination: {kuma.io/service: api, version: hole}")()
 	defer f.policy(t, "Timeout", "t", "connectTimeout: 400ms")()
+	f.await(t, "api", `"connect_timeout":"0.400s"`)
+	defer f.policy(t, "TrafficRoute", "hole", "destination: {kuma.io/service: api, version: hole}")()
 	testmesh.Eventually(t, "calls go into the hole, and not for long", func() error {
 		r := f.get(t, "GET", "/", nil)
 		if r.status != http.StatusServiceUnavailable || r.took < 400*time.Millisecond || r.took > 2*time.Second {

@@ -240,7 +240,7 @@ func pause(ctx context.Context, d time.Duration) {
 // sticky wants every caller to stay with one host, whoever else comes or goes.
 func (f *fleet) sticky(t *testing.T, by, policy string) {
 	defer f.balanced(t, by, policy)()
-	f.await(t, fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh")), "weft.caller")
+	f.await(t, f.listener, "weft.caller")
 	// More callers than one: other addresses of web's host.
 	callers := map[netip.Addr]string{f.web.IP4: ""}
 	for i := range 8 {
@@ -363,8 +363,7 @@ func (f *fleet) connections(t *testing.T) {
 split:
 - {weight: 1, destination: {kuma.io/service: api, version: v1}}
 - {weight: 3, destination: {kuma.io/service: api, version: v2}}`)()
-	listener := fmt.Sprintf("outbound:%s:80", f.web.Resolve(t, "api.mesh"))
-	f.await(t, listener, "tcp_proxy", "weighted_clusters")
+	f.await(t, f.listener, "tcp_proxy", "weighted_clusters")
 	tr := f.web.Transport(t, "api.mesh")
 	tr.DisableKeepAlives = true
 	path, n := newPath(), 1000
