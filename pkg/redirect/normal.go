@@ -86,8 +86,8 @@ func mergeInterfaces(in []string) []string {
 	var out []string
 	for _, name := range merge(in) {
 		had := func(pattern string) bool {
-			stem, any := strings.CutSuffix(pattern, "*")
-			return any && pattern != name && strings.HasPrefix(strings.TrimSuffix(name, "*"), stem)
+			stem, open := strings.CutSuffix(pattern, "*")
+			return open && pattern != name && strings.HasPrefix(strings.TrimSuffix(name, "*"), stem)
 		}
 		if !slices.ContainsFunc(in, had) {
 			out = append(out, name)

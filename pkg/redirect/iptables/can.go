@@ -77,8 +77,8 @@ func segments(names []string) (out []segment, err error) {
 	}
 	for _, i := range interfaces {
 		named := func(name string) bool {
-			stem, any := strings.CutSuffix(name, "*")
-			return name == i.Name || any && strings.HasPrefix(i.Name, stem)
+			stem, open := strings.CutSuffix(name, "*")
+			return name == i.Name || open && strings.HasPrefix(i.Name, stem)
 		}
 		if !slices.ContainsFunc(names, named) {
 			continue

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,13 +133,16 @@ func newCgroup(t *testing.T) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(root, "weft-test-")
-	if err != nil {
+	path = fmt.Sprintf("weft-test-iptables-%d-%d", os.Getpid(), cgroupCount.Add(1))
+	dir := filepath.Join(root, path)
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(dir) })
-	return filepath.Base(dir)
+	return path
 }
+
+var cgroupCount atomic.Int32
 
 func TestMissingThingsAreNamed(t *testing.T) {
 	none := map[string]string{}

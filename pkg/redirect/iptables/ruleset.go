@@ -332,7 +332,7 @@ func (c *chain) prefixes(name, option string, prefixes []netip.Prefix) {
 func (c *chain) interfaces(name, option string, interfaces []string, then rule) {
 	for _, i := range interfaces {
 		pattern := i
-		if stem, any := strings.CutSuffix(i, "*"); any {
+		if stem, open := strings.CutSuffix(i, "*"); open {
 			pattern = stem + "+"
 		}
 		then.name, then.match = name+" "+i, option+" "+pattern

@@ -139,7 +139,10 @@ const nfgenmsgLen = 4
 // concerns tells whether a message is about a chain of ours or one that leads
 // to ours.
 func concerns(kind int, b []byte) bool {
-	name, deleted := uint16(0), false
+	var (
+		name    uint16 // the attribute that has the chain's
+		deleted bool
+	)
 	switch kind {
 	case unix.NFT_MSG_NEWRULE, unix.NFT_MSG_DELRULE:
 		name = unix.NFTA_RULE_CHAIN
