@@ -95,7 +95,10 @@ func play(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Do(func() error { return server.Run(ctx) }) }()
-	ts.Defer(func() { stop(); <-done })
+	ts.Defer(func() {
+		stop()
+		ts.Check(<-done)
+	})
 	<-server.Ready()
 }
 

@@ -30,10 +30,11 @@ func (c *Config) inForce(ctx context.Context) (f inForce, err error) {
 	if err != nil {
 		return f, err
 	}
-	on := false
-	if f.rules, on = state.under(f.rules, time.Now()); !on {
+	rules, on := state.under(f.rules, time.Now())
+	if !on {
 		return f, offError{state}
 	}
+	f.rules = rules
 	if f.choice, err = c.Choose(ctx, f.rules); err != nil {
 		return f, err
 	}

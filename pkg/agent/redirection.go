@@ -190,6 +190,9 @@ func (a *Agent) redirect(ctx context.Context) error {
 		return fmt.Errorf("redirect this host's traffic: %w", err)
 	case on:
 		a.log.Info("traffic redirected", "engine", a.choice.Engine, "why", a.choice.Why, "table", a.rules.Table, "inbound_port", a.cfg.Port)
+		if _, doors, err := a.cfg.RulesAndDoors(); err == nil && len(doors) > 0 {
+			a.log.Info("ports left open", "doors", doors)
+		}
 		if err := a.choice.retire(ctx, a.rules.Table); err != nil {
 			a.log.Warn("what another engine had in force was not taken off", "error", err, "remedy", "weft-agent redirect remove, then apply")
 		}

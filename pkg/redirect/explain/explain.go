@@ -127,7 +127,7 @@ const dnsPort = 53
 // leaving decides about what a process of this host sends.
 func (e explainer) leaving() Decision {
 	if place, ok := e.mark(); ok {
-		return e.straight("marks."+place, "its mark %#x is that of %s, whose own connections go straight", e.Flow.Mark, markOwners[place])
+		return e.straight("marks."+place, "its mark %#x is that of %s, whose own connections go straight", e.Mark, markOwners[place])
 	}
 	if what := e.among(e.Proxy); what != "" {
 		return e.straight("proxy", "it is the proxy's or the agent's, told by its %s, and those go straight", what)
@@ -157,7 +157,7 @@ func (e explainer) mark() (place string, ok bool) {
 	if m.Mask == 0 {
 		return "", false
 	}
-	switch e.Flow.Mark & m.Mask {
+	switch e.Mark & m.Mask {
 	case m.Outbound:
 		return "outbound", true
 	case m.Inbound:

@@ -121,7 +121,8 @@ func (s *scene) want(f explain.Flow, d explain.Decision) string {
 	case explain.Inbound:
 		return fmt.Sprint(explain.Inbound, " ", to)
 	}
-	name, ports := "", remotePorts
+	var name string
+	ports := remotePorts
 	switch a := to.Addr(); {
 	case s.facts().Local(a):
 		name, ports = "workload", workloadPorts

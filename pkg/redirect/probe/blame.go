@@ -42,7 +42,10 @@ func (r *run) arrived(s *shot, l landing) bool {
 	case r.host.Local(s.flow.To.Addr()) && s.query:
 		return l.place == theAgent // asked at its own port
 	case r.host.Local(s.flow.To.Addr()):
-		return l.place == someone || l.place == noLonger || l.place == refused
+		own := s.flow.To.Port() == r.Rules.Inbound.To || s.flow.To.Port() == r.Rules.Outbound.To
+		return l.place == someone || l.place == noLonger || l.place == refused || own && l.place == theProxy
+	case slices.ContainsFunc(r.Rules.VIPs, func(p netip.Prefix) bool { return p.Contains(s.flow.To.Addr()) }):
+		return l.place != theProxy && l.place != noLonger // it leads nowhere
 	}
 	return l.place == left
 }

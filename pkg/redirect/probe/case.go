@@ -62,7 +62,7 @@ type table struct {
 }
 
 func (t *table) add(name string, flow explain.Flow, change ...func(*probing)) {
-	p := probing{name: t.family.name + " " + name, flow: flow}
+	p := probing{name: t.name + " " + name, flow: flow}
 	for _, c := range change {
 		c(&p)
 	}
@@ -82,7 +82,7 @@ func again(p *probing)                  { p.again = true }
 func outside(p *probing)                { p.outside = true }
 
 func (t *table) build() []probing {
-	if t.Rules.Outbound.To != 0 {
+	if t.Outbound.To != 0 {
 		t.calls()
 		t.exclusions()
 	}
@@ -90,7 +90,7 @@ func (t *table) build() []probing {
 	if t.DNS.To != 0 {
 		t.queries()
 	}
-	if t.Rules.Inbound.To != 0 {
+	if t.Inbound.To != 0 {
 		t.inbound()
 	}
 	return t.out
@@ -100,7 +100,7 @@ func (t *table) build() []probing {
 func (t *table) port() uint16 {
 	for {
 		p := uint16(20000 + rand.IntN(40000))
-		if !excluded(t.Rules.Outbound.ExcludePorts, p) && p != t.Rules.Outbound.To && p != t.Rules.Inbound.To && p != t.DNS.To {
+		if !excluded(t.Outbound.ExcludePorts, p) && p != t.Outbound.To && p != t.Inbound.To && p != t.DNS.To {
 			return p
 		}
 	}
@@ -117,7 +117,7 @@ func (t *table) away() func(*probing) {
 	if t.other.IsValid() {
 		return func(*probing) {}
 	}
-	return skipped("this host has no way to others in " + t.family.name)
+	return skipped("this host has no way to others in " + t.name)
 }
 
 func (t *table) vip() (netip.AddrPort, bool) {
@@ -158,7 +158,7 @@ func (t *table) calls() {
 	if vip, ok := t.vip(); ok {
 		t.add("F1: a call to a service", explain.Flow{To: vip}, app)
 	}
-	if only := t.Rules.Outbound.Only; !only.IsZero() {
+	if only := t.Outbound.Only; !only.IsZero() {
 		for _, i := range []identity{{}, {uid: t.neutral(), gid: t.neutral(), set: true}} {
 			if explain.Among(only, t.owner(i)) == "" {
 				t.add("out of scope: a call to another host", explain.Flow{To: t.elsewhere()}, as(i), t.away())
@@ -183,7 +183,7 @@ func (t *table) owner(i identity) explain.Owner {
 // ordinary finds somebody whose calls are redirected, queries included. Who
 // looks is taken if he is one.
 func (t *table) ordinary() (identity, bool) {
-	only := t.Rules.Outbound.Only
+	only := t.Outbound.Only
 	some := []identity{{}, {uid: t.neutral(), gid: t.neutral(), set: true}}
 	for _, uid := range only.UIDs {
 		some = append(some, identity{uid: uid, gid: t.neutral(), set: true})
@@ -197,7 +197,7 @@ func (t *table) ordinary() (identity, bool) {
 	for _, i := range some {
 		who := t.owner(i)
 		in := only.IsZero() || explain.Among(only, who) != ""
-		if in && explain.Among(t.Proxy, who) == "" && explain.Among(t.Rules.Outbound.Exclude, who) == "" && explain.Among(t.DNS.Exclude, who) == "" {
+		if in && explain.Among(t.Proxy, who) == "" && explain.Among(t.Outbound.Exclude, who) == "" && explain.Among(t.DNS.Exclude, who) == "" {
 			return i, true
 		}
 	}
@@ -231,7 +231,7 @@ func (t *table) straight() {
 
 // exclusions has one call an entry.
 func (t *table) exclusions() {
-	out := t.Rules.Outbound
+	out := t.Outbound
 	app := as(t.app)
 	for _, p := range firstOf(t, "excluded port", out.ExcludePorts) {
 		for _, port := range slices.Compact([]uint16{p.First, p.Last}) {
@@ -263,7 +263,7 @@ func (t *table) exclusions() {
 			}
 		}
 		if !found {
-			t.add("excluded interface "+name, explain.Flow{To: t.elsewhere()}, skipped("nothing is reached by it in "+t.family.name))
+			t.add("excluded interface "+name, explain.Flow{To: t.elsewhere()}, skipped("nothing is reached by it in "+t.name))
 		}
 	}
 	t.owners("excluded", out.Exclude, func() explain.Flow { return explain.Flow{To: t.elsewhere()} }, t.away())
@@ -300,7 +300,7 @@ func (t *table) owners(name string, o redirect.Owners, flow func() explain.Flow,
 // neutral is an id of which no list speaks.
 func (t *table) neutral() uint32 {
 	for id := uint32(nobody); ; id-- {
-		all := slices.Concat(t.Proxy.UIDs, t.Proxy.GIDs, t.Rules.Outbound.Only.UIDs, t.Rules.Outbound.Only.GIDs, t.Rules.Outbound.Exclude.UIDs, t.Rules.Outbound.Exclude.GIDs, t.DNS.Exclude.UIDs, t.DNS.Exclude.GIDs)
+		all := slices.Concat(t.Proxy.UIDs, t.Proxy.GIDs, t.Outbound.Only.UIDs, t.Outbound.Only.GIDs, t.Outbound.Exclude.UIDs, t.Outbound.Exclude.GIDs, t.DNS.Exclude.UIDs, t.DNS.Exclude.GIDs)
 		if !slices.Contains(all, id) {
 			return id
 		}

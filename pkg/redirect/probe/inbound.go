@@ -11,10 +11,10 @@ import (
 )
 
 func (t *table) inbound() {
-	in := t.Rules.Inbound
+	in := t.Inbound
 	t.add("the inbound listener called directly", explain.Flow{To: netip.AddrPortFrom(t.loopback, in.To)}, as(t.app))
-	if t.Rules.Outbound.To != 0 {
-		t.add("the outbound listener called directly", explain.Flow{To: netip.AddrPortFrom(t.loopback, t.Rules.Outbound.To)}, as(t.app))
+	if t.Outbound.To != 0 {
+		t.add("the outbound listener called directly", explain.Flow{To: netip.AddrPortFrom(t.loopback, t.Outbound.To)}, as(t.app))
 	}
 	port, ok := t.declared()
 	if !t.own.IsValid() || !ok {
@@ -42,7 +42,7 @@ func (t *table) inbound() {
 // declared is a port that is redirected inbound: one where nobody listens, if
 // there is any.
 func (t *table) declared() (uint16, bool) {
-	in := t.Rules.Inbound
+	in := t.Inbound
 	if in.All {
 		for range 1000 {
 			if p := t.port(); !excluded(in.ExcludePorts, p) && !t.busy[p] {
@@ -59,7 +59,7 @@ func (t *table) declared() (uint16, bool) {
 
 // undeclared is a port that is not redirected, where nobody listens.
 func (t *table) undeclared() (uint16, bool) {
-	in := t.Rules.Inbound
+	in := t.Inbound
 	if in.All {
 		for _, r := range in.ExcludePorts {
 			for p := int(r.First); p <= int(r.Last); p++ {

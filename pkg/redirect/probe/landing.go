@@ -308,6 +308,8 @@ func (r *run) place(s *shot) landing {
 	switch {
 	case errors.Is(s.err, unix.ECONNREFUSED), errors.Is(s.err, unix.ECONNRESET):
 		l.place = refused
+	case errors.Is(s.err, unix.EPERM) && r.dropped(s) && s.landing.place == left:
+		return s.landing // the sender of a datagram hears of its end
 	case s.err != nil:
 		l.place = unsent
 	case !s.settled && s.connected:

@@ -186,7 +186,7 @@ func (r *run) ready(ctx context.Context) error {
 			}
 			s.socket.Send = send
 		}
-		if s.probing.outside {
+		if s.outside {
 			outside = append(outside, s)
 		} else {
 			of[s.as] = append(of[s.as], s)
@@ -277,8 +277,8 @@ func (r *run) shoot() error {
 		if s.skip != "" {
 			continue
 		}
-		var c caller = r.callers[s.as]
-		if s.probing.outside {
+		c := r.callers[s.as]
+		if s.outside {
 			c = r.outside
 		}
 		of[c] = append(of[c], s)

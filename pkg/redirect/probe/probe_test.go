@@ -98,7 +98,9 @@ func (s scene) startDNS(t *testing.T) (stop func()) {
 	}
 	stop = func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		done <- nil
 	}
 	t.Cleanup(stop)
