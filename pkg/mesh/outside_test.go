@@ -131,7 +131,7 @@ func TestVirtualOutboundEntry(t *testing.T) {
 		{"no port", tags(func(t mesh.Tags) { t["port"] = "main" }), mesh.VirtualEntry{}, `port: makes "main"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := v.Entry(c.tags)
+			got, err := v.Namer().Entry(c.tags)
 			switch {
 			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 				t.Errorf("error %v, want %q", err, c.err)

@@ -17,18 +17,20 @@ var parameterName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*$`)
 // printf "%1000000d" and range are left out for that.
 var templateFunctions = map[string]bool{"and": true, "or": true, "not": true, "eq": true, "ne": true, "len": true, "slice": true}
 
-// fillIn executes a template with values.
-func fillIn(text string, values map[string]string) (string, error) {
+// readTemplate reads a template that anybody may have written.
+func readTemplate(text string) (*template.Template, error) {
 	t, err := template.New("").Option("missingkey=error").Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("is no template: %s", strings.TrimPrefix(err.Error(), "template: :"))
+		return nil, fmt.Errorf("is no template: %s", strings.TrimPrefix(err.Error(), "template: :"))
 	}
 	if t.Tree == nil {
-		return "", errors.New("is an empty template")
+		return nil, errors.New("is an empty template")
 	}
-	if err := plainTemplate(t.Root); err != nil {
-		return "", err
-	}
+	return t, plainTemplate(t.Root)
+}
+
+// fillIn executes a template with values.
+func fillIn(t *template.Template, values map[string]string) (string, error) {
 	var b strings.Builder
 	if err := t.Execute(&b, values); err != nil {
 		return "", fmt.Errorf("cannot be filled in: every name in {{ }} must be that of a parameter: %w", errors.Unwrap(err))

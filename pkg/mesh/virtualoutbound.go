@@ -1,6 +1,10 @@
 package mesh
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"text/template"
+)
 
 // A VirtualOutbound gives what its selectors pick further names and ports,
 // made of its tags.
@@ -41,19 +45,27 @@ func (s *VirtualOutbound) Validate() (v Violations) {
 	}
 	if s.Conf.Host == "" {
 		v.Add("conf.host", `must not be empty; it is a template of a DNS name, as in "{{.service}}.mesh"`)
-	} else if host, err := fillIn(s.Conf.Host, example); err != nil {
-		v.Add("conf.host", "%s", err)
-	} else if err := virtualHost(host); err != nil {
+	} else if err := tryTemplate(s.Conf.Host, example, virtualHost); err != nil {
 		v.Add("conf.host", "%s", err)
 	}
 	if s.Conf.Port == "" {
 		v.Add("conf.port", `must not be empty; it is a port or a template of one, as in "80"`)
-	} else if port, err := fillIn(s.Conf.Port, example); err != nil {
-		v.Add("conf.port", "%s", err)
-	} else if _, err := virtualPort(port); err != nil {
+	} else if err := tryTemplate(s.Conf.Port, example, func(port string) error { _, err := virtualPort(port); return err }); err != nil {
 		v.Add("conf.port", "%s", err)
 	}
 	return v
+}
+
+func tryTemplate(text string, example map[string]string, judge func(string) error) error {
+	t, err := readTemplate(text)
+	if err != nil {
+		return err
+	}
+	made, err := fillIn(t, example)
+	if err != nil {
+		return err
+	}
+	return judge(made)
 }
 
 func (c *VirtualOutboundConf) validateParameters(path string) (v Violations) {
@@ -88,26 +100,47 @@ type VirtualEntry struct {
 	Tags Tags
 }
 
+// A Namer makes the entries of one VirtualOutbound. Templates are read once for
+// all of them.
+type Namer struct {
+	parameters []VirtualParameter
+	host, port *template.Template
+	err        error // what Validate would have told
+}
+
+// Namer reads the templates.
+func (s *VirtualOutbound) Namer() *Namer {
+	n := &Namer{parameters: s.Conf.Parameters}
+	var errs [2]error
+	n.host, errs[0] = readTemplate(s.Conf.Host)
+	n.port, errs[1] = readTemplate(s.Conf.Port)
+	n.err = errors.Join(errs[:]...)
+	return n
+}
+
 // Entry makes the entry of what has these tags. It fails where a parameter's
 // tag is missing, or its value makes no name or no port.
-func (s *VirtualOutbound) Entry(tags Tags) (e VirtualEntry, err error) {
-	values := make(map[string]string, len(s.Conf.Parameters))
-	e.Tags = make(Tags, len(s.Conf.Parameters))
-	for _, p := range s.Conf.Parameters {
+func (n *Namer) Entry(tags Tags) (e VirtualEntry, err error) {
+	if n.err != nil {
+		return e, n.err
+	}
+	values := make(map[string]string, len(n.parameters))
+	e.Tags = make(Tags, len(n.parameters))
+	for _, p := range n.parameters {
 		value, ok := tags[p.Key()]
 		if !ok {
 			return e, fmt.Errorf("there is no tag %q, which parameter %q stands for", p.Key(), p.Name)
 		}
 		values[p.Name], e.Tags[p.Key()] = value, value
 	}
-	host, err := fillIn(s.Conf.Host, values)
+	host, err := fillIn(n.host, values)
 	if err != nil {
 		return e, fmt.Errorf("host: %w", err)
 	}
 	if err := virtualHost(host); err != nil {
 		return e, fmt.Errorf("host: %w", err)
 	}
-	port, err := fillIn(s.Conf.Port, values)
+	port, err := fillIn(n.port, values)
 	if err != nil {
 		return e, fmt.Errorf("port: %w", err)
 	}

@@ -163,20 +163,28 @@ func (b *directoryBuilder) virtual(policies []*mesh.Resource) {
 	type made struct {
 		policy.Match
 		mesh.VirtualEntry
+		text string // of the tags
 	}
 	var all []made
+	namers := make(map[*mesh.Resource]*mesh.Namer, len(policies))
+	for _, p := range policies {
+		namers[p] = p.Spec.(*mesh.VirtualOutbound).Namer()
+	}
 	for _, tags := range b.mesh.offers() {
 		for _, m := range policy.VirtualOutbounds(policies, tags) {
-			entry, err := m.Policy.Spec.(*mesh.VirtualOutbound).Entry(tags)
+			entry, err := namers[m.Policy].Entry(tags)
 			if err != nil {
 				b.faults = append(b.faults, Fault{m.Policy, tags, err.Error()})
 				continue
 			}
-			all = append(all, made{m, entry})
+			all = append(all, made{m, entry, entry.Tags.String()})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b made) int {
-		return cmp.Or(a.Compare(b.Match), strings.Compare(a.Tags.String(), b.Tags.String()))
+		if c := a.Compare(b.Match); c != 0 {
+			return c
+		}
+		return strings.Compare(a.text, b.text)
 	})
 	for _, e := range all {
 		b.add(e.Host, Call{e.Port, e.Tags, e.Policy})
