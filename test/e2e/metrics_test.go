@@ -108,7 +108,8 @@ func TestMetrics(t *testing.T) {
 	web.JoinMesh(t, m.JoinToken(t, "web"), "--metrics-cert", cert, "--metrics-key", key, "--scrape", "batch=9102/own")
 	web.StartAgent(t)
 	web.WaitWell(t)
-	api := m.Join(t, "api", "--probe-port", "9000", "--probes", "/api/healthz=/healthz")
+	// Every port of api is redirected, these two as well.
+	api := m.Join(t, "api", "--inbound", "all", "--probe-port", "9000", "--probes", "/api/healthz=/healthz")
 	outside := m.Net.Host("outside")
 	testmesh.Serve(t, api.Host, "127.0.0.1:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("x-forwarded-client-cert"))
