@@ -139,7 +139,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("agent started", "version", a.version, "mesh", a.cfg.Mesh, "dataplane", a.cfg.Name, "service", a.cfg.Service)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		a.register, a.relay.Run, a.runEnvoy, a.metrics.Run, a.dns.Run, a.redirect, a.serveStatus,
+		a.register, a.relay.Run, a.runEnvoy, a.metrics.Run, a.dns.Run, a.redirect, a.tellNeighbours, a.serveStatus,
 	} {
 		g.Go(func() error { return part(ctx) })
 	}

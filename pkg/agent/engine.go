@@ -45,6 +45,7 @@ type Choice struct {
 	Why string `json:"why"`
 
 	redirector redirect.Redirector
+	proved     bool // it can have the rules that it was chosen for
 }
 
 func (c Choice) String() string { return c.Engine + " (" + c.Why + ")" }
@@ -62,16 +63,17 @@ func (c *Config) choose(ctx context.Context, rules redirect.Rules, of []engine) 
 		if i < 0 {
 			return Choice{}, fmt.Errorf("redirectEngine: %q is none of %s", name, strings.Join(engineNames(), ", "))
 		}
-		return Choice{name, "as configured", of[i].make(c)}, nil
+		return Choice{Engine: name, Why: "as configured", redirector: of[i].make(c)}, nil
 	}
 	var lacking []error
 	for _, e := range of {
 		if e.asked {
 			continue
 		}
-		choice := Choice{e.name, "auto: this kernel has what it takes", e.make(c)}
+		choice := Choice{Engine: e.name, Why: "auto: this kernel has what it takes", redirector: e.make(c)}
 		err := choice.probe(ctx, rules)
 		if err == nil {
+			choice.proved = true
 			if len(lacking) > 0 {
 				choice.Why = fmt.Sprintf("auto, for want of better: %v", errors.Join(lacking...))
 			}
@@ -83,6 +85,15 @@ func (c *Config) choose(ctx context.Context, rules redirect.Rules, of []engine) 
 		lacking = append(lacking, fmt.Errorf("%s: %w", e.name, err))
 	}
 	return Choice{}, fmt.Errorf("this host can be redirected by no engine that auto takes: %w", errors.Join(lacking...))
+}
+
+// prove finds what the kernel lacks of the rules that the engine was chosen
+// for, unless the choice has shown it already.
+func (c Choice) prove(ctx context.Context, rules redirect.Rules) error {
+	if c.proved {
+		return nil
+	}
+	return c.probe(ctx, rules)
 }
 
 // probe finds what the kernel lacks before anything is touched.

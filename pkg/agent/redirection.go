@@ -23,27 +23,31 @@ func ApplyRedirection(ctx context.Context, cfg Config, confirmWithin time.Durati
 	if err != nil {
 		return Choice{}, err
 	}
-	var next Switch
-	if rules.ConfirmWithin = confirmWithin; confirmWithin != 0 {
-		next.Trial = time.Now().Add(confirmWithin)
-	}
+	rules.ConfirmWithin = confirmWithin
 	if err := rules.Validate(); err != nil {
+		return Choice{}, err
+	}
+	if err := apart(ctx, rules); err != nil {
 		return Choice{}, err
 	}
 	choice, err := cfg.Choose(ctx, rules)
 	if err != nil {
 		return choice, err
 	}
-	return choice, cfg.put(ctx, choice, rules, next)
+	return choice, cfg.put(ctx, choice, rules)
 }
 
 // put turns the switch before it applies, so that a running agent does not
 // undo it, and back when that fails.
-func (c *Config) put(ctx context.Context, choice Choice, rules redirect.Rules, next Switch) error {
-	if err := choice.probe(ctx, rules); err != nil {
+func (c *Config) put(ctx context.Context, choice Choice, rules redirect.Rules) error {
+	if err := choice.prove(ctx, rules); err != nil {
 		return err
 	}
 	before, readErr := c.Switch()
+	var next Switch
+	if rules.ConfirmWithin != 0 {
+		next.Trial = time.Now().Add(rules.ConfirmWithin)
+	}
 	if err := c.turn(next); err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func ConfirmRedirection(ctx context.Context, cfg Config) (Choice, error) {
 	if len(differences) > 0 {
 		return Choice{}, fmt.Errorf("%w: what was tried is not what the configuration wants now (%s is %s); %s", ErrNoTrial, differences[0].What, differences[0].Is, again)
 	}
-	return choice, cfg.put(ctx, choice, rules, Switch{})
+	return choice, cfg.put(ctx, choice, rules)
 }
 
 // RemoveRedirection takes the redirection off by command, whatever engine it
@@ -154,11 +158,14 @@ func (a *Agent) prepareRedirection(ctx context.Context) (err error) {
 	if err := a.cfg.Guard(a.rules, nil); err != nil {
 		return err
 	}
+	if err := apart(ctx, a.rules); err != nil {
+		return err
+	}
 	if a.choice, err = a.cfg.Choose(ctx, a.rules); err != nil {
 		return err
 	}
 	a.keeper.Engine = a.choice.redirector
-	if err := a.choice.probe(ctx, a.rules); err != nil {
+	if err := a.choice.prove(ctx, a.rules); err != nil {
 		return err
 	}
 	if _, err := a.choice.redirector.Check(ctx, a.rules); err != nil {
