@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +22,33 @@ import (
 // give back the old world.
 func (u suite) killedWhileApplying(t *testing.T) {
 	const (
-		kills = 200
-		often = 20 // kills between two looks at everything
+		hosts = 4
+		kills = 50 // on each
+	)
+	var mu sync.Mutex
+	states := make(map[string]int)
+	for n := range hosts {
+		t.Run(fmt.Sprint("host ", n+1), func(t *testing.T) {
+			t.Parallel()
+			u.killOften(t, kills, func(state string) {
+				mu.Lock()
+				defer mu.Unlock()
+				states[state]++
+			})
+		})
+	}
+	t.Cleanup(func() {
+		t.Logf("killed %d times, the hosts had %v", hosts*kills, states)
+		if len(states) < 2 && !t.Failed() {
+			t.Errorf("every kill came in the same state: %v", states)
+		}
+	})
+}
+
+func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
+	t.Helper()
+	const (
+		often = 10 // kills between two looks at everything
 		apart = 25 * time.Millisecond
 	)
 	s := newScene(t)
@@ -35,11 +61,10 @@ func (u suite) killedWhileApplying(t *testing.T) {
 	a, b := everything(), withExclusions()
 	a.Inbound.Ports = []redirect.PortRange{{First: 8080, Last: 8080}}
 	b.Inbound.Ports = []redirect.PortRange{{First: 8090, Last: 8090}}
-	states := make(map[string]int)
 	for i := range kills {
 		u.killOnce(t, s, rand.N(apart), a, b)
 		got := []string{whole(s, families[0]), whole(s, families[1])}
-		states[got[0]]++
+		found(got[0])
 		if !u.Piecewise && (got[0] != got[1] || strings.HasPrefix(got[0], "neither")) {
 			t.Errorf("kill %d left IPv4 with %s and IPv6 with %s", i, got[0], got[1])
 		}
@@ -54,10 +79,6 @@ func (u suite) killedWhileApplying(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-	}
-	t.Logf("killed %d times, the host had %v", kills, states)
-	if len(states) < 2 {
-		t.Errorf("every kill came in the same state: %v", states)
 	}
 }
 
