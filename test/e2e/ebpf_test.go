@@ -7,78 +7,22 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-mesh/weft/internal/redirecttest"
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
-	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 	"github.com/weft-mesh/weft/pkg/redirect/ebpf"
 )
-
-// ownCgroup moves this program, and so what it starts from now on, into a
-// cgroup of the test's own: programs that hang there see no other process.
-func ownCgroup(t *testing.T) (folder string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("it takes root: run the tests as root")
-	}
-	root, err := cgroup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder = fmt.Sprintf("weft-e2e-%d", os.Getpid())
-	enter := func(at string) error {
-		return os.WriteFile(filepath.Join(at, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
-	}
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, home, _ := strings.Cut(string(text), "\n0::")
-	if strings.HasPrefix(string(text), "0::") {
-		home = strings.TrimPrefix(string(text), "0::")
-	}
-	home, _, _ = strings.Cut(home, "\n")
-	if err := errors.Join(os.Mkdir(filepath.Join(root, folder), 0o755), enter(filepath.Join(root, folder))); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := enter(filepath.Join(root, home)); err != nil {
-			t.Error(err)
-		}
-		testmesh.Eventually(t, "the test's cgroup is empty", func() error { return os.Remove(filepath.Join(root, folder)) })
-	})
-	return folder
-}
-
-// mountBPF mounts the bpf file system, as systemd does on other machines.
-func mountBPF(t *testing.T) {
-	t.Helper()
-	const at = "/sys/fs/bpf"
-	var fs unix.Statfs_t
-	if err := unix.Statfs(at, &fs); err != nil || fs.Type == unix.BPF_FS_MAGIC {
-		return
-	}
-	if err := unix.Mount("bpf", at, "bpf", 0, "mode=0700"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // TestHostsByEBPF has two hosts whose traffic eBPF redirects, through the real
 // Envoy, which reads original destinations as it does behind NAT.
 func TestHostsByEBPF(t *testing.T) {
-	folder := ownCgroup(t)
-	mountBPF(t)
+	folder := redirecttest.OwnCgroup(t)
+	redirecttest.MountBPF(t)
 	m := testmesh.New(t)
 	join := func(service string) *testmesh.Host {
 		h := m.Join(t, service, "--redirect-engine", "ebpf", "--redirect-cgroup", folder)
