@@ -160,8 +160,6 @@ func (f *fleet) outlive(t *testing.T) {
 func (f *fleet) connectionPolicies(t *testing.T) {
 	f.protocol(t, "http", "tcp")
 	defer f.protocol(t, "tcp", "http")
-	f.await(t, f.listener, "tcp_proxy")
-	f.await(t, "api", "!http2_protocol_options")
 	t.Run("idle", func(t *testing.T) {
 		defer f.policy(t, "Timeout", "t", "tcp: {idleTimeout: 700ms}")()
 		f.await(t, f.listener, `"idle_timeout":"0.700s"`)

@@ -377,12 +377,26 @@ split:
 	t.Logf("1 to 3 over %d connections: %v", n, got)
 }
 
-// protocol has api speak something else.
+// protocol has api speak something else, and waits until web knows. Hosts that
+// differ speak TCP in common, so that it is the one way between two others.
 func (f *fleet) protocol(t *testing.T, from, to string) {
 	t.Helper()
+	const tcp = "tcp"
+	if from != tcp && to != tcp {
+		f.protocol(t, from, tcp)
+		from = tcp
+	}
 	for _, b := range f.api {
 		f.document(t, b, func(doc string) string {
 			return strings.Replace(doc, "kuma.io/protocol: "+from+"\n", "kuma.io/protocol: "+to+"\n", 1)
 		})
 	}
+	if to == tcp {
+		f.await(t, "api", "!http2_protocol_options")
+		f.await(t, f.listener, "tcp_proxy")
+		return
+	}
+	f.await(t, "api", "http2_protocol_options")
+	f.await(t, f.listener, "http_connection_manager")
+	f.await(t, "outbound:api", `"cluster":"api"`)
 }
