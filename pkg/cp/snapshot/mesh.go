@@ -49,7 +49,7 @@ func (p *PolicySet) differs(o *PolicySet, matters func(*mesh.Resource) bool) boo
 	a, b := p.rows, o.rows
 	for len(a) > 0 || len(b) > 0 {
 		var was, is *mesh.Resource
-		order := 0
+		var order int
 		switch {
 		case len(a) == 0:
 			order = 1

@@ -129,7 +129,7 @@ func (cp *controlPlane) kill() error {
 	if err := cp.cmd.Process.Kill(); err != nil {
 		return err
 	}
-	<-cp.ended
+	_ = <-cp.ended // killed, as it was to be
 	cp.cmd = nil
 	return nil
 }
@@ -143,11 +143,11 @@ func (cp *controlPlane) stop() error {
 		err = nil
 	}
 	select {
-	case <-cp.ended:
+	case ended := <-cp.ended:
+		return errors.Join(err, ended)
 	case <-time.After(10 * time.Second):
 		return errors.Join(err, cp.kill())
 	}
-	return err
 }
 
 // call makes one REST call over the unix socket.

@@ -320,7 +320,7 @@ func torn(ctx context.Context, f *fleet, t *table) error {
 	}
 	f.close()
 	for len(f.broke) > 0 {
-		<-f.broke
+		_ = <-f.broke // what was torn
 	}
 	began := time.Now()
 	if err := f.cp.start(ctx); err != nil {
