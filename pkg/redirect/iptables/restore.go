@@ -37,11 +37,12 @@ func order(want []wish) []string {
 	return tables
 }
 
-// rewrites tells whether inbound connections are redirected by REDIRECT.
+// rewrites tells whether inbound connections are redirected by REDIRECT, and not
+// only those that come by a bridge.
 func (w wish) rewrites() bool {
 	return w.table == "nat" && slices.ContainsFunc(w.chains, func(c wishChain) bool {
 		return strings.HasSuffix(c.name, ".inbound") &&
-			slices.ContainsFunc(c.rules, func(r string) bool { return strings.Contains(r, "-j REDIRECT") })
+			slices.ContainsFunc(c.rules, func(r string) bool { return strings.Contains(r, "-j REDIRECT") && !strings.Contains(r, byBridge) })
 	})
 }
 
