@@ -47,10 +47,7 @@ func (u suite) killedWhileApplying(t *testing.T) {
 
 func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
 	t.Helper()
-	const (
-		often = 10 // kills between two looks at everything
-		apart = 25 * time.Millisecond
-	)
+	const often = 10 // kills between two looks at everything
 	s := newScene(t)
 	s.play(t)
 	for _, f := range families {
@@ -61,14 +58,17 @@ func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
 	a, b := everything(), withExclusions()
 	a.Inbound.Ports = []redirect.PortRange{{First: 8080, Last: 8080}}
 	b.Inbound.Ports = []redirect.PortRange{{First: 8090, Last: 8090}}
+	span := 25 * time.Millisecond // in which two applies and a removal come
 	for i := range kills {
-		u.killOnce(t, s, rand.N(apart), a, b)
+		u.killOnce(t, s, rand.N(span), a, b)
 		got := []string{whole(s, families[0]), whole(s, families[1])}
 		found(got[0])
 		if !u.Piecewise && (got[0] != got[1] || strings.HasPrefix(got[0], "neither")) {
 			t.Errorf("kill %d left IPv4 with %s and IPv6 with %s", i, got[0], got[1])
 		}
+		began := time.Now()
 		u.install(t, s.host, a)
+		span = 2 * time.Since(began)
 		u.agrees(t, s.host, a)
 		u.uninstall(t, s.host)
 		if i%often == often-1 {
