@@ -129,8 +129,11 @@ func (cp *controlPlane) kill() error {
 	if err := cp.cmd.Process.Kill(); err != nil {
 		return err
 	}
-	_ = <-cp.ended // killed, as it was to be
+	ended := <-cp.ended
 	cp.cmd = nil
+	if ended == nil {
+		return errors.New("the control plane ended well although it was killed")
+	}
 	return nil
 }
 

@@ -319,9 +319,7 @@ func torn(ctx context.Context, f *fleet, t *table) error {
 		return err
 	}
 	f.close()
-	for len(f.broke) > 0 {
-		_ = <-f.broke // what was torn
-	}
+	f.broke = make(chan error, f.c.Proxies) // without what was torn
 	began := time.Now()
 	if err := f.cp.start(ctx); err != nil {
 		return err
