@@ -65,6 +65,10 @@ func TestHostsByEBPF(t *testing.T) {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 
+	if out, err := web.Agent(t, "redirect", "check", "--probe"); err != nil {
+		t.Errorf("probe: %v\n%s", err, out)
+	}
+
 	// Envoy starts anew: its listeners are known without anybody looking.
 	envoy := api.Status(t).Envoy.PID
 	if err := unix.Kill(envoy, unix.SIGKILL); err != nil {

@@ -221,7 +221,13 @@ func (r *run) farEnd(s *shot) landing {
 	}
 	in, listens := r.listeners.at(false, r.Rules.Inbound.To, far.Local.Addr().Is4())
 	holder, ok := r.holder(far.Inode)
+	// eBPF spreads callers with a given source port over loopback, and hands
+	// them to the one listener.
+	out, outListens := r.listeners.at(false, r.Rules.Outbound.To, far.Local.Addr().Is4())
 	switch {
+	case outListens && ok && far.Local.Addr().IsLoopback() && slices.Contains(out.pids, holder.PID):
+		l.place, l.by = theProxy, out.process.String()
+		r.read(&l, out, far, s)
 	case listens && in.transparent && far.Transparent, listens && !in.transparent && ok && slices.Contains(in.pids, holder.PID):
 		l.place, l.by = theProxy, in.process.String()
 		r.read(&l, in, far, s)
