@@ -225,7 +225,7 @@ func (r *run) farEnd(s *shot) landing {
 	// them to the one listener.
 	out, outListens := r.listeners.at(false, r.Rules.Outbound.To, far.Local.Addr().Is4())
 	switch {
-	case outListens && ok && far.Local.Addr().IsLoopback() && slices.Contains(out.pids, holder.PID):
+	case outListens && ok && far.Local != s.flow.To && far.Local.Addr().IsLoopback() && slices.Contains(out.pids, holder.PID):
 		l.place, l.by = theProxy, out.process.String()
 		r.read(&l, out, far, s)
 	case listens && in.transparent && far.Transparent, listens && !in.transparent && ok && slices.Contains(in.pids, holder.PID):
