@@ -132,7 +132,7 @@ func (e explainer) leaving() Decision {
 	if what := e.among(e.Proxy); what != "" {
 		return e.straight("proxy", "it is the proxy's or the agent's, told by its %s, and those go straight", what)
 	}
-	if only := e.Rules.Outbound.Only; !only.IsZero() && e.among(only) == "" {
+	if only := e.Outbound.Only; !only.IsZero() && e.among(only) == "" {
 		return e.straight("outbound.only", "only calls of others are redirected: %s", text(only))
 	}
 	if e.DNS.To != 0 && e.To.Port() == dnsPort {
@@ -153,7 +153,7 @@ var markOwners = map[string]string{"outbound": "the proxy's calls to peers", "in
 
 // mark is the place of the mark that the flow carries.
 func (e explainer) mark() (place string, ok bool) {
-	m := e.Rules.Marks
+	m := e.Marks
 	if m.Mask == 0 {
 		return "", false
 	}
@@ -173,7 +173,7 @@ func (e explainer) open() bool { return e.FailOpen != 0 && e.host.LeaseOver }
 
 // outbound decides about what may go to the proxy.
 func (e explainer) outbound() Decision {
-	out, to := e.Rules.Outbound, e.To
+	out, to := e.Outbound, e.To
 	switch {
 	case out.To == 0:
 		return e.straight("outbound.to", "no calls are redirected")
@@ -206,9 +206,9 @@ func (e explainer) outbound() Decision {
 
 // arriving decides about what comes to this host, or through it.
 func (e explainer) arriving() Decision {
-	in, to := e.Rules.Inbound, e.To
+	in, to := e.Inbound, e.To
 	own := e.host.Local(to.Addr())
-	if name, ok := matching(e.Rules.Outbound.Forwarded, e.In); ok && !own && e.In != "lo" {
+	if name, ok := matching(e.Outbound.Forwarded, e.In); ok && !own && e.In != "lo" {
 		d := e.outbound()
 		d.Why = fmt.Sprintf("what is forwarded for %s is redirected like calls of this host (%s): %s", e.In, name, d.Why)
 		return d
@@ -220,8 +220,8 @@ func (e explainer) arriving() Decision {
 		return e.straight("inbound.to", "only TCP is redirected inbound")
 	case in.To != 0 && to.Port() == in.To:
 		return e.decide(Refused, 0, "inbound.to", "port %d is the proxy's inbound listener, which is not called directly", in.To)
-	case e.Rules.Outbound.To != 0 && to.Port() == e.Rules.Outbound.To:
-		return e.decide(Refused, 0, "outbound.to", "port %d is the proxy's outbound listener, which is not called directly", e.Rules.Outbound.To)
+	case e.Outbound.To != 0 && to.Port() == e.Outbound.To:
+		return e.decide(Refused, 0, "outbound.to", "port %d is the proxy's outbound listener, which is not called directly", e.Outbound.To)
 	case e.DNS.To != 0 && to.Port() == e.DNS.To:
 		return e.straight("dns.to", "port %d is the agent's own", e.DNS.To)
 	case in.To == 0:
