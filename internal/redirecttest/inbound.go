@@ -94,6 +94,34 @@ func (u suite) rewritten(t *testing.T) {
 	flow{name: "kept again, and the firewall means it", from: s.client, to: f4(s.host, 8080), want: silence}.try(t)
 }
 
+// inboundAlone: nobody's calls and queries are redirected, and the proxy's own
+// calls to this host come in all the same.
+func (u suite) inboundAlone(t *testing.T) {
+	for _, method := range []redirect.Method{redirect.Keep, redirect.Rewrite} {
+		t.Run(string(method), func(t *testing.T) {
+			s := newScene(t)
+			s.play(t)
+			r := everything()
+			r.Outbound, r.DNS, r.VIPs = redirect.Outbound{}, redirect.DNS{}, nil
+			r.Inbound.Method = method
+			if u.refuses(t, s.host, r) {
+				return
+			}
+			u.agrees(t, s.host, r)
+			for _, f := range dialects {
+				in, out := f.at(s.host, 8080), f.at(s.client, 80)
+				try(t, []flow{
+					{name: f.name + "/an enrolled port", from: s.client, to: in, opts: f.opts, want: "inbound " + in.String()},
+					{name: f.name + "/F1", from: s.host, to: out, opts: f.opts, want: "client"},
+					{name: f.name + "/F2", from: s.host, to: in, opts: f.with(testnet.Mark(markOutbound)), want: "inbound " + in.String()},
+					{name: f.name + "/F3", from: s.host, to: in, opts: f.opts, want: "workload"},
+					{name: f.name + "/F4", from: s.host, to: in, opts: f.with(testnet.Mark(markInbound)), want: "workload"},
+				})
+			}
+		})
+	}
+}
+
 func f4(h *testnet.Host, port uint16) netip.AddrPort { return families[0].at(h, port) }
 
 // connect lays a second cable between two hosts, by the same name at both ends.

@@ -108,6 +108,7 @@ func Run(t *testing.T, e Engine) {
 		{"proxy told by owner", u.proxyToldByOwner},
 		{"every port", u.everyPort},
 		{"rewritten inbound", u.rewritten},
+		{"inbound alone", u.inboundAlone},
 		{"interfaces", u.interfaces},
 		{"forwarded traffic is not ours", u.forwardedIsNotOurs},
 		{"forwarded interfaces", u.forwardedInterfaces},

@@ -195,14 +195,18 @@ func (b builder) nat() section {
 	if len(c.rules) > 0 {
 		s.enter("PREROUTING", "-p tcp", c, further...)
 	}
-	if b.Outbound.To != 0 || b.DNS.To != 0 {
+	calls := b.Outbound.To != 0 || b.DNS.To != 0
+	if calls || b.enrolls() && b.Inbound.Method == redirect.Rewrite {
 		out := chain{role: "output"}
-		if b.Inbound.To != 0 && b.enrolls() {
+		if b.enrolls() {
 			b.enrolled(&out, "inbound: the proxy's calls to this host", "-m mark "+b.mark(b.Marks.Outbound), in.role)
 		}
-		calls := b.output()
-		b.enlisted(&out, "outbound", "", calls[0].role)
-		s.enter("OUTPUT", "", out, calls...)
+		var further []chain
+		if calls {
+			further = b.output()
+			b.enlisted(&out, "outbound", "", further[0].role)
+		}
+		s.enter("OUTPUT", "", out, further...)
 	}
 	return s
 }
