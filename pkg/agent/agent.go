@@ -90,6 +90,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 	a.relay = relay.New(relay.Config{
 		Socket:   cfg.xdsSocket(),
 		ID:       id.ID(),
+		Metadata: a.metadata,
 		Dial:     a.dial,
 		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
 		OnNames:  a.dns.SetNames,

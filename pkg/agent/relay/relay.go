@@ -37,8 +37,8 @@ type Config struct {
 	Socket string
 	// ID is the proxy: its String is the node id that the control plane sees.
 	ID proxy.ID
-	// Metadata is sent with the node id.
-	Metadata *structpb.Struct
+	// Metadata is asked on every stream and sent with the node id.
+	Metadata func() *structpb.Struct
 	// Dial returns a connection to the control plane; the relay closes it. It
 	// is called for every attempt, so that it can choose another address and
 	// present a renewed certificate. opts must be passed on: they carry the

@@ -127,7 +127,10 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 // askAll sends what there is to ask, whenever there is something, until the
 // stream ends; why it ended is Recv's to tell.
 func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, wake <-chan struct{}) {
-	node := &corev3.Node{Id: r.cfg.ID.String(), Metadata: r.cfg.Metadata, UserAgentName: "weft-agent"}
+	node := &corev3.Node{Id: r.cfg.ID.String(), UserAgentName: "weft-agent"}
+	if r.cfg.Metadata != nil {
+		node.Metadata = r.cfg.Metadata()
+	}
 	for {
 		r.mu.Lock()
 		req := r.table.ask()

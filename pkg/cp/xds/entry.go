@@ -117,5 +117,6 @@ func (s *Server) Status(id proxy.ID) (Status, bool) {
 	newest := e.streams[len(e.streams)-1]
 	out := newest.acks.status()
 	out.Since, out.Delta, out.Streams = newest.since, newest.delta, len(e.streams)
+	out.Agent, out.Envoy = newest.agent, newest.envoy
 	return out, true
 }

@@ -12,6 +12,8 @@ type Status struct {
 	Since   time.Time    `json:"since"`
 	Delta   bool         `json:"delta"`
 	Streams int          `json:"streams"`
+	Agent   string       `json:"agent,omitempty"` // version, as it says itself
+	Envoy   string       `json:"envoy,omitempty"` // version, as it says itself
 	Types   []TypeStatus `json:"types,omitempty"` // those that were sent, in a fixed order
 }
 
@@ -22,6 +24,11 @@ type TypeStatus struct {
 	SentAt  time.Time `json:"sentAt"`
 	Acked   string    `json:"acked,omitempty"` // version; "" until one was taken
 	AckedAt time.Time `json:"ackedAt,omitzero"`
+	// How many responses there were since the stream began. One that a later
+	// one overtook is neither taken nor refused.
+	Responses uint64 `json:"responses"`
+	Taken     uint64 `json:"taken"`
+	Refusals  uint64 `json:"refusals"`
 	// Refused is the last refusal, until the proxy takes a later response.
 	Refused *Refusal `json:"refused,omitempty"`
 }
@@ -71,6 +78,7 @@ func (t *tracker) sent(r response) {
 		t.types[r.typeURL] = ts
 	}
 	ts.Sent, ts.SentAt = r.version, time.Now().UTC()
+	ts.Responses++
 	if len(ts.waiting) == maxWaiting {
 		ts.waiting = slices.Delete(ts.waiting, 0, 1)
 	}
@@ -96,9 +104,11 @@ func (t *tracker) answered(typeURL, nonce, refused string) (_ *Refusal, news boo
 	ts.waiting = slices.Delete(ts.waiting, 0, i+1)
 	now := time.Now().UTC()
 	if refused == "" {
+		ts.Taken++
 		ts.Acked, ts.AckedAt, ts.Refused, ts.told = r.version, now, nil, ""
 		return nil, false
 	}
+	ts.Refusals++
 	ts.Refused = &Refusal{Version: r.version, Resources: blamed(r.names(), refused), Reason: refused, At: now}
 	news = ts.told != refused
 	ts.told = refused

@@ -31,6 +31,8 @@ type stream struct {
 	since time.Time
 	ctx   context.Context
 	end   context.CancelCauseFunc // with a gRPC status
+	agent string                  // version, from the first request
+	envoy string                  // version, from the first request
 	acks  tracker
 	entry *entry
 	open  func() bool   // stops the wait for the first request
@@ -115,6 +117,7 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 		return statusOf(err, unauthenticated)
 	}
 	st.id = id
+	st.agent, st.envoy = versions(node)
 	if err := st.admit(node, first.typeURL); err != nil {
 		return err
 	}

@@ -87,6 +87,11 @@ name api.mesh 240.0.0.7
 			st, _ = w.Status(web)
 			return len(st.Types) == 5 && !slices.ContainsFunc(st.Types, func(ts TypeStatus) bool { return ts.Acked != ts.Sent })
 		})
+		for _, ts := range st.Types {
+			if ts.Responses == 0 || ts.Taken != ts.Responses || ts.Refusals != 0 {
+				t.Errorf("%s: %d responses, %d taken, %d refused", ts.Type, ts.Responses, ts.Taken, ts.Refusals)
+			}
+		}
 		if st.Delta == sotw || st.Streams != 1 || st.Since.IsZero() || st.Types[0].Type != "clusters" || st.Types[0].AckedAt.Before(st.Types[0].SentAt) {
 			t.Errorf("status: %+v", st)
 		}
@@ -297,6 +302,10 @@ func TestMetrics(t *testing.T) {
 		st, _ := w.Status(web)
 		return slices.ContainsFunc(st.Types, func(ts TypeStatus) bool { return ts.Refused != nil })
 	})
+	st, _ := w.Status(web)
+	if i := slices.IndexFunc(st.Types, func(ts TypeStatus) bool { return ts.Type == "listeners" }); st.Types[i].Responses != 1 || st.Types[i].Refusals != 1 || st.Types[i].Taken != 0 {
+		t.Errorf("status of a refusal: %+v", st.Types[i])
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(w.Metrics()...)
 	families, err := reg.Gather()

@@ -1,0 +1,19 @@
+package agent
+
+import "google.golang.org/protobuf/types/known/structpb"
+
+// metadata tells the control plane which programs the proxy consists of, where
+// Kuma's agent tells it.
+func (a *Agent) metadata() *structpb.Struct {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	program := func(version string) *structpb.Value { return object("version", structpb.NewStringValue(version)) }
+	versions := structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		"kumaDp": program(a.version), "envoy": program(a.envoyVersion),
+	}})
+	return object("version", versions).GetStructValue()
+}
+
+func object(key string, v *structpb.Value) *structpb.Value {
+	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{key: v}})
+}
