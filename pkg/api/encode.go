@@ -18,9 +18,12 @@ import (
 // labels and KRI, then the fields of its spec, each where it is set. Equal
 // resources have equal bytes. The zone of the KRI is that of the label
 // kuma.io/zone.
-func Encode(r mesh.Resource) ([]byte, error) {
+func Encode(r mesh.Resource) ([]byte, error) { return encodeAs(r.Kind.Name, r, r.Spec) }
+
+// encodeAs is Encode with another type and other fields after what r is called.
+func encodeAs(name string, r mesh.Resource, fields any) ([]byte, error) {
 	m := meta{
-		Type:             r.Kind.Name,
+		Type:             name,
 		Mesh:             r.Meta.Mesh,
 		Name:             r.Meta.Name,
 		CreationTime:     timeOrNil(r.Meta.Created),
@@ -36,7 +39,7 @@ func Encode(r mesh.Resource) ([]byte, error) {
 	}
 	b.Truncate(b.Len() - len("}\n"))
 	end := b.Len()
-	if err := e.Encode(r.Spec); err != nil {
+	if err := e.Encode(fields); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", r.Key(), err)
 	}
 	out := b.Bytes()

@@ -140,8 +140,10 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			}
 			return t, err
 		},
-		Stage: c.publisher.Stage,
-		Log:   c.log.With("part", "rest"),
+		Stage:        c.publisher.Stage,
+		Insight:      c.publisher.Insight,
+		KnownInsight: c.publisher.KnownInsight,
+		Log:          c.log.With("part", "rest"),
 	}
 	return s.Handler()
 }

@@ -21,10 +21,11 @@ import (
 
 // A record is what a connected proxy was given, and why.
 type record struct {
-	mu     sync.Mutex
-	view   *snapshot.View // what its plan read; nil: not planned yet
-	bundle *xds.Bundle    // the last good one
-	failed string         // why there is no newer one; "" where it is current
+	mu       sync.Mutex
+	view     *snapshot.View  // what its plan read; nil: not planned yet
+	warnings []proxy.Warning // of that plan
+	bundle   *xds.Bundle     // the last good one
+	failed   string          // why there is no newer one; "" where it is current
 }
 
 func (p *Publisher) record(id proxy.ID) *record {
@@ -132,8 +133,8 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	}
 	p.metrics.replans.Inc()
 	view := snapshot.NewView(m)
-	b, err := p.bundle(m, view, id)
-	r.view = view
+	b, warnings, err := p.bundle(m, view, id)
+	r.view, r.warnings = view, warnings
 	if err != nil {
 		p.failed(r, id, err)
 		return fmt.Errorf("proxy %s %w: %w", id, xds.ErrBroken, err)
@@ -142,13 +143,14 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	return nil
 }
 
-// bundle plans, renders and encodes.
-func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (*xds.Bundle, error) {
+// bundle plans, renders and encodes. What it warns of it tells in any case.
+func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (*xds.Bundle, []proxy.Warning, error) {
 	o, err := p.make(m, view, id)
 	if err != nil {
-		return nil, err
+		return nil, o.warnings, err
 	}
-	return p.stream.Encode(o.bundle)
+	b, err := p.stream.Encode(o.bundle)
+	return b, o.warnings, err
 }
 
 // An outcome is what the stages make of one proxy.

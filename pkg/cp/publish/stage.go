@@ -77,11 +77,7 @@ func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 		doc.Problem = err.Error()
 	}
 	if st, ok := p.stream.Status(id); ok {
-		for _, t := range st.Types {
-			if t.Refused != nil {
-				doc.Refused = append(doc.Refused, refused{t.Type, *t.Refused})
-			}
-		}
+		doc.Refused = refusals(st)
 	}
 	return yaml.Marshal(doc)
 }
@@ -90,6 +86,15 @@ func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 type refused struct {
 	Type string `json:"type"`
 	xds.Refusal
+}
+
+func refusals(st xds.Status) (all []refused) {
+	for _, t := range st.Types {
+		if t.Refused != nil {
+			all = append(all, refused{t.Type, *t.Refused})
+		}
+	}
+	return all
 }
 
 func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {

@@ -24,7 +24,8 @@ const (
 // maxOffset keeps sums of offset and size far from any overflow.
 const maxOffset = 1 << 30
 
-func (s *Server) list(k *mesh.Kind) func(call) (answer, error) {
+// list writes each resource of a page by write.
+func (s *Server) list(k *mesh.Kind, write writing) func(call) (answer, error) {
 	return func(c call) (answer, error) {
 		in := c.PathValue("mesh")
 		if err := s.checkMesh(c.Context(), in); err != nil {
@@ -48,7 +49,7 @@ func (s *Server) list(k *mesh.Kind) func(call) (answer, error) {
 		}
 		docs := make([]json.RawMessage, len(page.Items))
 		for i, r := range page.Items {
-			if docs[i], err = api.Encode(r); err != nil {
+			if docs[i], err = write(c.Context(), r); err != nil {
 				return answer{}, err
 			}
 		}

@@ -31,7 +31,12 @@ func (s *Server) checkMesh(ctx context.Context, name string) error {
 	return err
 }
 
-func (s *Server) get(k *mesh.Kind) func(call) (answer, error) {
+// A writing is how a resource that was read goes out, as JSON.
+type writing func(ctx context.Context, r mesh.Resource) ([]byte, error)
+
+func asItIs(_ context.Context, r mesh.Resource) ([]byte, error) { return api.Encode(r) }
+
+func (s *Server) get(k *mesh.Kind, write writing) func(call) (answer, error) {
 	return func(c call) (answer, error) {
 		key, err := s.keyOf(c, k)
 		if err != nil {
@@ -41,7 +46,7 @@ func (s *Server) get(k *mesh.Kind) func(call) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		doc, err := api.Encode(r)
+		doc, err := write(c.Context(), r)
 		if err != nil {
 			return answer{}, err
 		}

@@ -51,6 +51,10 @@ type Server struct {
 	// Stage shows as YAML what a stage of the pipeline makes of a dataplane. It
 	// fails with mesh.ErrInvalid for a stage that there is not.
 	Stage func(ctx context.Context, mesh, name, stage string) ([]byte, error)
+	// Insight tells how the proxy of a dataplane fares, and plans for it where
+	// nobody has. KnownInsight plans nothing: it is for lists.
+	Insight      func(ctx context.Context, mesh, name string) (api.DataplaneInsight, error)
+	KnownInsight func(mesh, name string) api.DataplaneInsight
 
 	Log *slog.Logger
 }

@@ -79,7 +79,11 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 			return "a.b.c", nil
 		},
 		Stage: func(context.Context, string, string, string) ([]byte, error) { return []byte("a: 1\n"), nil },
-		Log:   slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Insight: func(context.Context, string, string) (api.DataplaneInsight, error) {
+			return api.DataplaneInsight{}, nil
+		},
+		KnownInsight: func(string, string) api.DataplaneInsight { return api.DataplaneInsight{} },
+		Log:          slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}}
 	for _, c := range change {
 		c(f.Server)

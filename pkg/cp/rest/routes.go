@@ -43,6 +43,7 @@ func (s *Server) routes() []route {
 		{"POST /tokens/dataplane", IssueTokens, "generate dataplane tokens", badRequest, s.dataplaneToken},
 		{"GET /meshes/{mesh}/dataplanes/{name}/_stages/{stage}", Inspect, "inspect dataplanes", "Could not inspect a dataplane", s.stage},
 	}
+	all = append(all, s.overviewRoutes()...)
 	for _, k := range mesh.Kinds {
 		for _, path := range append([]string{k.Path}, k.Aliases...) {
 			all = append(all, s.kindRoutes(k, path)...)
@@ -60,13 +61,29 @@ func (s *Server) kindRoutes(k *mesh.Kind, path string) []route {
 	items := "/" + path
 	var everywhere []route
 	if k.Scope == mesh.InMesh {
-		everywhere = []route{{"GET " + items, read, action, cannotList, s.list(k)}}
+		everywhere = []route{{"GET " + items, read, action, cannotList, s.list(k, asItIs)}}
 		items = "/meshes/{mesh}/" + path
 	}
 	return append(everywhere,
-		route{"GET " + items, read, action, cannotList, s.list(k)},
-		route{"GET " + items + "/{name}", read, action, cannotGet, s.get(k)},
+		route{"GET " + items, read, action, cannotList, s.list(k, asItIs)},
+		route{"GET " + items + "/{name}", read, action, cannotGet, s.get(k, asItIs)},
 		route{"PUT " + items + "/{name}", write, action, cannotPut, s.put(k)},
 		route{"DELETE " + items + "/{name}", write, action, cannotDelete, s.delete(k)},
 	)
+}
+
+// overviewRoutes are dataplanes with how they fare: by the paths of today, and
+// by those that older clients ask.
+func (s *Server) overviewRoutes() []route {
+	const action = "see how dataplanes fare"
+	one, many := s.get(mesh.DataplaneKind, s.overview), s.list(mesh.DataplaneKind, s.knownOverview)
+	return []route{
+		{"GET /dataplanes/_overview", ReadResources, action, cannotList, many},
+		{"GET /dataplanes+insights", ReadResources, action, cannotList, many},
+		{"GET /meshes/{mesh}/dataplanes/_overview", ReadResources, action, cannotList, many},
+		{"GET /meshes/{mesh}/dataplanes+insights", ReadResources, action, cannotList, many},
+		{"GET /meshes/{mesh}/dataplanes/{name}/_overview", ReadResources, action, cannotGet, one},
+		{"GET /meshes/{mesh}/dataplanes+insights/{name}", ReadResources, action, cannotGet, one},
+		{"GET /meshes/{mesh}/dataplane-insights/{name}", ReadResources, action, cannotGet, s.get(mesh.DataplaneKind, s.insight)},
+	}
 }
