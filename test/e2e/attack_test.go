@@ -142,6 +142,7 @@ func (s *siege) people(t *testing.T) {
 	paths := []string{
 		"/", "/who-am-i", "/_resources", "/policies", "/config", "/_weft/hosts", "/tokens/dataplane", "/secrets", "/meshes", "/dataplanes",
 		"/meshes/default", "/meshes/default/secrets", "/meshes/default/dataplanes/web-1", "/meshes/default/dataplanes/web-1/_stages/render",
+		"/meshes/default/dataplanes/_overview", "/meshes/default/dataplane-insights/web-1",
 		"//meshes", "/./meshes", "/meshes/default/../..", "/%2e%2e/meshes", "/meshes/%2e%2e/meshes", "/meshes/..%2fmeshes", "/meshes;a", "/meshes%00",
 		"/metrics", "/debug/pprof/", "*", "http://127.0.0.1:5681/meshes",
 	}
