@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,6 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
-	"github.com/weft-mesh/weft/pkg/api"
 )
 
 // meshWith applies the mesh with more parts.
@@ -37,38 +35,6 @@ func meshWith(t *testing.T, m *testmesh.Mesh, parts string) {
 func logTo(t *testing.T, m *testmesh.Mesh, backend, backends string) {
 	t.Helper()
 	meshWith(t, m, fmt.Sprintf("logging:\n  defaultBackend: %s\n  backends:\n%s", backend, backends))
-}
-
-// inOverview wants a connected dataplane among all of its mesh, with a warning.
-func inOverview(t *testing.T, m *testmesh.Mesh, name, warning string) error {
-	t.Helper()
-	out := m.CP.Run(t, "curl", "--silent", "--show-error", "--max-time", "5", "--unix-socket", filepath.Join(m.Dir, "api.sock"),
-		"http://localhost/meshes/default/dataplanes/_overview")
-	var page struct {
-		Items []struct {
-			Name             string
-			DataplaneInsight api.DataplaneInsight
-		}
-	}
-	if err := json.Unmarshal([]byte(out), &page); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	for _, item := range page.Items {
-		in := item.DataplaneInsight
-		if item.Name != name || in.Weft == nil || len(in.Subscriptions) != 1 {
-			continue
-		}
-		s := in.Subscriptions[0]
-		if s.Status.LDS.Acknowledged == 0 || s.Version == nil || s.Version.KumaDP == nil || !strings.HasPrefix(s.Version.Envoy.Version, "1.") {
-			return fmt.Errorf("no listener is taken, or no version told: %s", out)
-		}
-		for _, w := range in.Weft.Warnings {
-			if strings.Contains(w.Text, warning) {
-				return nil
-			}
-		}
-	}
-	return errors.New(out)
 }
 
 // lineCollector takes lines by TCP, as long as it is there.

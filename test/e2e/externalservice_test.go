@@ -279,6 +279,7 @@ func TestExternalService(t *testing.T) {
 		if out := plan(t); !strings.Contains(out, `there is no Secret "nowhere"`) {
 			t.Errorf("the plan does not tell:\n%s", out)
 		}
+		testmesh.Eventually(t, "the overview of all tells, too", func() error { return inOverview(t, m, "web-1", `there is no Secret "nowhere"`) })
 		m.Apply(t, secretOf("nowhere", "no certificate"))
 		testmesh.Eventually(t, "a secret that is none is told", func() error {
 			if out := plan(t); !strings.Contains(out, "there is no certificate in it") {

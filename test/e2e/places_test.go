@@ -237,6 +237,7 @@ conf: {host: "api.clash.example", port: "80", parameters: [{name: service, tagKe
         typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: 1000}
 `))
 			tells(t, "web-1", "refused:", "after-the-router", "terminal filter")
+			testmesh.Eventually(t, "the overview of all tells, too", func() error { return inOverview(t, m, "web-1", "outbound:", "terminal filter") })
 		})
 	})
 	t.Run("without it all is as before", func(t *testing.T) {
