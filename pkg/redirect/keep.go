@@ -19,6 +19,8 @@ const (
 	// never told of, and engines that tell of nothing are only looked at.
 	lookNotified = time.Minute
 	lookBlind    = 10 * time.Second
+	// signTime is how long after a mend a sign may still be of what it mended.
+	signTime = time.Second
 	// holdOff keeps a mend that fails, and so changes nothing for good, from
 	// being woken by its own writes again and again.
 	holdOff = 500 * time.Millisecond
@@ -119,6 +121,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 				k.note(func(kept *Kept) { kept.Notified = false })
 			}
 			by = cmp.Or(by, c.By)
+			k.attribute(c.By)
 			wait := settle
 			if c.Urgent {
 				wait = 0
@@ -149,6 +152,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 		}
 		timer.Reset(time.Until(next))
 	}
+}
+
+// attribute says of the last mend who made it necessary, where the look that
+// led to it was faster than the sign.
+func (k *Keeper) attribute(by string) {
+	k.note(func(kept *Kept) {
+		if kept.Last.By == "" && time.Since(kept.Last.At) < signTime {
+			kept.Last.By = by
+		}
+	})
 }
 
 func later(a, b time.Time) time.Time {
