@@ -4,8 +4,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,115 +22,228 @@ import (
 	"github.com/weft-mesh/weft/pkg/redirect/nftables"
 )
 
-// BenchmarkConnect measures what redirection costs a connection that opens,
-// reads a byte and closes: out by a minimal proxy at loopback, and in by one
-// that keeps destination and port. "direct" has neither rules nor proxy in its
-// way: most of what is above it is the proxy's, the rest the engine's.
-func BenchmarkConnect(b *testing.B) {
+// A course is how connections get to their server: directly, by a proxy that
+// is called by its own address, or by one that an engine brings them to.
+type course struct {
+	name   string
+	engine redirect.Redirector
+	proxy  bool
+	method redirect.Method
+	ways   []string
+}
+
+var bothWays = []string{"outbound", "inbound"}
+
+func courses(b *testing.B) []course {
 	redirecttest.MountBPF(b)
-	folder := redirecttest.OwnCgroup(b)
-	for _, engine := range []struct {
-		name string
-		redirect.Redirector
-	}{
-		{"direct", nil},
-		{"nftables", nftables.New()},
-		{"iptables-nft", iptables.New(iptables.WithFlavour(iptables.NFT))},
-		{"iptables-legacy", iptables.New(iptables.WithFlavour(iptables.Legacy))},
-		{"ebpf", ebpf.New(ebpf.WithCgroup(folder))},
-	} {
-		for _, way := range []string{"outbound", "inbound"} {
-			b.Run(way+"/"+engine.name, func(b *testing.B) {
-				hosts := testnet.Hosts(b, 2)
-				host, peer := hosts[0], hosts[1]
-				r := redirecttest.Broken()
-				r.Outbound.ExcludeDestinations, r.Inbound.ExcludeSources = nil, nil
-				for _, h := range hosts {
-					h.Listen(b, "0.0.0.0:8080").Serve(func(*testnet.Conn) string { return "." })
-				}
-				relay(b, host, fmt.Sprintf("127.0.0.1:%d", r.Outbound.To), r.Marks.Outbound, func(c *testnet.Conn) (netip.AddrPort, error) { return c.OriginalDestination() })
-				relay(b, host, fmt.Sprintf("0.0.0.0:%d", r.Inbound.To), r.Marks.Inbound, func(c *testnet.Conn) (netip.AddrPort, error) {
-					return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), c.Local().Port()), nil
-				}, testnet.Transparent())
-				if engine.Redirector != nil {
-					if err := host.Do(func() error { return engine.Apply(b.Context(), r) }); err != nil {
-						b.Fatal(err)
-					}
-					b.Cleanup(func() {
-						if err := host.Do(func() error { return engine.Remove(context.Background(), "") }); err != nil {
-							b.Error(err)
-						}
-					})
-				}
-				if way == "outbound" {
-					connections(b, host, netip.AddrPortFrom(peer.IP4, 8080))
-				} else {
-					connections(b, peer, netip.AddrPortFrom(host.IP4, 8080))
-				}
-			})
+	return []course{
+		{name: "direct", ways: bothWays},
+		{name: "proxy", proxy: true, ways: bothWays},
+		{name: "nftables", engine: nftables.New(), ways: bothWays}, // out by REDIRECT, in by TPROXY
+		{name: "nftables-rewrite", engine: nftables.New(), method: redirect.Rewrite, ways: bothWays[1:]},
+		{name: "iptables-nft", engine: iptables.New(iptables.WithFlavour(iptables.NFT)), ways: bothWays},
+		{name: "iptables-legacy", engine: iptables.New(iptables.WithFlavour(iptables.Legacy)), ways: bothWays},
+		{name: "ebpf", engine: ebpf.New(ebpf.WithCgroup(redirecttest.OwnCgroup(b))), ways: bothWays},
+	}
+}
+
+// race runs a benchmark on every course.
+func race(b *testing.B, run func(b *testing.B, from *testnet.Host, to netip.AddrPort)) {
+	all := courses(b)
+	for _, way := range bothWays {
+		for _, c := range all {
+			if slices.Contains(c.ways, way) {
+				b.Run(way+"/"+c.name, func(b *testing.B) {
+					from, to := c.lay(b, way == "inbound")
+					run(b, from, to)
+				})
+			}
 		}
 	}
 }
 
-// relay is a proxy for connections of one byte.
-func relay(b *testing.B, h *testnet.Host, at string, mark uint32, to func(*testnet.Conn) (netip.AddrPort, error), opts ...testnet.Option) {
-	h.Listen(b, at, opts...).Serve(func(c *testnet.Conn) string {
-		dst, err := to(c)
-		if err != nil {
-			return ""
+// lay makes two hosts, a server on the far one, and a proxy on the one whose
+// traffic is redirected. It returns who calls, and what.
+func (c course) lay(b *testing.B, inbound bool) (*testnet.Host, netip.AddrPort) {
+	hosts := testnet.Hosts(b, 2)
+	caller, called := hosts[0], hosts[1]
+	server := netip.AddrPortFrom(called.IP4, 8080)
+	each(called.Listen(b, "0.0.0.0:8080"), func(c *net.TCPConn) { pass(c, c) })
+	r := redirecttest.Broken()
+	r.Outbound.ExcludeDestinations, r.Inbound.ExcludeSources = nil, nil
+	r.Inbound.Method = c.method
+	host, at, mark := caller, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), r.Outbound.To), r.Marks.Outbound
+	var opts []testnet.Option
+	if inbound {
+		host, at, mark = called, netip.AddrPortFrom(netip.IPv4Unspecified(), r.Inbound.To), r.Marks.Inbound
+		if c.engine != nil && c.method != redirect.Rewrite {
+			opts = append(opts, testnet.Transparent())
 		}
-		up, err := h.TryDial("tcp", dst.String(), testnet.Mark(mark))
-		if err != nil {
-			return ""
+	}
+	switch {
+	case c.proxy:
+		relay(host, host.Listen(b, at.String()), mark, func(*testnet.Conn) netip.AddrPort { return server })
+		if inbound {
+			at = netip.AddrPortFrom(called.IP4, at.Port())
 		}
-		defer up.Close()
-		text, _ := io.ReadAll(up)
-		return string(text)
-	})
-}
-
-// connections opens b.N of them, four at once.
-func connections(b *testing.B, from *testnet.Host, to netip.AddrPort) {
-	const callers = 4
-	var (
-		group sync.WaitGroup
-		mu    sync.Mutex
-		took  []time.Duration
-	)
-	turns := make(chan struct{})
-	for range callers {
-		group.Go(func() {
-			for range turns {
-				began := time.Now()
-				c, err := from.TryDial("tcp", to.String())
-				if err != nil {
-					b.Error(err)
-					continue
-				}
-				text, err := io.ReadAll(c)
-				_ = c.Close()
-				if err != nil || string(text) != "." {
-					b.Errorf("%s answered %q, %v", to, text, err)
-				}
-				d := time.Since(began)
-				mu.Lock()
-				took = append(took, d)
-				mu.Unlock()
+		return caller, at
+	case c.engine != nil:
+		relay(host, host.Listen(b, at.String(), opts...), mark, original)
+		if err := host.Do(func() error { return c.engine.Apply(b.Context(), r) }); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := host.Do(func() error { return c.engine.Remove(context.Background(), "") }); err != nil {
+				b.Error(err)
 			}
 		})
 	}
-	began := time.Now()
-	for b.Loop() {
-		turns <- struct{}{}
+	return caller, server
+}
+
+// original is where the caller wanted to go: what the kernel tells, else where
+// the connection arrived.
+func original(c *testnet.Conn) netip.AddrPort {
+	if to, err := c.OriginalDestination(); err == nil {
+		return to
 	}
-	close(turns)
-	group.Wait()
-	all := time.Since(began)
+	return c.Local()
+}
+
+// each serves every connection until the listener is closed.
+func each(l *testnet.Listener, serve func(*net.TCPConn)) {
+	go func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
+		}
+	}()
+}
+
+// relay is a proxy of the least kind: it asks where to, calls there and copies.
+func relay(h *testnet.Host, l *testnet.Listener, mark uint32, to func(*testnet.Conn) netip.AddrPort) {
+	each(l, func(c *net.TCPConn) {
+		called, err := h.TryDial("tcp", to(&testnet.Conn{Conn: c}).String(), testnet.Mark(mark))
+		if err != nil {
+			return
+		}
+		defer called.Close()
+		up := called.Conn.(*net.TCPConn)
+		var both sync.WaitGroup
+		for _, pair := range [][2]*net.TCPConn{{up, c}, {c, up}} {
+			both.Go(func() {
+				pass(pair[0], pair[1])
+				_ = pair[0].CloseWrite()
+			})
+		}
+		both.Wait()
+	})
+}
+
+// pass copies until the end, through memory of this program as Envoy does:
+// io.Copy would have the kernel move bytes between two connections.
+func pass(to, from *net.TCPConn) {
+	_, _ = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
+}
+
+// BenchmarkConnect measures connections that open, have one byte answered and
+// close, four callers at once.
+func BenchmarkConnect(b *testing.B) {
+	race(b, func(b *testing.B, from *testnet.Host, to netip.AddrPort) {
+		const callers = 4
+		var (
+			group sync.WaitGroup
+			mu    sync.Mutex
+			took  []time.Duration
+		)
+		turns := make(chan struct{})
+		for range callers {
+			group.Go(func() {
+				for range turns {
+					began := time.Now()
+					if err := once(from, to); err != nil {
+						b.Error(err)
+					}
+					d := time.Since(began)
+					mu.Lock()
+					took = append(took, d)
+					mu.Unlock()
+				}
+			})
+		}
+		began := time.Now()
+		for b.Loop() {
+			turns <- struct{}{}
+		}
+		close(turns)
+		group.Wait()
+		all := time.Since(began)
+		report(b, took)
+		b.ReportMetric(float64(len(took))/all.Seconds(), "conns/s")
+	})
+}
+
+// once opens a connection, has one byte answered and closes it.
+func once(from *testnet.Host, to netip.AddrPort) error {
+	c, err := from.TryDial("tcp", to.String())
+	if err != nil {
+		return err
+	}
+	_, err = c.Write([]byte{1})
+	if err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(testnet.Patience))
+		_, err = io.ReadFull(c, make([]byte, 1))
+	}
+	if err != nil {
+		err = fmt.Errorf("have a byte answered by %s: %w", to, err)
+	}
+	return errors.Join(err, c.Close())
+}
+
+// BenchmarkLong measures one connection that stays: 64 bytes there and back,
+// then 256 MiB there and back.
+func BenchmarkLong(b *testing.B) {
+	race(b, func(b *testing.B, from *testnet.Host, to netip.AddrPort) {
+		c := from.Dial(b, "tcp", to.String())
+		message := make([]byte, 64)
+		var took []time.Duration
+		for b.Loop() {
+			began := time.Now()
+			if _, err := c.Write(message); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, message); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		report(b, took)
+		const bytes = 256 << 20
+		began := time.Now()
+		go func() {
+			block := make([]byte, 64<<10)
+			for range bytes / len(block) {
+				if _, err := c.Write(block); err != nil {
+					return // who reads will tell
+				}
+			}
+		}()
+		if _, err := io.CopyN(io.Discard, c, bytes); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(bytes/1e6/time.Since(began).Seconds(), "MB/s")
+	})
+}
+
+func report(b *testing.B, took []time.Duration) {
 	slices.Sort(took)
-	at := func(share float64) float64 {
-		return float64(took[int(share*float64(len(took)-1))].Microseconds())
-	}
-	b.ReportMetric(at(0.5), "p50-µs")
-	b.ReportMetric(at(0.99), "p99-µs")
-	b.ReportMetric(float64(len(took))/all.Seconds(), "conns/s")
+	b.ReportMetric(0, "ns/op") // the percentiles say it
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-µs")
 }
