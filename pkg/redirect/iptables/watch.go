@@ -51,7 +51,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	legacy, err := newPulse()
 	err = errors.Join(err,
 		watchTables(ctx, sign, cancel),
-		route.Watch(ctx, func() { sign(redirect.Change{}) }, want.VIPs...),
+		route.Watch(ctx, func() { sign(redirect.Change{}) }, cancel, want.VIPs...),
 		cgroup.Watch(ctx, func() { sign(redirect.Change{Urgent: true}) }, cgroupsOf(want.Rules)...),
 	)
 	if err != nil {

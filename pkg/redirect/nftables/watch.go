@@ -4,12 +4,9 @@ package nftables
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -42,33 +39,29 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	if err != nil {
 		return nil, fmt.Errorf("hear of changes to nf_tables: %w", explain(err))
 	}
-	routes, err := listen(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("hear of changes to the routes: %w", explain(err)), tables.Close())
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(ctx, func() { _, _ = tables.Close(), routes.Close() }) // ends both readers
-	moved := make(chan struct{}, 1)
-	if err := cgroup.Watch(ctx, func() { offer(moved, struct{}{}) }, named(r)...); err != nil {
+	context.AfterFunc(ctx, func() { _ = tables.Close() }) // ends its reader
+	rerouted, moved := make(chan struct{}, 1), make(chan struct{}, 1)
+	if err := errors.Join(
+		route.Watch(ctx, func() { offer(rerouted, struct{}{}) }, cancel, r.VIPs...),
+		cgroup.Watch(ctx, func() { offer(moved, struct{}{}) }, named(r)...),
+	); err != nil {
 		cancel()
 		return nil, err
 	}
 	out := make(chan redirect.Change, pending)
 	var readers sync.WaitGroup
-	for _, reader := range []struct {
-		conn *netlink.Conn
-		sign func(netlink.Message) (redirect.Change, bool)
-	}{{tables, (&tableListener{table: r.Table}).sign}, {routes, routeListener{r.VIPs}.sign}} {
-		readers.Go(func() {
-			defer cancel()
-			hear(reader.conn, reader.sign, out)
-		})
-	}
+	readers.Go(func() {
+		defer cancel()
+		hear(tables, (&tableListener{table: r.Table}).sign, out)
+	})
 	readers.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
+			case <-rerouted:
+				offer(out, redirect.Change{})
 			case <-moved:
 				offer(out, redirect.Change{Urgent: true})
 			}
@@ -188,36 +181,4 @@ func sender(gen []byte) string {
 		return ""
 	}
 	return fmt.Sprintf("%s (pid %d)", name, pid)
-}
-
-// A routeListener hears of routes and devices.
-type routeListener struct{ vips []netip.Prefix }
-
-// Offsets in rtmsg and ifinfomsg, and their lengths.
-const (
-	rtmsgDstLen   = 1
-	rtmsgProtocol = 5
-	rtmsgLen      = 12
-	ifinfoIndex   = 4
-	ifinfoLen     = 16
-)
-
-func (l routeListener) sign(m netlink.Message) (redirect.Change, bool) {
-	ours := false
-	switch m.Header.Type {
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		ours = len(m.Data) >= ifinfoLen && binary.NativeEndian.Uint32(m.Data[ifinfoIndex:]) == loopbackIndex
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		ours = len(m.Data) >= rtmsgLen && (m.Data[rtmsgProtocol] == route.Protocol || l.toVIPs(m.Data))
-	}
-	return redirect.Change{}, ours
-}
-
-func (l routeListener) toVIPs(b []byte) bool {
-	a, err := parse(b[rtmsgLen:])
-	if err != nil {
-		return false
-	}
-	addr, ok := netip.AddrFromSlice(a[unix.RTA_DST])
-	return ok && slices.Contains(l.vips, netip.PrefixFrom(addr, int(b[rtmsgDstLen])))
 }

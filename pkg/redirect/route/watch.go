@@ -14,14 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// watchBuffer is the room for what the kernel tells faster than we read, in
+// bytes. What does not fit is lost, which the kernel tells.
+const watchBuffer = 1 << 20
+
 // Watch calls changed, from now on until ctx ends, when our routes change, others'
-// routes to the ranges, or the loopback device. It hears of the calling thread's
-// network namespace.
-func Watch(ctx context.Context, changed func(), vips ...netip.Prefix) error {
+// routes to the ranges, or the loopback device; and ended, once, when ctx has
+// ended or no more can be heard. It hears of the calling thread's network
+// namespace.
+func Watch(ctx context.Context, changed, ended func(), vips ...netip.Prefix) error {
 	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return fmt.Errorf("hear of changes to the routes: %w", explain(err))
 	}
+	err = conn.SetReadBuffer(watchBuffer)
 	for _, group := range []uint32{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
 		err = errors.Join(err, conn.JoinGroup(group))
 	}
@@ -30,6 +36,7 @@ func Watch(ctx context.Context, changed func(), vips ...netip.Prefix) error {
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reader
 	go func() {
+		defer ended()
 		for {
 			messages, err := conn.Receive()
 			switch {
