@@ -35,13 +35,13 @@ func statusCommand(getenv func(string) string) *cobra.Command {
 	return cmd
 }
 
-func printStatus(w io.Writer, output string, st agent.Status) error {
+func printStatus(w io.Writer, output string, st agent.HostStatus) error {
 	switch output {
 	case "json":
 		return printJSON(w, st)
 	case "table":
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, c := range st.Checks {
+		for _, c := range st.Checks() {
 			mark := "ok"
 			if !c.OK {
 				mark = "FAULT"

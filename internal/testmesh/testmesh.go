@@ -193,21 +193,27 @@ func (h *Host) WaitWell(t testing.TB) {
 	})
 }
 
-// Status is weft-agent status -o json.
-func (h *Host) Status(t testing.TB) (s struct {
+// Status is what tests read of weft-agent status -o json: of a host with one
+// workload, whose status is the host's.
+type Status struct {
 	Well   bool
 	Checks []struct {
 		Name, Text, Remedy string
 		OK                 bool
 	}
 	Envoy struct{ PID int }
-}) {
+	Kept  struct{ Looked time.Time } // of the redirection
+}
+
+// Status is weft-agent status -o json of the host's first workload.
+func (h *Host) Status(t testing.TB) Status {
 	t.Helper()
 	out, _ := h.Agent(t, "status", "-o", "json")
-	if err := json.Unmarshal([]byte(out), &s); err != nil {
+	var s struct{ Workloads []Status }
+	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Workloads) == 0 {
 		t.Fatalf("status of %s: %v\n%s", h.Name, err, out)
 	}
-	return s
+	return s.Workloads[0]
 }
 
 // Curl calls as a program of this host does: by name, through libc and no

@@ -236,6 +236,10 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// workloads are what this configuration has an agent serve, each with the
+// host's settings beside its own.
+func (c *Config) workloads() []Config { return []Config{*c} }
+
 // systemRoots are the files of which the first that is there counts.
 func (c *Config) systemRoots() []string {
 	if c.SystemRoots != "" {

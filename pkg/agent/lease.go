@@ -23,24 +23,24 @@ const renewals = 3
 // holdLease renews the lease of a fail-open host while Envoy and DNS are well,
 // until ctx ends. It does not give the lease back then: what runs out is that
 // nobody came.
-func (a *Agent) holdLease(ctx context.Context) error {
-	leaser, ok := a.choice.redirector.(redirect.Leaser)
-	if a.rules.FailOpen == 0 {
+func (w *Workload) holdLease(ctx context.Context) error {
+	leaser, ok := w.choice.redirector.(redirect.Leaser)
+	if w.rules.FailOpen == 0 {
 		return nil
 	}
 	if !ok {
 		return fmt.Errorf("failOpen: this redirection engine has no leases: %w; set it to 0s", redirect.ErrNotSupported)
 	}
-	every := a.rules.FailOpen / renewals
+	every := w.rules.FailOpen / renewals
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		rules, on, err := a.wanted()
+		rules, on, err := w.wanted()
 		if err != nil {
-			rules, on = a.rules, true // not to know is no reason to open
+			rules, on = w.rules, true // not to know is no reason to open
 		}
 		if on {
-			a.leaseHeld(ctx, a.renew(ctx, leaser, rules, every))
+			w.leaseHeld(ctx, w.renew(ctx, leaser, rules, every))
 		}
 		select {
 		case <-tick.C:
@@ -51,32 +51,32 @@ func (a *Agent) holdLease(ctx context.Context) error {
 }
 
 // renew takes no longer than within.
-func (a *Agent) renew(ctx context.Context, leaser redirect.Leaser, rules redirect.Rules, within time.Duration) error {
+func (w *Workload) renew(ctx context.Context, leaser redirect.Leaser, rules redirect.Rules, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if err := envoy.NewAdmin(a.cfg.adminSocket()).Ready(ctx); err != nil {
+	if err := envoy.NewAdmin(w.cfg.adminSocket()).Ready(ctx); err != nil {
 		return err
 	}
-	if err := answers(ctx, a.dns.Addrs()); err != nil {
+	if err := answers(ctx, w.dns.Addrs()); err != nil {
 		return err
 	}
 	return leaser.Renew(ctx, rules)
 }
 
 // leaseHeld tells when the lease begins and ceases to be renewed.
-func (a *Agent) leaseHeld(ctx context.Context, err error) {
+func (w *Workload) leaseHeld(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	a.mu.Lock()
-	before := a.unwell
-	a.unwell = err
-	a.mu.Unlock()
+	w.mu.Lock()
+	before := w.unwell
+	w.unwell = err
+	w.mu.Unlock()
 	switch {
 	case err != nil && before == nil:
-		a.log.Warn("lease was not renewed, outbound and DNS open when it runs out", "lease", a.rules.FailOpen, "error", err)
+		w.log.Warn("lease was not renewed, outbound and DNS open when it runs out", "lease", w.rules.FailOpen, "error", err)
 	case err == nil && before != nil:
-		a.log.Info("lease was renewed again")
+		w.log.Info("lease was renewed again")
 	}
 }
 

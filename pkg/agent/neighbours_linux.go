@@ -28,19 +28,19 @@ const maxNeighbour = 1 << 20
 
 // tellNeighbours tells other agents of this network namespace what this one
 // redirects, until ctx ends.
-func (a *Agent) tellNeighbours(ctx context.Context) error {
-	if !a.cfg.Redirect {
+func (w *Workload) tellNeighbours(ctx context.Context) error {
+	if !w.cfg.Redirect {
 		return nil
 	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", neighbourSockets+a.rules.Normal().Table)
+	l, err := lc.Listen(ctx, "unix", neighbourSockets+w.rules.Normal().Table)
 	if err != nil {
-		a.log.Warn("other agents on this host are not told what this one redirects", "error", err)
+		w.log.Warn("other agents on this host are not told what this one redirects", "error", err)
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	text, err := json.Marshal(neighbour{os.Getpid(), a.cfg.Name, a.rules.Normal()})
+	text, err := json.Marshal(neighbour{os.Getpid(), w.cfg.Name, w.rules.Normal()})
 	if err != nil {
 		return err
 	}

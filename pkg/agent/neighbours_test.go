@@ -21,9 +21,9 @@ func TestNeighboursKeepApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	a := &Agent{cfg: first, rules: rules, log: slog.New(slog.DiscardHandler)}
+	w := &Workload{cfg: first, rules: rules, log: slog.New(slog.DiscardHandler)}
 	ended := make(chan error, 1)
-	go func() { ended <- h.Do(func() error { return a.tellNeighbours(ctx) }) }()
+	go func() { ended <- h.Do(func() error { return w.tellNeighbours(ctx) }) }()
 	beside := []string{"--name=api-1", "--port=8081", "--redirect-table=weft-b", "--inbound-port=16006", "--outbound-port=16001", "--dns-port=16053"}
 	try := func(args ...string) string {
 		t.Helper()

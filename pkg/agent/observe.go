@@ -23,20 +23,20 @@ func (c *Config) logsSocket() string    { return filepath.Join(c.RunDir, "logs.s
 func (c *Config) metricsSocket() string { return filepath.Join(c.RunDir, "metrics.sock") }
 
 // observers makes the parts that tell what Envoy sees.
-func (a *Agent) observers() {
-	a.logs = accesslog.New(accesslog.Config{
-		Socket: a.cfg.logsSocket(),
+func (w *Workload) observers() {
+	w.logs = accesslog.New(accesslog.Config{
+		Socket: w.cfg.logsSocket(),
 		Dial:   func(ctx context.Context, address string) (net.Conn, error) { return dialOut(ctx, "tcp", address) },
-		Log:    a.log.With("part", "accesslog"),
+		Log:    w.log.With("part", "accesslog"),
 	})
-	a.metrics = metrics.New(metrics.Config{
-		Socket: a.cfg.metricsSocket(),
+	w.metrics = metrics.New(metrics.Config{
+		Socket: w.cfg.metricsSocket(),
 		Envoy: func(ctx context.Context, filter string, usedOnly bool) (io.ReadCloser, error) {
-			return envoy.NewAdmin(a.cfg.adminSocket()).Prometheus(ctx, filter, usedOnly)
+			return envoy.NewAdmin(w.cfg.adminSocket()).Prometheus(ctx, filter, usedOnly)
 		},
-		Own:  a.registry(),
+		Own:  w.registry(),
 		Dial: dialOut,
-		Log:  a.log.With("part", "metrics"),
+		Log:  w.log.With("part", "metrics"),
 	})
 }
 
@@ -57,37 +57,37 @@ func isVIP(a netip.Addr) bool {
 }
 
 // registry holds what the agent itself tells in scrapes.
-func (a *Agent) registry() *prometheus.Registry {
+func (w *Workload) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	gauge := func(name, help string, value func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	r.MustRegister(a.logs)
+	r.MustRegister(w.logs)
 	gauge("weft_agent_control_plane_connected", "1 while the agent has a stream to its control plane.", func() float64 {
-		if a.relay.Status().ControlPlane.Connected {
+		if w.relay.Status().ControlPlane.Connected {
 			return 1
 		}
 		return 0
 	})
 	gauge("weft_agent_certificate_expiry_timestamp_seconds", "When the workload's certificate expires, in seconds since 1970; 0: there is none.", func() float64 {
-		if at := a.identity.Status().Workload.Expires; !at.IsZero() {
+		if at := w.identity.Status().Workload.Expires; !at.IsZero() {
 			return float64(at.Unix())
 		}
 		return 0
 	})
-	gauge("weft_agent_redirection_mends", "How often the agent mended the redirection since it started.", func() float64 { return float64(a.keeper.Kept().Mends) })
-	gauge("weft_agent_envoy_restarts", "How often Envoy was started again since the agent started.", func() float64 { return float64(a.envoy.Status().Restarts) })
+	gauge("weft_agent_redirection_mends", "How often the agent mended the redirection since it started.", func() float64 { return float64(w.keeper.Kept().Mends) })
+	gauge("weft_agent_envoy_restarts", "How often Envoy was started again since the agent started.", func() float64 { return float64(w.envoy.Status().Restarts) })
 	return r
 }
 
 // runEnvoy runs Envoy, and takes its lines as long as it says something.
-func (a *Agent) runEnvoy(ctx context.Context) error {
+func (w *Workload) runEnvoy(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	logs, end := context.WithCancel(context.WithoutCancel(ctx))
-	g.Go(func() error { return a.logs.Run(logs) })
+	g.Go(func() error { return w.logs.Run(logs) })
 	g.Go(func() error {
 		defer end()
-		return a.envoy.Run(ctx)
+		return w.envoy.Run(ctx)
 	})
 	return g.Wait()
 }

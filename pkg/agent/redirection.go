@@ -134,15 +134,15 @@ func CheckRedirection(ctx context.Context, cfg Config) (Switch, []redirect.Diffe
 }
 
 // wanted is what the keeper is to keep.
-func (a *Agent) wanted() (redirect.Rules, bool, error) {
-	s, err := a.cfg.Switch()
+func (w *Workload) wanted() (redirect.Rules, bool, error) {
+	s, err := w.cfg.Switch()
 	if err != nil {
-		return a.rules, false, err
+		return w.rules, false, err
 	}
-	rules := a.rules
+	rules := w.rules
 	if rules.Inbound.All {
 		// sshd may have come to listen at another port meanwhile.
-		if now, err := a.cfg.Rules(); err == nil {
+		if now, err := w.cfg.Rules(); err == nil {
 			rules = now
 		}
 	}
@@ -151,24 +151,24 @@ func (a *Agent) wanted() (redirect.Rules, bool, error) {
 }
 
 // prepareRedirection chooses the engine and finds what it would fail at.
-func (a *Agent) prepareRedirection(ctx context.Context) (err error) {
-	if !a.cfg.Redirect {
+func (w *Workload) prepareRedirection(ctx context.Context) (err error) {
+	if !w.cfg.Redirect {
 		return nil
 	}
-	if err := a.cfg.Guard(a.rules, nil); err != nil {
+	if err := w.cfg.Guard(w.rules, nil); err != nil {
 		return err
 	}
-	if err := apart(ctx, a.rules); err != nil {
+	if err := apart(ctx, w.rules); err != nil {
 		return err
 	}
-	if a.choice, err = a.cfg.Choose(ctx, a.rules); err != nil {
+	if w.choice, err = w.cfg.Choose(ctx, w.rules); err != nil {
 		return err
 	}
-	a.keeper.Engine = a.choice.redirector
-	if err := a.choice.prove(ctx, a.rules); err != nil {
+	w.keeper.Engine = w.choice.redirector
+	if err := w.choice.prove(ctx, w.rules); err != nil {
 		return err
 	}
-	if _, err := a.choice.redirector.Check(ctx, a.rules); err != nil {
+	if _, err := w.choice.redirector.Check(ctx, w.rules); err != nil {
 		return fmt.Errorf("look at this host's redirection: %w", err)
 	}
 	return nil
@@ -177,38 +177,38 @@ func (a *Agent) prepareRedirection(ctx context.Context) (err error) {
 // redirect points the host's traffic at Envoy as soon as Envoy can serve it,
 // and keeps it so. Until then the host stays as it was: open on the first
 // start, closed where the rules of an earlier one are in force.
-func (a *Agent) redirect(ctx context.Context) error {
-	if !a.cfg.Redirect {
+func (w *Workload) redirect(ctx context.Context) error {
+	if !w.cfg.Redirect {
 		return nil
 	}
-	for _, ready := range []<-chan struct{}{a.relay.Synced(), a.dns.Ready()} {
+	for _, ready := range []<-chan struct{}{w.relay.Synced(), w.dns.Ready()} {
 		select {
 		case <-ready:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	on, err := a.keeper.Apply(ctx)
-	a.mu.Lock()
-	a.redirected = err
-	a.mu.Unlock()
+	on, err := w.keeper.Apply(ctx)
+	w.mu.Lock()
+	w.redirected = err
+	w.mu.Unlock()
 	switch {
 	case err != nil:
 		return fmt.Errorf("redirect this host's traffic: %w", err)
 	case on:
-		a.log.Info("traffic redirected", "engine", a.choice.Engine, "why", a.choice.Why, "table", a.rules.Table, "inbound_port", a.cfg.Port)
-		if _, doors, err := a.cfg.RulesAndDoors(); err == nil && len(doors) > 0 {
-			a.log.Info("ports left open", "doors", doors)
+		w.log.Info("traffic redirected", "engine", w.choice.Engine, "why", w.choice.Why, "table", w.rules.Table, "inbound_port", w.cfg.Port)
+		if _, doors, err := w.cfg.RulesAndDoors(); err == nil && len(doors) > 0 {
+			w.log.Info("ports left open", "doors", doors)
 		}
-		if err := a.choice.retire(ctx, a.rules.Table); err != nil {
-			a.log.Warn("what another engine had in force was not taken off", "error", err, "remedy", "weft-agent redirect remove, then apply")
+		if err := w.choice.retire(ctx, w.rules.Table); err != nil {
+			w.log.Warn("what another engine had in force was not taken off", "error", err, "remedy", "weft-agent redirect remove, then apply")
 		}
 	default:
-		s, err := a.cfg.Switch()
-		a.log.Warn("traffic was not redirected", "redirection", s.Text(time.Now()), "error", err)
+		s, err := w.cfg.Switch()
+		w.log.Warn("traffic was not redirected", "redirection", s.Text(time.Now()), "error", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.keeper.Run(ctx) })
-	g.Go(func() error { return a.holdLease(ctx) })
+	g.Go(func() error { return w.keeper.Run(ctx) })
+	g.Go(func() error { return w.holdLease(ctx) })
 	return g.Wait()
 }

@@ -2,12 +2,8 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -19,13 +15,12 @@ import (
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
-// A Status tells how a host is.
+// A Status tells how a workload is.
 type Status struct {
-	Well   bool    `json:"well"` // every check is
-	Checks []Check `json:"checks"`
+	Workload string  `json:"workload,omitempty"` // its name in the configuration; "" at the top of that
+	Well     bool    `json:"well"`               // every check is
+	Checks   []Check `json:"checks"`
 
-	PID         int                   `json:"pid,omitempty"` // of the agent; 0: it does not run
-	Version     string                `json:"version,omitempty"`
 	Engine      Choice                `json:"engine,omitzero"`
 	Redirection []redirect.Difference `json:"redirection,omitempty"`
 	Switch      Switch                `json:"switch,omitzero"`
@@ -46,30 +41,29 @@ type Check struct {
 }
 
 // status asks every part of a running agent.
-func (a *Agent) status(ctx context.Context) Status {
+func (w *Workload) status(ctx context.Context) Status {
 	now := time.Now()
 	s := Status{
-		PID: os.Getpid(), Version: a.version,
-		Identity: a.identity.Status(), Relay: a.relay.Status(), Envoy: a.envoy.Status(),
-		AccessLogs: a.logs.Status(),
+		Identity: w.identity.Status(), Relay: w.relay.Status(), Envoy: w.envoy.Status(),
+		AccessLogs: w.logs.Status(),
 	}
-	a.mu.Lock()
-	envoyVersion, redirected := a.envoyVersion, a.redirected
-	if a.unwell != nil {
-		s.Lease.Unwell = a.unwell.Error()
+	w.mu.Lock()
+	envoyVersion, redirected := w.envoyVersion, w.redirected
+	if w.unwell != nil {
+		s.Lease.Unwell = w.unwell.Error()
 	}
-	a.mu.Unlock()
-	s.Checks = append(s.Checks, hostCheck(a.cfg, fmt.Sprintf("agent %s runs (pid %d)", a.version, s.PID)))
-	s.Kept = a.keeper.Kept()
-	err := s.lookAtRedirection(ctx, a.cfg, a.choice, a.rules)
+	w.mu.Unlock()
+	s.Checks = append(s.Checks, hostCheck(w.cfg, fmt.Sprintf("agent %s runs (pid %d)", w.version, os.Getpid())))
+	s.Kept = w.keeper.Kept()
+	err := s.lookAtRedirection(ctx, w.cfg, w.choice, w.rules)
 	s.Checks = append(s.Checks,
-		redirectionCheck(a.cfg, s, errors.Join(redirected, err), now),
+		redirectionCheck(w.cfg, s, errors.Join(redirected, err), now),
 		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
 		certificateCheck(s.Identity, now),
 		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),
 	)
 	s.Checks = append(s.Checks, logChecks(s.AccessLogs, now)...)
-	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, a.cfg.cacheDir())...)
+	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, w.cfg.cacheDir())...)
 	return s.judged()
 }
 
@@ -190,94 +184,4 @@ func span(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%ds", d/time.Second)
 	}
-}
-
-// serveStatus answers weft-agent status on a unix socket in the agent's own
-// folder, which is nobody else's to enter.
-func (a *Agent) serveStatus(ctx context.Context) error {
-	path := a.cfg.statusSocket()
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
-	if err != nil {
-		return fmt.Errorf("status socket: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(a.status(r.Context())); err != nil {
-			a.log.Debug("status was not read", "error", err)
-		}
-	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("status socket: %w", err)
-	}
-	return nil
-}
-
-// FetchStatus asks the agent that runs on cfg's files. Where none does, it
-// looks itself at what can be seen without one.
-func FetchStatus(ctx context.Context, cfg Config) Status {
-	s, err := askRunning(ctx, cfg.statusSocket())
-	if err == nil {
-		return s
-	}
-	s = Status{Checks: []Check{{
-		Name: "host", Text: fmt.Sprintf("dataplane %s of mesh %s: the agent does not run", cfg.Name, cfg.Mesh),
-		Remedy: "weft-agent run",
-	}}}
-	rules, err := cfg.Rules()
-	if err == nil {
-		err = s.lookAtRedirection(ctx, cfg, Choice{}, rules)
-	}
-	if err != nil || cfg.Redirect {
-		c := redirectionCheck(cfg, s, err, time.Now())
-		if err == nil && s.Switch == (Switch{}) {
-			// Without an agent, apply would cut the host off.
-			c.Remedy = "weft-agent run puts it in force once Envoy serves"
-		}
-		s.Checks = append(s.Checks, c)
-	}
-	id, err := identity.Open(cfg.StateDir)
-	if err != nil {
-		s.Checks = append(s.Checks, Check{Name: "certificate", Text: err.Error(), Remedy: "join this host again"})
-		return s
-	}
-	s.Identity = id.Status()
-	c := certificateCheck(s.Identity, time.Now())
-	if !s.Identity.Agent.Expired {
-		c.Remedy = "weft-agent run asks for one"
-	}
-	s.Checks = append(s.Checks, c)
-	return s
-}
-
-// maxStatus bounds what is read of a status, in bytes.
-const maxStatus = 1 << 20
-
-func askRunning(ctx context.Context, socket string) (s Status, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
-		DisableKeepAlives: true,
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
-	if err != nil {
-		return s, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return s, err
-	}
-	defer resp.Body.Close()
-	return s, json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&s)
 }

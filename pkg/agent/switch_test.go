@@ -40,7 +40,7 @@ func TestRemoveTurnsOff(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	cfg := joined(t)
 	cfg.StateDir = filepath.Join(t.TempDir(), "state")
-	a := &Agent{cfg: cfg}
+	w := &Workload{cfg: cfg}
 	in := func(f func() error) {
 		t.Helper()
 		if err := h.Do(f); err != nil {
@@ -49,7 +49,7 @@ func TestRemoveTurnsOff(t *testing.T) {
 	}
 	wanted := func(want bool) {
 		t.Helper()
-		if _, on, err := a.wanted(); on != want || err != nil {
+		if _, on, err := w.wanted(); on != want || err != nil {
 			t.Errorf("an agent wants it: %t, %v, want %t", on, err, want)
 		}
 	}
@@ -91,7 +91,7 @@ func TestTrial(t *testing.T) {
 	h := testnet.Hosts(t, 1)[0]
 	cfg := joined(t)
 	cfg.StateDir = t.TempDir()
-	a := &Agent{cfg: cfg}
+	w := &Workload{cfg: cfg}
 	const trial = time.Second
 	begin := func(within time.Duration) {
 		t.Helper()
@@ -120,14 +120,14 @@ func TestTrial(t *testing.T) {
 	confirm(cfg, "the redirection is on; begin one")
 
 	begin(trial)
-	if rules, on, _ := a.wanted(); !on || rules.ConfirmWithin == 0 || rules.ConfirmWithin > trial {
+	if rules, on, _ := w.wanted(); !on || rules.ConfirmWithin == 0 || rules.ConfirmWithin > trial {
 		t.Errorf("during a trial the agent wants %t, for %s", on, rules.ConfirmWithin)
 	}
 	if s, d := look(); d > 0 || !s.On(time.Now()) {
 		t.Errorf("during a trial: %d differences, %s", d, s.Text(time.Now()))
 	}
 	for late := time.After(testnet.Patience); ; {
-		if _, on, _ := a.wanted(); !on {
+		if _, on, _ := w.wanted(); !on {
 			break
 		}
 		select {
@@ -149,7 +149,7 @@ func TestTrial(t *testing.T) {
 	if s, d := look(); d > 0 || s != (Switch{}) {
 		t.Errorf("confirmed: %d differences, %s", d, s.Text(time.Now()))
 	}
-	if rules, on, _ := a.wanted(); !on || rules.ConfirmWithin != 0 {
+	if rules, on, _ := w.wanted(); !on || rules.ConfirmWithin != 0 {
 		t.Errorf("confirmed, the agent wants %t, for %s", on, rules.ConfirmWithin)
 	}
 	if out := h.Run(t, "nft", "list", "ruleset"); strings.Contains(out, "trial") {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,13 +24,8 @@ func awaitLook(t *testing.T, h *testmesh.Host) {
 	since := time.Now()
 	h.Run(t, "nft", "add table inet weft; delete table inet weft")
 	testmesh.Eventually(t, "the agent looks at its redirection", func() error {
-		out, _ := h.Agent(t, "status", "-o", "json")
-		var status struct{ Kept struct{ Looked time.Time } }
-		if err := json.Unmarshal([]byte(out), &status); err != nil {
-			return err
-		}
-		if !status.Kept.Looked.After(since) {
-			return fmt.Errorf("last at %s", status.Kept.Looked)
+		if looked := h.Status(t).Kept.Looked; !looked.After(since) {
+			return fmt.Errorf("last at %s", looked)
 		}
 		return nil
 	})

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+)
+
+// A HostStatus tells how a host is.
+type HostStatus struct {
+	Well    bool   `json:"well"`          // the agent runs, and every workload is well
+	PID     int    `json:"pid,omitempty"` // of the agent; 0: it does not run
+	Version string `json:"version,omitempty"`
+
+	Workloads []Status `json:"workloads"`
+}
+
+// Checks are those of all workloads, in their order.
+func (s HostStatus) Checks() (all []Check) {
+	for _, w := range s.Workloads {
+		all = append(all, w.Checks...)
+	}
+	return all
+}
+
+// status asks every workload of a running agent.
+func (a *Agent) status(ctx context.Context) HostStatus {
+	s := HostStatus{Well: true, PID: os.Getpid(), Version: a.version}
+	for _, w := range a.workloads {
+		of := w.status(ctx)
+		s.Well = s.Well && of.Well
+		s.Workloads = append(s.Workloads, of)
+	}
+	return s
+}
+
+// serveStatus answers weft-agent status on a unix socket in the agent's own
+// folder, which is nobody else's to enter.
+func (a *Agent) serveStatus(ctx context.Context) error {
+	path := a.cfg.statusSocket()
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(a.status(r.Context())); err != nil {
+			a.log.Debug("status was not read", "error", err)
+		}
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	return nil
+}
+
+// FetchStatus asks the agent that runs on cfg's files. Where none does, it
+// looks itself at what can be seen without one.
+func FetchStatus(ctx context.Context, cfg Config) HostStatus {
+	s, err := askRunning(ctx, cfg.statusSocket())
+	if err == nil {
+		return s
+	}
+	s = HostStatus{}
+	for _, c := range cfg.workloads() {
+		s.Workloads = append(s.Workloads, lookAt(ctx, c))
+	}
+	return s
+}
+
+// lookAt finds what can be seen of a workload whose agent does not run.
+func lookAt(ctx context.Context, cfg Config) Status {
+	s := Status{Checks: []Check{{
+		Name: "host", Text: fmt.Sprintf("dataplane %s of mesh %s: the agent does not run", cfg.Name, cfg.Mesh),
+		Remedy: "weft-agent run",
+	}}}
+	rules, err := cfg.Rules()
+	if err == nil {
+		err = s.lookAtRedirection(ctx, cfg, Choice{}, rules)
+	}
+	if err != nil || cfg.Redirect {
+		c := redirectionCheck(cfg, s, err, time.Now())
+		if err == nil && s.Switch == (Switch{}) {
+			// Without an agent, apply would cut the host off.
+			c.Remedy = "weft-agent run puts it in force once Envoy serves"
+		}
+		s.Checks = append(s.Checks, c)
+	}
+	id, err := identity.Open(cfg.StateDir)
+	if err != nil {
+		s.Checks = append(s.Checks, Check{Name: "certificate", Text: err.Error(), Remedy: "join this host again"})
+		return s
+	}
+	s.Identity = id.Status()
+	c := certificateCheck(s.Identity, time.Now())
+	if !s.Identity.Agent.Expired {
+		c.Remedy = "weft-agent run asks for one"
+	}
+	s.Checks = append(s.Checks, c)
+	return s
+}
+
+// maxStatus bounds what is read of a status, in bytes.
+const maxStatus = 1 << 20
+
+func askRunning(ctx context.Context, socket string) (s HostStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	return s, json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&s)
+}

@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/weft-mesh/weft/pkg/agent/accesslog"
+	"github.com/weft-mesh/weft/pkg/agent/dns"
+	"github.com/weft-mesh/weft/pkg/agent/identity"
+	"github.com/weft-mesh/weft/pkg/agent/metrics"
+	"github.com/weft-mesh/weft/pkg/agent/relay"
+	"github.com/weft-mesh/weft/pkg/envoy"
+	"github.com/weft-mesh/weft/pkg/envoy/bootstrap"
+	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/proxy"
+	"github.com/weft-mesh/weft/pkg/redirect"
+)
+
+// A Workload is one Dataplane of this host: its identity, the relay and the
+// Envoy that serve it, its logs and metrics, and the redirection that points its
+// traffic there. Its files are in state and run folders of its own.
+type Workload struct {
+	cfg     Config
+	version string
+	log     *slog.Logger
+
+	identity *identity.Identity
+	relay    *relay.Relay
+	dns      *dns.Server
+	envoy    *envoy.Process
+	logs     *accesslog.Server
+	metrics  *metrics.Server
+	choice   Choice // of the engine, once prepared
+	keeper   *redirect.Keeper
+
+	dataplane []byte
+	rules     redirect.Rules
+	// registered is closed after the first try to register: the control plane
+	// knows nobody's stream whose Dataplane is not there.
+	registered chan struct{}
+
+	mu           sync.Mutex
+	envoyVersion string
+	redirected   error // why the redirection could not be put in force
+	unwell       error // why the lease was not renewed last
+}
+
+// newWorkload makes what serves one workload, and starts nothing. It fails where
+// that has not joined.
+func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error) {
+	address, err := cfg.address()
+	if err != nil {
+		return nil, err
+	}
+	rules, err := cfg.Rules()
+	if err != nil {
+		return nil, err
+	}
+	id, err := identity.Open(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if want := (proxy.ID{Mesh: cfg.Mesh, Name: cfg.Name}); id.ID() != want {
+		return nil, fmt.Errorf("the identity in %s is of dataplane %q in mesh %q, but the configuration names %q in mesh %q: join again, or give this agent its own --state-dir",
+			cfg.StateDir, id.ID().Name, id.ID().Mesh, want.Name, want.Mesh)
+	}
+	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
+	w := &Workload{
+		cfg: cfg, version: version, log: log,
+		identity: id, rules: rules,
+		dataplane:  cfg.Dataplane(address),
+		registered: make(chan struct{}),
+	}
+	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
+	w.dns = dns.New(dns.Config{
+		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
+		Direct:     []string{cfg.envoyResolver().String()},
+		Mark:       proxy.MarkAgent,
+		ResolvConf: cfg.ResolvConf,
+		Log:        log.With("part", "dns"),
+	})
+	w.relay = relay.New(relay.Config{
+		Socket:   cfg.xdsSocket(),
+		ID:       id.ID(),
+		Metadata: w.metadata,
+		Dial:     w.dial,
+		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
+		OnNames:  w.dns.SetNames,
+		CacheDir: cfg.cacheDir(),
+		Log:      log.With("part", "relay"),
+	})
+	w.envoy = envoy.New(envoy.Config{
+		Binary:      cfg.envoyBinary(),
+		Bootstrap:   cfg.bootstrapFile(),
+		Dir:         cfg.RunDir,
+		AdminSocket: cfg.adminSocket(),
+		Concurrency: cfg.concurrency(),
+		LogLevel:    cfg.EnvoyLogLevel,
+		DrainTime:   cfg.DrainTime,
+		ChangeTime:  cfg.ChangeTime,
+		Log:         log.With("part", "envoy"),
+	})
+	w.observers()
+	return w, nil
+}
+
+// envoyResolver is where Envoy asks for hosts outside of the mesh.
+func (c *Config) envoyResolver() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), c.EnvoyDNSPort)
+}
+
+func loopback(ip net.IP, port uint16) string {
+	return net.JoinHostPort(ip.String(), strconv.Itoa(int(port)))
+}
+
+// run keeps the workload in the mesh until ctx ends, then returns nil. It fails
+// when Envoy cannot be run, or when this host's network may not be changed. The
+// redirection stays in force when it returns. prepare comes before it.
+func (w *Workload) run(ctx context.Context) error {
+	w.log.Info("workload started", "mesh", w.cfg.Mesh, "dataplane", w.cfg.Name, "service", w.cfg.Service)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, part := range []func(context.Context) error{
+		w.register, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
+	} {
+		g.Go(func() error { return part(ctx) })
+	}
+	return g.Wait()
+}
+
+// prepare finds what would fail later, before anything runs.
+func (w *Workload) prepare(ctx context.Context) error {
+	if err := keyfile.Dir(w.cfg.RunDir); err != nil {
+		return err
+	}
+	version, err := envoy.Check(ctx, w.cfg.envoyBinary())
+	if err != nil {
+		return err
+	}
+	w.envoyVersion = version
+	if err := w.prepareRedirection(ctx); err != nil {
+		return err
+	}
+	doc, err := bootstrap.JSON(bootstrap.Config{
+		ID:          w.identity.ID(),
+		Service:     w.cfg.Service,
+		XDSSocket:   w.cfg.xdsSocket(),
+		SDSSocket:   w.cfg.xdsSocket(),
+		AdminSocket: w.cfg.adminSocket(),
+
+		LogsSocket:    w.cfg.logsSocket(),
+		MetricsSocket: w.cfg.metricsSocket(),
+		Resolver:      w.cfg.envoyResolver(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(w.cfg.adminSocket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return keyfile.Write(w.cfg.bootstrapFile(), doc)
+}
+
+// register has the control plane take the Dataplane, then keeps the
+// certificates young.
+func (w *Workload) register(ctx context.Context) error {
+	conn, err := w.identity.Dial(ctx)
+	if err == nil {
+		err = w.identity.Register(ctx, conn, w.dataplane)
+		_ = conn.Close() // it has served
+	}
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("dataplane was not registered, trying on", "error", err)
+	}
+	close(w.registered)
+	return w.identity.Run(ctx)
+}
+
+func (w *Workload) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	select {
+	case <-w.registered:
+		return w.identity.Dial(ctx, opts...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// secrets gives the relay what the identity holds, and whom the host trusts.
+type secrets struct {
+	*identity.Identity
+	system  *rootsFile
+	metrics *pairFile
+}
+
+func (s secrets) Current() (relay.SecretSet, <-chan struct{}) {
+	now, changed := s.Identity.Current()
+	system, version := s.system.read()
+	cert, key, certVersion := s.metrics.read()
+	for _, v := range []string{version, certVersion} {
+		if v != "" {
+			now.Version += "+" + v
+		}
+	}
+	return relay.SecretSet{
+		Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots,
+		SystemRoots: system, MetricsCertificate: cert, MetricsKey: key,
+	}, changed
+}
