@@ -19,6 +19,9 @@ var Kinds = []*Kind{
 	ProxyTemplateKind,
 	TrafficLogKind,
 	TrafficTraceKind,
+	GlobalSecretKind,
+	AccessRoleKind,
+	AccessRoleBindingKind,
 }
 
 // The kinds by name, for code that speaks of one of them.
@@ -30,6 +33,18 @@ var (
 	SecretKind = &Kind{
 		Name: "Secret", Path: "secrets", Singular: "secret",
 		Scope: InMesh, Admin: true, New: func() Spec { return new(Secret) },
+	}
+	GlobalSecretKind = &Kind{
+		Name: "GlobalSecret", Path: "globalsecrets", Singular: "global-secret", Aliases: []string{"global-secrets"},
+		Scope: Global, Admin: true, New: func() Spec { return new(Secret) },
+	}
+	AccessRoleKind = &Kind{
+		Name: "AccessRole", Path: "access-roles", Singular: "access-role",
+		Scope: Global, Admin: true, New: func() Spec { return new(AccessRole) },
+	}
+	AccessRoleBindingKind = &Kind{
+		Name: "AccessRoleBinding", Path: "access-role-bindings", Singular: "access-role-binding",
+		Scope: Global, Admin: true, New: func() Spec { return new(AccessRoleBinding) },
 	}
 	DataplaneKind = &Kind{
 		Name: "Dataplane", Path: "dataplanes", Singular: "dataplane", Short: "dp",

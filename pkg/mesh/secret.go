@@ -2,7 +2,8 @@ package mesh
 
 import "strings"
 
-// A Secret is bytes that only administrators and the control plane may read.
+// A Secret is bytes that only administrators and the control plane may read, of
+// one mesh or, as a GlobalSecret, of none.
 type Secret struct {
 	Data []byte `json:"data,omitempty"` // base64 in documents
 }
@@ -11,7 +12,11 @@ type Secret struct {
 func (s *Secret) Validate() (v Violations) { return nil }
 
 // ownSecrets are parts of the names of the control plane's own Secrets.
-var ownSecrets = []string{".ca-builtin-cert-", ".ca-builtin-key-", "dataplane-token-signing-key-", "dataplane-token-revocations-"}
+var ownSecrets = []string{
+	".ca-builtin-cert-", ".ca-builtin-key-", ".ca-rotation-",
+	"dataplane-token-signing-key-", "dataplane-token-revocations-", "zone-token-signing-key-", "zone-token-revocations",
+	"user-token-signing-key-", "user-token-revocations", "admin-user-token", "envoy-admin-ca", "inter-cp-ca",
+}
 
 // OwnSecret tells whether a Secret of this name is the control plane's own: the
 // key of an authority, or one that signs tokens. No policy may pass it on.

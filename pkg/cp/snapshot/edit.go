@@ -43,6 +43,9 @@ func editsOf(changes []store.Change) map[string]*edit {
 			e := editOf(edits, c.Key.Mesh)
 			put(&e.dataplanes, c.Key.Name, c.Now)
 		default:
+			if kind.Scope == mesh.Global {
+				continue // of no mesh
+			}
 			e := editOf(edits, c.Key.Mesh)
 			of := e.policies[kind]
 			put(&of, c.Key.Name, c.Now)
