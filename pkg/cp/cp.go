@@ -20,7 +20,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/publish"
-	"github.com/weft-mesh/weft/pkg/cp/store/sqlite"
+	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
@@ -36,7 +36,7 @@ type ControlPlane struct {
 	log     *slog.Logger
 
 	doors     listeners
-	store     *sqlite.Store
+	store     store.Keeper
 	own       *ca.Own
 	builtin   *ca.Builtin
 	tokens    *token.Issuer
@@ -65,7 +65,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := keyfile.Dir(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("data-dir: %w", err)
 	}
-	if c.store, err = sqlite.Open(ctx, cfg.DataDir, log.With("part", "store")); err != nil {
+	if c.store, err = openStore(ctx, cfg, log.With("part", "store")); err != nil {
 		return nil, err
 	}
 	if c.own, err = ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Advertise: cfg.Advertise, Log: log.With("part", "ca")}); err != nil {
@@ -124,6 +124,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.publisher.Run(ctx) })
+	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
 	for _, s := range c.httpServers() {
 		if s.door != nil {

@@ -41,6 +41,8 @@ var codesOf = []struct {
 	{mesh.ErrInvalid, codes.InvalidArgument},
 	{store.ErrConflict, codes.Aborted},
 	{store.ErrNotFound, codes.NotFound},
+	{store.ErrFull, codes.Unavailable},
+	{store.ErrUnavailable, codes.Unavailable},
 }
 
 // Status turns an error of this package into what a gRPC method returns. The

@@ -57,6 +57,8 @@ var statuses = []struct {
 	{store.ErrNotFound, http.StatusNotFound, "", "Not found"},
 	{store.ErrConflict, http.StatusConflict, "Conflict", "somebody else changed it in between: read it again and retry"},
 	{mesh.ErrInvalid, http.StatusBadRequest, "", "Resource is not valid"},
+	{store.ErrFull, http.StatusInsufficientStorage, "Store is full", "the store has no room for it: make room on its disk, then try again; nothing was written"},
+	{store.ErrUnavailable, http.StatusServiceUnavailable, "Store is unavailable", "the control plane cannot reach its store now: proxies keep what they have; try again. A write may have been made all the same: read to know"},
 	{context.Canceled, statusClientGone, "", "the client went away"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "Service unavailable", "it took too long: try again"},
 }

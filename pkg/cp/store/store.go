@@ -18,6 +18,16 @@ var (
 	// ErrCompacted: the feed no longer reaches back to the version asked for;
 	// list everything and watch from there.
 	ErrCompacted = errors.New("history is gone")
+	// ErrUnavailable: the store cannot be reached now. Nothing is wrong with
+	// what was asked for. A write that fails so may have been made all the
+	// same: who needs to know reads again.
+	ErrUnavailable = errors.New("the store cannot be reached")
+	// ErrFull: there is no room for the write; nothing was written.
+	ErrFull = errors.New("the store has no room")
+	// ErrFenced: the writer has lost the leadership that it writes by.
+	ErrFenced = errors.New("no longer the leader")
+	// ErrNewer: a newer version of Weft has written the store.
+	ErrNewer = errors.New("a newer version of Weft has written it")
 )
 
 // A Store keeps resources durably: what Put or Delete acknowledged is there
@@ -39,6 +49,24 @@ type Store interface {
 	// does not reach back that far. A channel that closes while ctx is alive
 	// means the reader was lost: list again.
 	Watch(ctx context.Context, from mesh.Version) (<-chan Change, error)
+}
+
+// A Keeper is a store that a control plane opens and closes.
+type Keeper interface {
+	Store
+	// Close ends all watches and waits for the writes under way; every later
+	// call fails. Closing again does nothing.
+	Close() error
+	// Failed is closed when the store cannot promise any more that what it
+	// acknowledges is kept, as after an I/O error: it fails every write then,
+	// and only a new start can tell what is there.
+	Failed() <-chan struct{}
+}
+
+// A Schema is how far a store's tables are.
+type Schema struct {
+	Version int // of the store; 0: there are none yet
+	Newest  int // that this version of Weft knows
 }
 
 // A Query picks resources of one kind, or of all kinds.

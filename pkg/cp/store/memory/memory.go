@@ -139,3 +139,6 @@ func (s *Store) usable(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// Failed implements store.Keeper: memory does not fail.
+func (s *Store) Failed() <-chan struct{} { return nil }

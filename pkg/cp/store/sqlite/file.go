@@ -19,7 +19,6 @@ import (
 // What Open's errors wrap.
 var (
 	ErrInUse   = errors.New("another process uses it")
-	ErrNewer   = errors.New("a newer version of Weft has written it")
 	ErrDamaged = errors.New("the file is damaged")
 )
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -109,8 +110,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, s)
-	refused(t, dir, ErrNewer, "schema 99", "knows up to 1", "backup")
-	refused(t, dir, ErrNewer) // and not ErrInUse: the lock was given back
+	refused(t, dir, store.ErrNewer, "schema 99", "knows up to 1", "backup")
+	refused(t, dir, store.ErrNewer) // and not ErrInUse: the lock was given back
 }
 
 func TestDamagedFileIsRefused(t *testing.T) {

@@ -10,10 +10,9 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
-
-const columns = "r.revision, r.kind, r.mesh, r.name, r.created, r.modified, r.labels, r.spec"
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
@@ -21,19 +20,19 @@ func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
 	if !known {
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, store.ErrNotFound)
 	}
-	if s.closed() {
-		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, errClosed)
+	if s.queue.Closed() {
+		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, durable.ErrClosed)
 	}
-	var w row
-	err := s.read.QueryRowContext(ctx, "SELECT "+columns+` FROM current c JOIN revisions r USING (revision)
-		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`, k.Mesh, k.Name, k.Kind).Scan(w.fields()...)
+	var w durable.Row
+	err := s.read.QueryRowContext(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
+		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, store.ErrNotFound)
 	case err != nil:
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, err)
 	}
-	return w.resource(kind)
+	return w.Resource(kind)
 }
 
 // List implements store.Store.
@@ -46,8 +45,8 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 }
 
 func (s *Store) list(ctx context.Context, q store.Query) (page store.Page, err error) {
-	if s.closed() {
-		return page, errClosed
+	if s.queue.Closed() {
+		return page, durable.ErrClosed
 	}
 	// One transaction, so that items, total and version are of one moment.
 	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -66,13 +65,13 @@ func (s *Store) list(ctx context.Context, q store.Query) (page store.Page, err e
 	if q.Size > 0 {
 		size = q.Size
 	}
-	found, err := rows(t.QueryContext(ctx, "SELECT "+columns+from+" ORDER BY c.mesh, c.name, c.kind LIMIT ? OFFSET ?",
+	found, err := rows(t.QueryContext(ctx, "SELECT "+durable.Columns+from+" ORDER BY c.mesh, c.name, c.kind LIMIT ? OFFSET ?",
 		append(args, size, max(q.Offset, 0))...))
 	if err != nil {
 		return page, err
 	}
 	for _, w := range found {
-		r, err := w.resource(s.kinds[w.kind])
+		r, err := w.Resource(s.kinds[w.Kind])
 		if err != nil {
 			return page, err
 		}
@@ -109,40 +108,15 @@ func (s *Store) where(q store.Query) (string, []any) {
 	return b.String(), args
 }
 
-func (s *Store) closed() bool {
-	select {
-	case <-s.closing:
-		return true
-	default:
-		return false
-	}
-}
-
-// fields is where a SELECT of columns goes.
-func (w *row) fields() []any {
-	return []any{&w.revision, &w.kind, &w.mesh, &w.name, (*nullable)(&w.created), (*nullable)(&w.modified), &w.labels, &w.spec}
-}
-
-// A nullable is an integer that reads NULL as 0.
-type nullable int64
-
-// Scan implements sql.Scanner.
-func (n *nullable) Scan(v any) error {
-	var i sql.NullInt64
-	err := i.Scan(v)
-	*n = nullable(i.Int64)
-	return err
-}
-
-// rows reads what a SELECT of columns found.
-func rows(found *sql.Rows, err error) (all []row, _ error) {
+// rows reads what a SELECT of durable.Columns found.
+func rows(found *sql.Rows, err error) (all []durable.Row, _ error) {
 	if err != nil {
 		return nil, err
 	}
 	defer found.Close()
 	for found.Next() {
-		var w row
-		if err := found.Scan(w.fields()...); err != nil {
+		var w durable.Row
+		if err := found.Scan(w.Fields()...); err != nil {
 			return nil, err
 		}
 		all = append(all, w)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/weft-mesh/weft/pkg/cp/store"
 )
 
 // migrations lead from an empty file to the schema of today, one version
@@ -53,7 +55,7 @@ func migrate(ctx context.Context, db *sql.DB, file string) error {
 	}
 	if version > len(migrations) {
 		return fmt.Errorf("open %s: %w (schema %d, this one knows up to %d): install that version again, or restore a backup made by this one",
-			file, ErrNewer, version, len(migrations))
+			file, store.ErrNewer, version, len(migrations))
 	}
 	for i, statements := range migrations[version:] {
 		if _, err := tx.ExecContext(ctx, statements); err != nil {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -33,8 +34,6 @@ const feed = 50_000
 // readConns is how many reads run at once; further ones wait.
 const readConns = 4
 
-var errClosed = errors.New("the store is closed")
-
 // A Store keeps resources in one SQLite file. It starts with Open.
 type Store struct {
 	log   *slog.Logger
@@ -45,13 +44,13 @@ type Store struct {
 
 	write *sql.DB // one connection
 	read  *sql.DB
-	queue queue
-	bell  bell
+	queue *durable.Queue[change]
+	bell  durable.Bell
 
-	close   func() error  // once
-	closing chan struct{} // closed by Close
-	starts  sync.Mutex    // held to start a watch, and to close closing
+	close   func() error // once
+	starts  sync.Mutex   // held to start a watch, and to close the queue
 	watches sync.WaitGroup
+	failed  failure
 }
 
 // Open opens the store in dir, and makes both where they are not there yet.
@@ -64,19 +63,15 @@ func Open(ctx context.Context, dir string, log *slog.Logger) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		log:     log,
-		feed:    feed,
-		now:     time.Now,
-		kinds:   map[string]*mesh.Kind{},
-		lock:    lock,
-		queue:   newQueue(),
-		bell:    newBell(),
-		closing: make(chan struct{}),
+		log:    log,
+		feed:   feed,
+		now:    time.Now,
+		kinds:  durable.Kinds(),
+		lock:   lock,
+		failed: failure{ch: make(chan struct{})},
 	}
+	s.queue = durable.NewQueue(s.commit)
 	s.close = sync.OnceValue(s.shut)
-	for _, k := range mesh.Kinds {
-		s.kinds[k.Name] = k
-	}
 	if err := s.open(ctx, filepath.Join(dir, fileName)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -106,9 +101,8 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
 	s.starts.Lock()
-	close(s.closing)
+	s.queue.Close()
 	s.starts.Unlock()
-	s.queue.turn <- struct{}{} // and nobody else gets it any more
 	s.watches.Wait()
 	var errs []error
 	for _, db := range []*sql.DB{s.read, s.write} { // the last one folds the log into the file

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
+	"github.com/weft-mesh/weft/pkg/failpoint"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -21,8 +23,8 @@ func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Chan
 	}
 	s.starts.Lock()
 	defer s.starts.Unlock()
-	if s.closed() {
-		return fail(errClosed)
+	if s.queue.Closed() {
+		return fail(durable.ErrClosed)
 	}
 	if _, _, err := s.since(ctx, from); err != nil {
 		return fail(err)
@@ -39,7 +41,7 @@ func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Chan
 // feed no longer reaches back far enough.
 func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Change) {
 	for {
-		ring := s.bell.wait() // before looking: what is written from now on rings it
+		ring := s.bell.Wait() // before looking: what is written from now on rings it
 		changes, upTo, err := s.since(ctx, at)
 		switch {
 		case ctx.Err() != nil:
@@ -56,7 +58,7 @@ func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Ch
 			case out <- c:
 			case <-ctx.Done():
 				return
-			case <-s.closing:
+			case <-s.queue.Closing():
 				return
 			}
 		}
@@ -68,7 +70,7 @@ func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Ch
 		case <-ring:
 		case <-ctx.Done():
 			return
-		case <-s.closing:
+		case <-s.queue.Closing():
 			return
 		}
 	}
@@ -77,6 +79,9 @@ func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Ch
 // since returns the first changes after from, and the version up to which
 // they tell everything.
 func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.Change, at mesh.Version, _ error) {
+	if err := failpoint.At(failpoint.FeedRead); err != nil {
+		return nil, from, err
+	}
 	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, from, err
@@ -89,24 +94,20 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	if from < forgotten || from > newest {
 		return nil, from, store.ErrCompacted
 	}
-	found, err := rows(t.QueryContext(ctx, "SELECT "+columns+" FROM revisions r WHERE r.revision > ? ORDER BY r.revision LIMIT ?", from, watchBatch))
+	found, err := rows(t.QueryContext(ctx, "SELECT "+durable.Columns+" FROM revisions r WHERE r.revision > ? ORDER BY r.revision LIMIT ?", from, watchBatch))
 	if err != nil {
 		return nil, from, err
 	}
 	at = from
 	for _, w := range found {
-		at = mesh.Version(w.revision)
-		kind, known := s.kinds[w.kind]
+		at = mesh.Version(w.Revision)
+		kind, known := s.kinds[w.Kind]
 		if !known { // a newer version has left it here
 			continue
 		}
-		c := store.Change{Key: w.key(), Version: at}
-		if w.spec != nil {
-			r, err := w.resource(kind)
-			if err != nil {
-				return nil, from, err
-			}
-			c.Now = &r
+		c, err := w.Change(kind)
+		if err != nil {
+			return nil, from, err
 		}
 		changes = append(changes, c)
 	}

@@ -3,65 +3,52 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
+	"github.com/weft-mesh/weft/pkg/failpoint"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, r mesh.Resource) (mesh.Resource, error) {
-	if r.Kind == nil || r.Spec == nil || r.Meta.Name == "" {
-		return mesh.Resource{}, errors.New("put: a resource needs a kind, a name and a spec")
-	}
-	k := r.Key()
-	spec, err := json.Marshal(r.Spec)
+	stored, err := durable.NewRow(r)
 	if err != nil {
-		return mesh.Resource{}, fmt.Errorf("put %s: %w", k, err)
+		return mesh.Resource{}, fmt.Errorf("put %s: %w", r.Key(), err)
 	}
-	labels, err := json.Marshal(r.Meta.Labels)
-	if err != nil {
-		return mesh.Resource{}, fmt.Errorf("put %s: %w", k, err)
-	}
-	stored := row{kind: k.Kind, mesh: k.Mesh, name: k.Name, labels: labels, spec: spec}
-	err = s.do(ctx, func(ctx context.Context, t *tx) error {
-		old, err := t.find(ctx, k)
+	err = s.queue.Do(ctx, func(ctx context.Context, t *tx) error {
+		old, err := t.find(ctx, stored.Key())
 		if err != nil {
 			return err
 		}
-		if old.revision != int64(r.Meta.Version) {
+		if old.Revision != int64(r.Meta.Version) {
 			return fmt.Errorf("at version %d: %w", r.Meta.Version, store.ErrConflict)
 		}
-		now := s.now().UnixNano()
-		stored.created, stored.modified = now, now
-		if old.revision != 0 {
-			stored.created = old.created
-			stored.modified = max(now, old.modified) // the clock may have been set back
-		}
-		return t.append(ctx, &stored, old.revision)
+		stored.Stamp(s.now(), old)
+		return t.append(ctx, &stored, old.Revision)
 	})
 	if err != nil {
-		return mesh.Resource{}, fmt.Errorf("put %s: %w", k, err)
+		return mesh.Resource{}, fmt.Errorf("put %s: %w", r.Key(), err)
 	}
-	return stored.resource(r.Kind)
+	return stored.Resource(r.Kind)
 }
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, k mesh.Key, at mesh.Version) error {
-	err := s.do(ctx, func(ctx context.Context, t *tx) error {
+	gone := durable.Deletion(k)
+	err := s.queue.Do(ctx, func(ctx context.Context, t *tx) error {
 		old, err := t.find(ctx, k)
 		switch {
 		case err != nil:
 			return err
-		case old.revision == 0:
+		case old.Revision == 0:
 			return store.ErrNotFound
-		case at != 0 && old.revision != int64(at):
+		case at != 0 && old.Revision != int64(at):
 			return fmt.Errorf("at version %d: %w", at, store.ErrConflict)
 		}
-		return t.append(ctx, &row{kind: k.Kind, mesh: k.Mesh, name: k.Name}, old.revision)
+		return t.append(ctx, &gone, old.Revision)
 	})
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", k, err)
@@ -69,33 +56,41 @@ func (s *Store) Delete(ctx context.Context, k mesh.Key, at mesh.Version) error {
 	return nil
 }
 
+// A change is what one Put or Delete does in a transaction.
+type change func(context.Context, *tx) error
+
 // commit writes a batch in one transaction. Where that fails as a whole it
 // writes them one by one, so that what ails one is not suffered by all.
-func (s *Store) commit(ctx context.Context, batch []*write) {
-	if len(batch) == 0 {
-		return
-	}
+func (s *Store) commit(ctx context.Context, batch []*durable.Write[change]) {
 	err := s.transact(ctx, batch)
-	if err != nil && len(batch) > 1 {
+	if err != nil && len(batch) > 1 && !s.failed.is() {
 		for _, w := range batch {
-			w.err = nil
-			if err := s.transact(ctx, []*write{w}); err != nil {
-				w.err = err
+			w.Err = nil
+			if err := s.transact(ctx, []*durable.Write[change]{w}); err != nil {
+				w.Err = err
 			}
 		}
 	} else if err != nil {
-		batch[0].err = err
+		for _, w := range batch {
+			w.Err = err
+		}
 	}
-	s.bell.ring()
-	for _, w := range batch {
-		close(w.done)
-	}
+	_ = failpoint.At(failpoint.StoreNotify)
+	s.bell.Ring()
+	_ = failpoint.At(failpoint.StoreAck)
 }
 
 // transact commits what the writes of a batch do, and leaves out those that
 // refuse, which they do before they write anything. Its error means that
-// nothing at all was written.
-func (s *Store) transact(ctx context.Context, batch []*write) error {
+// nothing at all was written, or that nobody can tell: see failure.
+func (s *Store) transact(ctx context.Context, batch []*durable.Write[change]) (err error) {
+	if err := s.failed.err(); err != nil {
+		return err
+	}
+	defer func() { err = s.failed.judge(err) }()
+	if err := failpoint.At(failpoint.StoreBegin); err != nil {
+		return err
+	}
 	sqlTx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -106,16 +101,22 @@ func (s *Store) transact(ctx context.Context, batch []*write) error {
 		return fmt.Errorf("read state: %w", err)
 	}
 	for _, w := range batch {
-		w.err = w.run(ctx, t)
-		if w.err != nil && !errors.Is(w.err, store.ErrConflict) && !errors.Is(w.err, store.ErrNotFound) {
-			return w.err
+		w.Err = w.What(ctx, t)
+		if w.Err != nil && !errors.Is(w.Err, store.ErrConflict) && !errors.Is(w.Err, store.ErrNotFound) {
+			return w.Err
 		}
 	}
 	if err := t.saveState(ctx); err != nil {
 		return err
 	}
+	if err := failpoint.At(failpoint.StoreCommit); err != nil {
+		return err
+	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	if err := failpoint.At(failpoint.StoreSync); err != nil {
+		return fmt.Errorf("commit: %w: %w", errDisk, err)
 	}
 	return nil
 }
@@ -136,45 +137,45 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) error {
 // rollback does nothing once the transaction is committed.
 func (t *tx) rollback() { _ = t.Rollback() }
 
-// find returns when the resource was written; a row of revision 0 when there
+// find returns when the resource was written; a Row of revision 0 when there
 // is none.
-func (t *tx) find(ctx context.Context, k mesh.Key) (row, error) {
-	var found row
+func (t *tx) find(ctx context.Context, k mesh.Key) (durable.Row, error) {
+	var found durable.Row
 	err := t.QueryRowContext(ctx, `
 		SELECT r.revision, r.created, r.modified FROM current c JOIN revisions r USING (revision)
 		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`, k.Mesh, k.Name, k.Kind).
-		Scan(&found.revision, &found.created, &found.modified)
+		Scan(&found.Revision, &found.Created, &found.Modified)
 	if errors.Is(err, sql.ErrNoRows) {
-		return row{}, nil
+		return durable.Row{}, nil
 	}
 	return found, err
 }
 
 // append writes what takes the place of revision old; 0 is none.
-func (t *tx) append(ctx context.Context, w *row, old int64) error {
+func (t *tx) append(ctx context.Context, w *durable.Row, old int64) error {
 	t.revision++
-	w.revision = t.revision
+	w.Revision = t.revision
 	var err error
-	if w.spec == nil {
+	if w.Spec == nil {
 		err = t.exec(ctx, "INSERT INTO revisions (revision, kind, mesh, name) VALUES (?, ?, ?, ?)",
-			w.revision, w.kind, w.mesh, w.name)
+			w.Revision, w.Kind, w.Mesh, w.Name)
 	} else {
 		err = t.exec(ctx, "INSERT INTO revisions (revision, kind, mesh, name, created, modified, labels, spec) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			w.revision, w.kind, w.mesh, w.name, w.created, w.modified, string(w.labels), string(w.spec))
+			w.Revision, w.Kind, w.Mesh, w.Name, w.Created, w.Modified, string(w.Labels), string(w.Spec))
 	}
 	if err != nil {
 		return fmt.Errorf("append to the feed: %w", err)
 	}
 	switch {
-	case w.spec == nil:
+	case w.Spec == nil:
 		err = t.exec(ctx, "DELETE FROM current WHERE revision = ?", old)
 	case old == 0:
-		err = t.exec(ctx, "INSERT INTO current (mesh, name, kind, revision) VALUES (?, ?, ?, ?)", w.mesh, w.name, w.kind, w.revision)
+		err = t.exec(ctx, "INSERT INTO current (mesh, name, kind, revision) VALUES (?, ?, ?, ?)", w.Mesh, w.Name, w.Kind, w.Revision)
 	default:
-		err = t.exec(ctx, "UPDATE current SET revision = ? WHERE revision = ?", w.revision, old)
+		err = t.exec(ctx, "UPDATE current SET revision = ? WHERE revision = ?", w.Revision, old)
 	}
 	if err != nil {
-		return fmt.Errorf("make revision %d current: %w", w.revision, err)
+		return fmt.Errorf("make revision %d current: %w", w.Revision, err)
 	}
 	return t.forget(ctx, old)
 }
@@ -201,35 +202,4 @@ func (t *tx) saveState(ctx context.Context) error {
 		return fmt.Errorf("save state: %w", err)
 	}
 	return nil
-}
-
-// A row is one line of the table revisions. With no spec it is a deletion.
-type row struct {
-	revision          int64
-	kind, mesh, name  string
-	created, modified int64 // nanoseconds since 1970 UTC
-	labels, spec      []byte
-}
-
-func (w row) key() mesh.Key { return mesh.Key{Kind: w.kind, Mesh: w.mesh, Name: w.name} }
-
-func (w row) resource(k *mesh.Kind) (mesh.Resource, error) {
-	r := mesh.Resource{Kind: k, Spec: k.New(), Meta: mesh.Meta{
-		Mesh:     w.mesh,
-		Name:     w.name,
-		Version:  mesh.Version(w.revision),
-		Created:  time.Unix(0, w.created).UTC(),
-		Modified: time.Unix(0, w.modified).UTC(),
-	}}
-	err := json.Unmarshal(w.labels, &r.Meta.Labels)
-	if len(r.Meta.Labels) == 0 {
-		r.Meta.Labels = nil
-	}
-	if err == nil {
-		err = json.Unmarshal(w.spec, r.Spec)
-	}
-	if err != nil {
-		return mesh.Resource{}, fmt.Errorf("read %s: %w", r.Key(), err)
-	}
-	return r, nil
 }

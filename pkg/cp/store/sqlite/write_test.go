@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
 )
 
 // TestBatch commits writes together: one that refuses and one that breaks do
@@ -18,84 +18,27 @@ import (
 func TestBatch(t *testing.T) {
 	s := open(t, t.TempDir())
 	broken := errors.New("broken")
-	insert := func(name string) *write {
-		return &write{done: make(chan struct{}), run: func(ctx context.Context, x *tx) error {
-			return x.append(ctx, &row{kind: "Secret", mesh: "default", name: name, labels: []byte("{}"), spec: []byte("{}")}, 0)
+	insert := func(name string) *durable.Write[change] {
+		return &durable.Write[change]{What: func(ctx context.Context, x *tx) error {
+			return x.append(ctx, &durable.Row{Kind: "Secret", Mesh: "default", Name: name, Labels: []byte("{}"), Spec: []byte("{}")}, 0)
 		}}
 	}
-	failing := func(err error) *write {
-		return &write{done: make(chan struct{}), run: func(ctx context.Context, x *tx) error {
+	failing := func(err error) *durable.Write[change] {
+		return &durable.Write[change]{What: func(ctx context.Context, x *tx) error {
 			if errors.Is(err, broken) { // half-way
-				return errors.Join(insert("half").run(ctx, x), err)
+				return errors.Join(insert("half").What(ctx, x), err)
 			}
 			return err
 		}}
 	}
-	batch := []*write{insert("a"), failing(store.ErrConflict), insert("b"), failing(broken), insert("c")}
+	batch := []*durable.Write[change]{insert("a"), failing(store.ErrConflict), insert("b"), failing(broken), insert("c")}
 	s.commit(t.Context(), batch)
 	for i, want := range []error{nil, store.ErrConflict, nil, broken, nil} {
-		<-batch[i].done
-		if !errors.Is(batch[i].err, want) {
-			t.Errorf("write %d: error %v, want %v", i, batch[i].err, want)
+		if !errors.Is(batch[i].Err, want) {
+			t.Errorf("write %d: error %v, want %v", i, batch[i].Err, want)
 		}
 	}
 	wantNames(t, s, "a", "b", "c")
-}
-
-// TestWritersShareACommit lets writers queue up while the turn is taken.
-func TestWritersShareACommit(t *testing.T) {
-	s := open(t, t.TempDir())
-	s.queue.turn <- struct{}{} // somebody commits
-	const writers = batchSize + 10
-	results := make(chan error, writers)
-	for i := range writers {
-		go func() {
-			_, err := s.Put(t.Context(), secret(fmt.Sprint(i), "x"))
-			results <- err
-		}()
-	}
-	waitQueued(t, s, writers)
-	ring := s.bell.wait()
-	s.commit(t.Context(), s.queue.take())
-	<-ring
-	page, err := s.List(t.Context(), store.Query{})
-	if err != nil || page.Total != batchSize {
-		t.Errorf("one commit wrote %d, %v; want %d", page.Total, err, batchSize)
-	}
-	<-s.queue.turn
-	for range writers {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
-	if page, err = s.List(t.Context(), store.Query{}); err != nil || page.Total != writers {
-		t.Errorf("%d are stored, %v; want %d", page.Total, err, writers)
-	}
-}
-
-func TestGivingUpInTheQueueWritesNothing(t *testing.T) {
-	s := open(t, t.TempDir())
-	s.queue.turn <- struct{}{}
-	ctx, cancel := context.WithCancel(t.Context())
-	given, kept := make(chan error, 1), make(chan error, 1)
-	go func() {
-		_, err := s.Put(ctx, secret("given-up", "x"))
-		given <- err
-	}()
-	go func() {
-		_, err := s.Put(t.Context(), secret("kept", "x"))
-		kept <- err
-	}()
-	waitQueued(t, s, 2)
-	cancel()
-	if err := <-given; !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v, want context.Canceled", err)
-	}
-	<-s.queue.turn
-	if err := <-kept; err != nil {
-		t.Error(err)
-	}
-	wantNames(t, s, "kept")
 }
 
 func TestClockSetBack(t *testing.T) {
@@ -156,23 +99,6 @@ func TestForgetting(t *testing.T) {
 	want := "1@2 2@3 3@11 3@12 3@13 3@14 0@15"
 	if got := strings.Join(kept, " "); got != want {
 		t.Errorf("the file holds %s, want %s", got, want)
-	}
-}
-
-func waitQueued(t *testing.T, s *Store, n int) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		s.queue.mu.Lock()
-		waiting := len(s.queue.waiting)
-		s.queue.mu.Unlock()
-		if waiting == n {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d writes wait, want %d", waiting, n)
-		}
-		runtime.Gosched()
 	}
 }
 
