@@ -126,6 +126,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return c.publisher.Run(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
+	g.Go(func() error { return c.tellSystemd(ctx) })
 	for _, s := range c.httpServers() {
 		if s.door != nil {
 			g.Go(func() error { return s.run(ctx) })

@@ -144,6 +144,23 @@ func (p *Publisher) State() *snapshot.State { return p.state.Load() }
 // Ready tells whether the store was read.
 func (p *Publisher) Ready() bool { return p.State() != nil }
 
+// WaitReady returns when the store was read, or ctx has ended.
+func (p *Publisher) WaitReady(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		moved := p.moved
+		p.mu.Unlock()
+		if p.Ready() {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Metrics are for a prometheus registry.
 func (p *Publisher) Metrics() []prometheus.Collector { return p.metrics.all() }
 
