@@ -1,0 +1,67 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/testmesh"
+)
+
+// newLife is a mesh whose host web calls api over HTTP/1.1 and rpc over gRPC,
+// all the while that something befalls one of them.
+func newLife(t *testing.T, args ...string) *life {
+	t.Helper()
+	l := &life{Mesh: testmesh.New(t)}
+	l.web = l.Join(t, "web", args...)
+	l.api = l.Join(t, "api", args...)
+	l.rpc = l.Join(t, "rpc", append([]string{"--protocol", "grpc"}, args...)...)
+	for _, h := range []*testmesh.Host{l.api, l.rpc} {
+		testmesh.ServeMixed(t, h.Host, "127.0.0.1:8080")
+		l.Allow(t, "web", h.Service)
+	}
+	l.web.WaitAnswer(t, "http://api.mesh/")
+	l.load = testmesh.StartMixed(t.Context(), t, l.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
+	l.load.AwaitMore(t, 10)
+	l.load.Take() // what failed before the permissions had arrived
+	return l
+}
+
+type life struct {
+	*testmesh.Mesh
+	web, api, rpc *testmesh.Host
+	load          *testmesh.Mixed
+	steps         int
+}
+
+// step lets something befall the mesh under load, and wants no more than so
+// many requests to fail.
+func (l *life) step(t *testing.T, name string, most int, f func(t *testing.T)) {
+	t.Helper()
+	l.steps++
+	ok := t.Run(fmt.Sprintf("%02d %s", l.steps, name), func(t *testing.T) {
+		l.load.Take()
+		f(t)
+		l.load.AwaitMore(t, 20)
+		got := l.load.Take()
+		t.Logf("%d of %d requests failed\n%s", got.Failed(), got.Requests(), got)
+		if got.Failed() > most {
+			t.Errorf("%d requests failed, want %d", got.Failed(), most)
+		}
+	})
+	if !ok {
+		t.FailNow()
+	}
+}
+
+func TestLifeOfControlPlane(t *testing.T) {
+	l := newLife(t)
+	l.step(t, "nothing", 0, func(t *testing.T) { l.load.AwaitMore(t, 100) })
+	l.step(t, "control plane killed and restarted", 0, func(t *testing.T) {
+		l.StopControlPlane(t)
+		l.load.AwaitMore(t, 50)
+		l.StartControlPlane(t)
+		l.load.AwaitMore(t, 50)
+	})
+}
