@@ -22,9 +22,6 @@ func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags)
 	return c
 }
 
-// none is who only asks whether a mesh has policies of a kind.
-func none(*mesh.Resource) bool { return false }
-
 // policies returns the policies of a kind that find finds; find is kept, and
 // so holds nothing large.
 //

@@ -15,7 +15,7 @@ import (
 // TrafficRoute at all they lead to what was called; from then on what no
 // TrafficRoute selects leads nowhere.
 func (p *planner) route(out *proxy.Outbound) {
-	if p.view.PoliciesThat(mesh.TrafficRouteKind, none) == nil {
+	if !p.view.Any(mesh.TrafficRouteKind) {
 		if cluster, ok := p.cluster(out.Tags, out.Protocol); ok {
 			out.Routes.Rules = []proxy.Route{{To: []proxy.Weighted{{Cluster: cluster, Weight: 1}}}}
 		}

@@ -37,16 +37,18 @@ func (p *PolicySet) All() []*mesh.Resource {
 	return p.rows.values()
 }
 
-// differs tells whether a policy that matters is not the same in both sets, or
-// only one of them has any at all.
+// differs tells whether a policy that matters is not the same in both sets.
 func (p *PolicySet) differs(o *PolicySet, matters func(*mesh.Resource) bool) bool {
 	if p == o {
 		return false
 	}
-	if p == nil || o == nil {
-		return true
+	var a, b table[*mesh.Resource]
+	if p != nil {
+		a = p.rows
 	}
-	a, b := p.rows, o.rows
+	if o != nil {
+		b = o.rows
+	}
 	for len(a) > 0 || len(b) > 0 {
 		var was, is *mesh.Resource
 		var order int

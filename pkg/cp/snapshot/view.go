@@ -38,6 +38,7 @@ const (
 	aboutSpec topic = iota
 	aboutDataplane
 	aboutPolicies
+	aboutAny
 	aboutServices
 	aboutService
 	aboutHost
@@ -72,11 +73,16 @@ func (v *View) Policies(kind *mesh.Kind) *PolicySet {
 	return v.ask(question{about: aboutPolicies, kind: kind}).(*PolicySet)
 }
 
+// Any tells whether the mesh has a policy of a kind at all.
+func (v *View) Any(kind *mesh.Kind) bool {
+	return v.ask(question{about: aboutAny, kind: kind}).(bool)
+}
+
 // PoliciesThat is Policies for a reader who is bothered only with those that
-// matter to him: a change of others, which come and go, outdates nothing,
-// unless there was none before or is none after it. matters is kept, and asked
-// later about policies as they were and as they are; it must say the same of
-// equal ones.
+// matter to him: a change of others, which come and go, outdates nothing, so
+// that he must not ask whether there are others (Any tells). matters is kept,
+// and asked later about policies as they were and as they are; it must say the
+// same of equal ones.
 func (v *View) PoliciesThat(kind *mesh.Kind, matters func(*mesh.Resource) bool) *PolicySet {
 	set := v.mesh.Policies(kind)
 	v.policies = append(v.policies, policies{kind, set, matters})
@@ -154,6 +160,8 @@ func (m *Mesh) answer(q question) any {
 		return m.Dataplane(q.name)
 	case aboutPolicies:
 		return m.Policies(q.kind)
+	case aboutAny:
+		return m.Policies(q.kind) != nil
 	case aboutServices:
 		return m.Services()
 	case aboutService:
