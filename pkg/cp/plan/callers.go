@@ -11,8 +11,12 @@ import (
 )
 
 // tags are what the proxy says of its workload to those that it calls: the
-// tags of all of its inbounds, or of its gateway.
+// tags of all of its inbounds, or of its gateway. In a mesh with mTLS it says
+// nothing: nobody would believe more than its certificate.
 func (p *planner) tags() map[string][]string {
+	if p.mode() != proxy.Plain {
+		return nil
+	}
 	tags := map[string][]string{}
 	for _, ts := range p.dp.TagSets() {
 		for k, v := range ts {
