@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -57,10 +58,11 @@ func TestScenarios(t *testing.T) {
 	if len(files) < 15 {
 		t.Fatalf("found %d scenarios only", len(files))
 	}
+	proxies := &stream{Server: xds.New(xds.Config{})}
 	var told []envoytest.Told
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		t.Run(name, func(t *testing.T) { told = append(told, run(t, name, file)...) })
+		t.Run(name, func(t *testing.T) { told = append(told, run(t, proxies, name, file)...) })
 	}
 	if !envoytest.Present() {
 		t.Log("the real Envoy was not asked: there is none; run make envoy")
@@ -70,7 +72,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // run checks one scenario, and returns what it has Envoys told.
-func run(t *testing.T, name, file string) (told []envoytest.Told) {
+func run(t *testing.T, proxies *stream, name, file string) (told []envoytest.Told) {
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,7 @@ func run(t *testing.T, name, file string) (told []envoytest.Told) {
 	}
 	state := load(t, archive)
 	for _, meshName := range state.Meshes() {
-		told = append(told, holds(t, name, state.Mesh(meshName))...)
+		told = append(told, holds(t, proxies, name, state.Mesh(meshName))...)
 	}
 	checked := 0
 	for i := range archive.Files {
@@ -143,7 +145,7 @@ func load(t *testing.T, archive *txtar.Archive) *snapshot.State {
 // holds checks what is true of every mesh: each plan can be rendered, is the
 // same when it is made again, and names no cluster without endpoints. It
 // returns what Envoys are told.
-func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.Told) {
+func holds(t *testing.T, proxies *stream, scenario string, m *snapshot.Mesh) (told []envoytest.Told) {
 	t.Helper()
 	clusters := map[string]bool{}
 	shared := envoytest.Told{Name: fmt.Sprintf("scenario %s, mesh %s", scenario, m.Name())}
@@ -164,6 +166,7 @@ func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.To
 			continue
 		}
 		told = append(told, envoytest.Told{Name: fmt.Sprintf("scenario %s, proxy %s", scenario, c.ID), Bundle: b})
+		proxies.inParts(t, c)
 		for _, cl := range c.Clusters {
 			if cl.External == nil && !clusters[cl.Name] || cl.Endpoints != "" && !clusters[cl.Endpoints] {
 				t.Errorf("%s calls cluster %s, of which no endpoints are made", r.Meta.Name, cl.Name)
@@ -171,6 +174,33 @@ func holds(t *testing.T, scenario string, m *snapshot.Mesh) (told []envoytest.To
 		}
 	}
 	return told
+}
+
+// A stream keeps what it encoded, so that parts of one scenario are found again
+// in all that follow.
+type stream struct {
+	*xds.Server
+	kept []*xds.Bundle
+}
+
+// inParts checks that a proxy gets the same, whether its plan is rendered whole
+// or in parts, some of which others have already.
+func (s *stream) inParts(t *testing.T, c *proxy.Config) {
+	t.Helper()
+	whole, err := s.Encode([]render.Part{{Render: func() (*render.Bundle, error) { return render.Resources(c) }}}, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	parts, err := s.Encode(render.Parts(c), nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	s.kept = append(s.kept, parts)
+	if whole.Version != parts.Version || !slices.Equal(whole.Warnings, parts.Warnings) {
+		t.Errorf("the plan of %s is rendered otherwise in parts", c.ID)
+	}
 }
 
 func endpoints(m *snapshot.Mesh) (all []proxy.Endpoints) {

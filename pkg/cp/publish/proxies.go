@@ -143,46 +143,58 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	return nil
 }
 
-// bundle plans, renders and encodes. What it warns of it tells in any case.
-func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (*xds.Bundle, []proxy.Warning, error) {
+// bundle plans, renders and encodes. What it warns of it tells in any case. A
+// panic is a fault of this one proxy's plan.
+func (p *Publisher) bundle(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (b *xds.Bundle, warnings []proxy.Warning, err error) {
+	defer p.survive(id, &err)
 	o, err := p.make(m, view, id)
 	if err != nil {
 		return nil, o.warnings, err
 	}
-	b, err := p.stream.Encode(o.bundle)
-	return b, o.warnings, err
+	if b, err = p.stream.Encode(p.render(o.config), o.secrets); err != nil {
+		return nil, o.warnings, err
+	}
+	return b, slices.Concat(o.warnings, b.Warnings), nil
 }
 
-// An outcome is what the stages make of one proxy.
+// An outcome is a plan with all that it needs to be rendered.
 type outcome struct {
 	config   *proxy.Config // nil: there was no plan
-	bundle   *render.Bundle
-	warnings []proxy.Warning // of all stages
+	secrets  []render.Resource
+	warnings []proxy.Warning
 }
 
-// make plans and renders, and adds what plans only name. A panic is a fault of
-// this one proxy's plan. Where rendering fails the outcome has the plan.
+// make plans, and adds what plans only name.
 func (p *Publisher) make(m *snapshot.Mesh, view *snapshot.View, id proxy.ID) (o outcome, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
 	c, planned := p.plan(view, id.Name)
 	if c == nil {
 		return o, unknown(id)
 	}
 	secrets, missing := p.vault.open(m, c)
-	o.config, o.warnings = c, slices.Concat(planned, missing)
-	b, err := p.render(c)
-	if err != nil {
-		return o, err
+	return outcome{c, secrets, slices.Concat(planned, missing)}, nil
+}
+
+// rendered is make, and the rendering of the whole plan at once, for people.
+// Where rendering fails the outcome has the plan.
+func (p *Publisher) rendered(m *snapshot.Mesh, id proxy.ID) (o outcome, b *render.Bundle, err error) {
+	defer p.survive(id, &err)
+	if o, err = p.make(m, snapshot.NewView(m), id); err != nil {
+		return o, nil, err
+	}
+	if b, err = render.Resources(o.config); err != nil {
+		return o, nil, err
 	}
 	o.warnings = append(o.warnings, b.Warnings...)
-	b.AddSecrets(secrets)
-	o.bundle = b
-	return o, nil
+	b.AddSecrets(o.secrets)
+	return o, b, nil
+}
+
+// survive makes an error of a panic.
+func (p *Publisher) survive(id proxy.ID, err *error) {
+	if r := recover(); r != nil {
+		p.log.Error("plan panicked", "proxy", id, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		*err = fmt.Errorf("panic: %v", r)
+	}
 }
 
 func (p *Publisher) failed(r *record, id proxy.ID, err error) {

@@ -39,7 +39,7 @@ type Store interface {
 // A Stream is where everything goes. *xds.Server is one.
 type Stream interface {
 	Connected() []proxy.ID
-	Encode(b *render.Bundle) (*xds.Bundle, error)
+	Encode(parts []render.Part, secrets []render.Resource) (*xds.Bundle, error)
 	Publish(id proxy.ID, b *xds.Bundle)
 	PublishEndpoints(mesh string, changed []render.Resource, gone, left []string) error
 	PublishNames(mesh string, t *hostv1.NameTable) error
@@ -54,7 +54,7 @@ type Config struct {
 	Store  Store
 	Stream Stream
 	Plan   func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
-	Render func(c *proxy.Config) (*render.Bundle, error)
+	Render func(c *proxy.Config) []render.Part
 	// ReadFile reads a file that a resource names; nil: there are none.
 	ReadFile func(path string) ([]byte, error)
 	// Resolver finds one address for a host name. It should give the same one
@@ -71,7 +71,7 @@ type Publisher struct {
 	store   Store
 	stream  Stream
 	plan    func(v *snapshot.View, name string) (*proxy.Config, []plan.Warning)
-	render  func(c *proxy.Config) (*render.Bundle, error)
+	render  func(c *proxy.Config) []render.Part
 	resolve func(ctx context.Context, host string) (netip.Addr, error)
 	vault   *vault
 	log     *slog.Logger
@@ -116,7 +116,7 @@ func New(c Config) *Publisher {
 		p.plan = plan.For
 	}
 	if p.render == nil {
-		p.render = render.Resources
+		p.render = render.Parts
 	}
 	if p.readFile == nil {
 		p.readFile = FilesUnder("")

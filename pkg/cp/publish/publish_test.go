@@ -52,8 +52,10 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 			}
 			return &proxy.Config{ID: proxy.ID{Mesh: v.Name(), Name: fmt.Sprintf("v%d/%d", d.Meta.Version, n)}}, nil
 		},
-		Render: func(c *proxy.Config) (*render.Bundle, error) {
-			return &render.Bundle{Listeners: []render.Resource{{Name: c.ID.Name}}}, nil
+		Render: func(c *proxy.Config) []render.Part {
+			return one(func() (*render.Bundle, error) {
+				return &render.Bundle{Listeners: []render.Resource{{Name: c.ID.Name}}}, nil
+			})
 		},
 	}
 	if change != nil {
@@ -61,6 +63,11 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	}
 	r.Publisher = New(c)
 	return r
+}
+
+// one is a plan of one part.
+func one(make func() (*render.Bundle, error)) []render.Part {
+	return []render.Part{{Render: make}}
 }
 
 func (r *rig) start(t *testing.T) {
@@ -198,9 +205,9 @@ func TestFaultyProxyStopsNobodyAndKeepsWhatItHas(t *testing.T) {
 				r := newRig(t, func(c *Config) {
 					c.Log = slog.New(slog.NewTextHandler(&logged, nil))
 					good := c.Render
-					c.Render = func(c *proxy.Config) (*render.Bundle, error) {
+					c.Render = func(c *proxy.Config) []render.Part {
 						if faulty.Load() && strings.HasPrefix(c.ID.Name, "v4/") {
-							return nil, fault()
+							return one(func() (*render.Bundle, error) { return nil, fault() })
 						}
 						return good(c)
 					}
@@ -240,9 +247,9 @@ func TestConnect(t *testing.T) {
 		broken := errors.New("broken")
 		r := newRig(t, func(c *Config) {
 			good := c.Render
-			c.Render = func(c *proxy.Config) (*render.Bundle, error) {
+			c.Render = func(c *proxy.Config) []render.Part {
 				if strings.HasPrefix(c.ID.Name, "v3/") {
-					return nil, broken
+					return one(func() (*render.Bundle, error) { return nil, broken })
 				}
 				return good(c)
 			}

@@ -63,7 +63,7 @@ func (p *Publisher) showResource(m *snapshot.Mesh, id proxy.ID) ([]byte, error) 
 // showPlan shows the plan, and all that became of it otherwise than asked: what
 // the stages warn of, what the proxy refused, why it has not the newest plan.
 func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
-	o, err := p.make(m, snapshot.NewView(m), id)
+	o, _, err := p.rendered(m, id)
 	if o.config == nil {
 		return nil, err
 	}
@@ -98,11 +98,11 @@ func refusals(st xds.Status) (all []refused) {
 }
 
 func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
-	o, err := p.make(m, snapshot.NewView(m), id)
+	_, b, err := p.rendered(m, id)
 	if err != nil {
 		return nil, err
 	}
-	return render.YAML(o.bundle)
+	return render.YAML(b)
 }
 
 func (p *Publisher) showStream(_ *snapshot.Mesh, id proxy.ID) ([]byte, error) {

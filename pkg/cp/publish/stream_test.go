@@ -30,7 +30,11 @@ func (r *recorder) Connected() []proxy.ID {
 	return slices.Clone(r.connected)
 }
 
-func (r *recorder) Encode(b *render.Bundle) (*xds.Bundle, error) {
+func (r *recorder) Encode(parts []render.Part, _ []render.Resource) (*xds.Bundle, error) {
+	b, err := parts[0].Render()
+	if err != nil {
+		return nil, err
+	}
 	return &xds.Bundle{Version: b.Listeners[0].Name}, nil
 }
 

@@ -66,13 +66,16 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 }
 
 // A stock knows the items that are in use, so that equal resources of many
-// proxies are one.
+// proxies are one, and the parts of plans that they were rendered of.
 type stock struct {
 	mu    sync.Mutex
 	items map[[sha256.Size]byte]weak.Pointer[item]
+	parts map[[sha256.Size]byte]weak.Pointer[part]
 }
 
-func newStock() *stock { return &stock{items: map[[sha256.Size]byte]weak.Pointer[item]{}} }
+func newStock() *stock {
+	return &stock{items: map[[sha256.Size]byte]weak.Pointer[item]{}, parts: map[[sha256.Size]byte]weak.Pointer[part]{}}
+}
 
 // encode makes the item of a resource, or finds it.
 func (s *stock) encode(typeURL string, r render.Resource) (*item, error) {

@@ -44,7 +44,7 @@ func TestWhoComesBackInALoopIsSlowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *Server
 		s = New(Config{Auth: &tokens{}, Connect: func(_ context.Context, id proxy.ID) error {
-			b, err := s.Encode(bundleOf(time.Second, "api"))
+			b, err := s.Encode(parts(bundleOf(time.Second, "api")), nil)
 			if err == nil {
 				s.Publish(id, b)
 			}

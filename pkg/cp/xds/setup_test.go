@@ -118,7 +118,7 @@ func (w *world) prepare(_ context.Context, id proxy.ID) error {
 
 // give publishes a bundle to a proxy, now and whenever it comes.
 func (w *world) publish(id proxy.ID, b *render.Bundle) error {
-	encoded, err := w.Encode(b)
+	encoded, err := w.Encode(parts(b), b.Secrets)
 	if err == nil {
 		w.Publish(id, encoded)
 	}
@@ -179,6 +179,11 @@ var (
 	web   = proxy.ID{Mesh: "default", Name: "web"}
 	other = proxy.ID{Mesh: "default", Name: "other.one"} // names may have dots
 )
+
+// parts is a plan of one part.
+func parts(b *render.Bundle) []render.Part {
+	return []render.Part{{Render: func() (*render.Bundle, error) { return b, nil }}}
+}
 
 // bundleOf has a listener with a route for each service, and a cluster that
 // waits timeout to connect.

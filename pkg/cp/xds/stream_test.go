@@ -307,7 +307,7 @@ func TestWhoStopsReadingIsLeft(t *testing.T) {
 			for i := range 5000 {
 				services = append(services, fmt.Sprint("service-", i))
 			}
-			b, err := s.Encode(bundleOf(time.Second, services...))
+			b, err := s.Encode(parts(bundleOf(time.Second, services...)), nil)
 			if err == nil {
 				s.Publish(id, b)
 			}

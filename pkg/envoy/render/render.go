@@ -36,9 +36,14 @@ func Resources(c *proxy.Config) (*Bundle, error) {
 	r.b.Clusters = r.sorted("cluster", r.b.Clusters)
 	r.b.Routes = r.sorted("route", r.b.Routes)
 	if err := errors.Join(r.errs...); err != nil {
-		return nil, fmt.Errorf("render %s: %w", c.ID, err)
+		return nil, err
 	}
 	return r.b, nil
+}
+
+// Twice says that a plan, or two parts of one, have one name for two things.
+func Twice(kind, name string) error {
+	return fmt.Errorf("%s %q is planned twice, in different ways: give one of them another address or name", kind, name)
 }
 
 // parts renders every part of the plan. Resources remember of which they are, by
@@ -132,7 +137,7 @@ func (r *renderer) sorted(kind string, rs []Resource) []Resource {
 			return false
 		}
 		if !proto.Equal(a.Message, b.Message) {
-			r.fail("%s %q is planned twice, in different ways: give one of them another address or name", kind, a.Name)
+			r.errs = append(r.errs, Twice(kind, a.Name))
 		}
 		return true
 	})
