@@ -76,23 +76,37 @@ func (a *Admission) Put(ctx context.Context, r mesh.Resource) (Result, error) {
 	if r.Meta.Version != 0 {
 		return a.PutAt(ctx, r)
 	}
-	return a.put(ctx, r, func(stored mesh.Version, try int) (mesh.Version, bool) {
-		return stored, try < attempts
-	})
+	return a.put(ctx, r, whatever, false)
 }
+
+// whatever is stored may be written over, as often as it takes.
+func whatever(stored mesh.Version, try int) (mesh.Version, bool) { return stored, try < attempts }
 
 // PutAt writes r if its version is the stored one; 0 means that there must be
 // none yet. Else it fails with store.ErrConflict. Who decides by what Current
 // returned writes with PutAt, so that he decided about what he replaces.
 func (a *Admission) PutAt(ctx context.Context, r mesh.Resource) (Result, error) {
-	return a.put(ctx, r, func(mesh.Version, int) (mesh.Version, bool) {
-		return r.Meta.Version, false
-	})
+	return a.put(ctx, r, at(r.Meta.Version), false)
+}
+
+// at is one version, and no other.
+func at(v mesh.Version) func(mesh.Version, int) (mesh.Version, bool) {
+	return func(mesh.Version, int) (mesh.Version, bool) { return v, false }
+}
+
+// Preview tells what Put would do with r, and does nothing: neither r is
+// written nor what a new mesh needs made. The result's resource is r as it
+// would be stored, with the version and the times of what is there now.
+func (a *Admission) Preview(ctx context.Context, r mesh.Resource) (Result, error) {
+	if r.Meta.Version != 0 {
+		return a.put(ctx, r, at(r.Meta.Version), true)
+	}
+	return a.put(ctx, r, whatever, true)
 }
 
 // put asks at which version to write and whether to try again after a
-// conflict.
-func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mesh.Version, try int) (mesh.Version, bool)) (Result, error) {
+// conflict. A preview stops short of writing.
+func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mesh.Version, try int) (mesh.Version, bool), preview bool) (Result, error) {
 	if r.Kind == nil || r.Spec == nil {
 		return Result{}, errors.New("put: a resource needs a kind and a spec")
 	}
@@ -123,6 +137,17 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		result := Result{Resource: current, Warnings: warnings}
 		if exists {
 			result.Unchanged, err = equal(current, wanted)
+		}
+		if preview {
+			if err == nil && r.Kind == mesh.MeshKind {
+				err = checkMesh(wanted.Spec, current.Spec)
+			}
+			result.Resource, result.Created = wanted, !exists
+			result.Resource.Meta.Version, result.Resource.Meta.Created, result.Resource.Meta.Modified = version, current.Meta.Created, current.Meta.Modified
+			if err != nil {
+				return Result{}, fmt.Errorf("put %s: %w", k, err)
+			}
+			return result, nil
 		}
 		if err == nil && r.Kind == mesh.MeshKind {
 			err = a.prepareMesh(ctx, wanted, current.Spec)
@@ -161,4 +186,16 @@ func (a *Admission) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) e
 		return a.deleteMesh(ctx, k, at)
 	}
 	return a.Store.Delete(ctx, k, at)
+}
+
+// PreviewDelete returns what DeleteAt would delete, or its error.
+func (a *Admission) PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Version) (mesh.Resource, error) {
+	r, err := a.Store.Get(ctx, k)
+	if err == nil && at != 0 && at != r.Meta.Version {
+		err = fmt.Errorf("delete %s at version %d: %w", k, at, store.ErrConflict)
+	}
+	if err == nil && r.Kind == mesh.MeshKind {
+		err = a.checkDeserted(ctx, k)
+	}
+	return r, err
 }

@@ -339,3 +339,37 @@ func TestOvertaken(t *testing.T) {
 		t.Errorf("%d puts created it, want 1", created)
 	}
 }
+
+func TestPreview(t *testing.T) {
+	f := newFixture(t)
+	before := f.contents(t)
+	m := mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "m"}, Spec: &mesh.MeshSpec{MTLS: &mesh.MTLS{
+		EnabledBackend: "b", Backends: []mesh.MTLSBackend{{Name: "b", Type: "builtin"}},
+	}}}
+	switch got, err := f.Preview(t.Context(), m); {
+	case err != nil:
+		t.Fatal(err)
+	case !got.Created || got.Unchanged || got.Resource.Meta.Version != 0:
+		t.Errorf("preview of a new mesh is %+v", got)
+	}
+	if after := f.contents(t); after != before {
+		t.Errorf("the preview left %s, before there was %s", after, before)
+	}
+	if _, err := f.Put(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Preview(t.Context(), m); err != nil || got.Created || !got.Unchanged {
+		t.Errorf("preview of what is there is %+v, %v", got, err)
+	}
+	other := m
+	other.Spec = &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "c", Backends: []mesh.MTLSBackend{{Name: "c", Type: "builtin"}}}}
+	if _, err := f.Preview(t.Context(), other); !errors.Is(err, ErrRefused) {
+		t.Errorf("preview of another authority: %v", err)
+	}
+	if got, err := f.PreviewDelete(t.Context(), m.Key(), 0); err != nil || got.Meta.Name != "m" {
+		t.Errorf("preview of a deletion is %+v, %v", got, err)
+	}
+	if _, err := f.PreviewDelete(t.Context(), m.Key(), 99); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("preview of a deletion at another version: %v", err)
+	}
+}

@@ -30,19 +30,26 @@ func (a *Admission) mesh(ctx context.Context, name string) (*mesh.MeshSpec, erro
 // prepareMesh makes what a mesh needs before anybody can see the mesh, so that
 // nobody sees one without it. was is nil for a new one.
 func (a *Admission) prepareMesh(ctx context.Context, r mesh.Resource, was mesh.Spec) error {
-	spec, ok := r.Spec.(*mesh.MeshSpec)
-	if !ok {
-		return fmt.Errorf("spec is %T, want a mesh", r.Spec)
+	if err := checkMesh(r.Spec, was); err != nil {
+		return err
 	}
-	if old, ok := was.(*mesh.MeshSpec); ok {
-		if err := checkBackend(spec.Backend(), old.Backend()); err != nil {
-			return err
-		}
-	}
-	if err := a.Authority.Ensure(ctx, r.Meta.Name, spec); err != nil {
+	if err := a.Authority.Ensure(ctx, r.Meta.Name, r.Spec.(*mesh.MeshSpec)); err != nil {
 		return err
 	}
 	return a.Keys.Ensure(ctx, r.Meta.Name)
+}
+
+// checkMesh refuses what may not become of a mesh. was is nil for a new one.
+func checkMesh(is, was mesh.Spec) error {
+	now, ok := is.(*mesh.MeshSpec)
+	if !ok {
+		return fmt.Errorf("spec is %T, want a mesh", is)
+	}
+	old, ok := was.(*mesh.MeshSpec)
+	if !ok {
+		return nil
+	}
+	return checkBackend(now.Backend(), old.Backend())
 }
 
 // checkBackend keeps a mesh from changing its authority while proxies trust
@@ -67,13 +74,8 @@ func (a *Admission) deleteMesh(ctx context.Context, k mesh.Key, at mesh.Version)
 	if at != 0 && at != r.Meta.Version {
 		return fmt.Errorf("delete %s at version %d: %w", k, at, store.ErrConflict)
 	}
-	dataplanes, err := a.Store.List(ctx, store.Query{Kind: mesh.DataplaneKind, Mesh: k.Name, Size: 1})
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", k, err)
-	}
-	if n := dataplanes.Total; n > 0 {
-		return fmt.Errorf("delete %s: %w", k, refused("mesh",
-			"it still has %d dataplanes, such as %q: let their hosts leave, or delete them first", n, dataplanes.Items[0].Meta.Name))
+	if err := a.checkDeserted(ctx, k); err != nil {
+		return err
 	}
 	content, err := a.Store.List(ctx, store.Query{Mesh: k.Name})
 	if err != nil {
@@ -85,6 +87,19 @@ func (a *Admission) deleteMesh(ctx context.Context, k mesh.Key, at mesh.Version)
 		}
 	}
 	return a.Store.Delete(ctx, k, r.Meta.Version)
+}
+
+// checkDeserted refuses the deletion of a mesh that has dataplanes.
+func (a *Admission) checkDeserted(ctx context.Context, k mesh.Key) error {
+	dataplanes, err := a.Store.List(ctx, store.Query{Kind: mesh.DataplaneKind, Mesh: k.Name, Size: 1})
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", k, err)
+	}
+	if n := dataplanes.Total; n > 0 {
+		return fmt.Errorf("delete %s: %w", k, refused("mesh",
+			"it still has %d dataplanes, such as %q: let their hosts leave, or delete them first", n, dataplanes.Items[0].Meta.Name))
+	}
+	return nil
 }
 
 // EnsureDefaultMesh makes the mesh "default", with mTLS on, unless there is
