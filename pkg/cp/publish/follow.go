@@ -56,7 +56,9 @@ func (p *Publisher) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch the store from version %d: %w", page.At, err)
 	}
-	p.apply(p.difference(page))
+	// The last change is of nothing: the state is at the page's version, also
+	// where what was written last is gone.
+	p.apply(append(p.difference(page), store.Change{Version: page.At}))
 
 	var changes []store.Change
 	moved := false

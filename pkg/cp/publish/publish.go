@@ -9,6 +9,7 @@ package publish
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -163,6 +164,35 @@ func (p *Publisher) WaitReady(ctx context.Context) {
 
 // Metrics are for a prometheus registry.
 func (p *Publisher) Metrics() []prometheus.Collector { return p.metrics.all() }
+
+// patience is how long Recent waits for the newest state.
+const patience = 3 * coalesce
+
+// Recent returns a state that holds what the store holds now; where that takes
+// too long, or the store does not answer, the one that is at hand. It fails
+// only as long as the store was never read.
+func (p *Publisher) Recent(ctx context.Context) (*snapshot.State, error) {
+	if _, err := p.await(ctx, 0); err != nil {
+		return nil, fmt.Errorf("wait for the store to be read: %w", err)
+	}
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	// Any list tells the store's version.
+	page, err := p.store.List(soon, store.Query{Kind: mesh.MeshKind, Size: 1})
+	if err != nil {
+		return p.State(), nil
+	}
+	if s, err := p.await(soon, page.At); err == nil {
+		return s, nil
+	}
+	return p.State(), nil
+}
+
+// Online tells whether the proxy of a dataplane is connected.
+func (p *Publisher) Online(meshName, name string) bool {
+	_, ok := p.stream.Status(proxy.ID{Mesh: meshName, Name: name})
+	return ok
+}
 
 // swap makes s the newest state and wakes whoever waits for one.
 func (p *Publisher) swap(s *snapshot.State) {
