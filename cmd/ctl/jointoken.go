@@ -27,8 +27,8 @@ func joinTokenCommand(g *global) *cobra.Command {
 It holds the control plane's addresses, the hash of its certificate authority
 and a dataplane token: hand it to "weft-agent join". It is a secret. What it
 does not bind, its bearer chooses: without --name any dataplane, without --tag
-any tags.`,
-		Example: "  weftctl join-token --tag kuma.io/service=api",
+any tags, and without --once as many hosts as like until it ends.`,
+		Example: "  weftctl join-token --once --tag kuma.io/service=api",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			given, err := hostPorts(addresses)
@@ -62,6 +62,7 @@ any tags.`,
 		},
 	}
 	t.add(cmd.Flags(), time.Hour)
+	cmd.Flags().BoolVar(&t.once, "once", false, "let one host join with it, and no more")
 	cmd.Flags().StringArrayVar(&addresses, "address", nil, "how the host reaches the control plane, host or host:port, port 5678 if none; may be given again (default: what the control plane says)")
 	return cmd
 }

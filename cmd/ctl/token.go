@@ -58,6 +58,7 @@ type tokenFlags struct {
 	name     string
 	tags     []string
 	validFor time.Duration
+	once     bool // of join tokens
 }
 
 func (t *tokenFlags) add(fs *pflag.FlagSet, validFor time.Duration) {
@@ -70,7 +71,7 @@ func (t *tokenFlags) fetch(ctx context.Context, g *global, c *api.Client) (strin
 	if t.validFor <= 0 {
 		return "", fmt.Errorf("--valid-for: must be longer than nothing")
 	}
-	req := api.DataplaneTokenRequest{Name: t.name, Mesh: g.mesh, Tags: map[string][]string{}, ValidFor: t.validFor.String()}
+	req := api.DataplaneTokenRequest{Name: t.name, Mesh: g.mesh, Tags: map[string][]string{}, ValidFor: t.validFor.String(), Once: t.once}
 	for _, s := range t.tags {
 		k, values, ok := strings.Cut(s, "=")
 		vs := strings.Split(values, ",")

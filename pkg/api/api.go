@@ -58,4 +58,6 @@ type DataplaneTokenRequest struct {
 	Workload string              `json:"workload"`
 	// ValidFor is a Go duration; "" leaves it to the control plane.
 	ValidFor string `json:"validFor"`
+	// Once makes it good for one joining only.
+	Once bool `json:"once,omitempty"`
 }

@@ -27,6 +27,7 @@ type Config struct {
 	DiagnosticsAddress string
 	DebugProfiles      bool
 	Advertise          []string
+	Peers              []string
 
 	Zone          string
 	ResourceFiles string
@@ -55,6 +56,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
 	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
+	fs.StringSliceVar(&c.Peers, "peers", nil, "host:port of further control planes on the same store, which hosts are told of and turn to when this one goes away")
 	fs.StringVar(&c.Zone, "zone", admission.DefaultZone, "zone of the dataplanes of this control plane, their tag kuma.io/zone")
 	fs.StringVar(&c.ResourceFiles, "resource-files", "", "folder of this machine in which resources may name files (certificates of an ExternalService); none by default")
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
@@ -99,6 +101,11 @@ func (c *Config) Validate() error {
 		}
 		if _, _, err := net.SplitHostPort(a.value); err != nil {
 			bad(a.key, "%q must be host:port, such as 0.0.0.0:5678", a.value)
+		}
+	}
+	for _, p := range c.Peers {
+		if host, port, err := net.SplitHostPort(p); err != nil || host == "" || port == "" {
+			bad("peers", "%q must be host:port, such as cp2.example.com:5678", p)
 		}
 	}
 	if !slices.Contains([]string{DPAuthToken, DPAuthNone}, c.DPAuth) {

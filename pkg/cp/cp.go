@@ -80,7 +80,10 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
 		return nil, err
 	}
-	c.auth = &host.Auth{Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone, Log: log.With("part", "host")}
+	c.auth = &host.Auth{
+		Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone,
+		Sole: true, ControlPlanes: c.controlPlanes, Log: log.With("part", "host"),
+	}
 	c.xds = xds.New(xds.Config{
 		Auth: c.auth,
 		// The publisher is made of the stream, and the stream asks it back.

@@ -22,10 +22,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // adminToken returns the administrator's token, made at first start: 256
@@ -121,7 +124,7 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 	hostname, _ := os.Hostname()
 	s := rest.Server{
 		Store:        c.store,
-		Admission:    c.admission,
+		Admission:    people{c.admission, host.Evictions{Store: c.store}},
 		Authenticate: authenticate,
 		Info: api.Info{
 			Version: c.version, WeftVersion: c.version, Hostname: hostname, InstanceID: c.instance,
@@ -146,6 +149,35 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 		Log:          c.log.With("part", "rest"),
 	}
 	return s.Handler()
+}
+
+// people is the door of those who are no hosts: when they delete a Dataplane,
+// its host is put out as well.
+type people struct {
+	*admission.Admission
+	evictions host.Evictions
+}
+
+func (p people) Delete(ctx context.Context, k mesh.Key) error {
+	if k.Kind == mesh.DataplaneKind.Name {
+		if err := p.evictions.Of(ctx, k); err != nil {
+			return fmt.Errorf("put the host of %s out: %w", k, err)
+		}
+	}
+	return p.Admission.Delete(ctx, k)
+}
+
+// controlPlanes is where hosts may turn to: this control plane, where it knows
+// its own address for certain, and its peers.
+func (c *ControlPlane) controlPlanes() []string {
+	if len(c.cfg.Advertise) == 0 {
+		return c.cfg.Peers
+	}
+	own, err := c.hostAddresses()
+	if err != nil {
+		return c.cfg.Peers
+	}
+	return append(own, c.cfg.Peers...)
 }
 
 // hostAddresses is where hosts reach this control plane: as advertised, or at

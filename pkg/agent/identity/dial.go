@@ -74,7 +74,7 @@ func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...g
 	r := manual.NewBuilderWithScheme("weft")
 	r.InitialState(state)
 	d := dialer(mark)
-	return grpc.NewClient("weft:///control-plane", append([]grpc.DialOption{
+	return grpc.NewClient("weft:///control-plane", append(append([]grpc.DialOption{
 		grpc.WithResolvers(r),
 		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
@@ -83,7 +83,7 @@ func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...g
 		grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepaliveParams),
 		grpc.WithDisableServiceConfig(),
-	}, opts...)...)
+	}, tellHost()...), opts...)...)
 }
 
 // dialer marks its sockets and those of its DNS queries, which redirection

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -30,6 +31,7 @@ type tokens interface {
 	Verify(ctx context.Context, raw, mesh string) (token.Claims, error)
 	Known(ctx context.Context, raw string) error
 	Revoked(ctx context.Context, mesh, id string) (bool, error)
+	Spend(ctx context.Context, c token.Claims, key crypto.PublicKey) error
 }
 
 // Auth says who is calling on the hosts' port.
@@ -41,7 +43,16 @@ type Auth struct {
 	// (--dp-auth none, for load tests). Join, Register and Leave are not
 	// opened by it.
 	Open bool
-	Log  *slog.Logger // nil: slog.Default
+	// Sole: there is no other control plane on this store, so that who has no
+	// stream here has none. Without it a name stays its host's until somebody
+	// deletes the Dataplane.
+	Sole bool
+	// ControlPlanes tells where control planes are, host:port, for hosts to turn
+	// to when this one goes away. Nil, or none: hosts keep the list they have.
+	ControlPlanes func() []string
+	Log           *slog.Logger // nil: slog.Default
+
+	seats seats
 }
 
 func (a *Auth) log() *slog.Logger {
@@ -96,7 +107,7 @@ func (a *Auth) Agent(ctx context.Context) (Grant, error) {
 		return Grant{}, err
 	}
 	if g.Token == "" {
-		return g, nil
+		return g, a.evicted(ctx, g)
 	}
 	revoked, err := a.Tokens.Revoked(ctx, g.ID.Mesh, g.Token)
 	if err != nil {
@@ -105,7 +116,7 @@ func (a *Auth) Agent(ctx context.Context) (Grant, error) {
 	if revoked {
 		return Grant{}, fmt.Errorf("%w: the token that this host joined with was revoked: %s", ErrUnauthenticated, rejoin)
 	}
-	return g, nil
+	return g, a.evicted(ctx, g)
 }
 
 // Proxy checks that the caller may be the proxy that it says it is: by an
@@ -130,7 +141,10 @@ func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
 		if err != nil {
 			return err
 		}
-		return denied(g.Allows(dp))
+		if err := denied(g.Allows(dp)); err != nil {
+			return err
+		}
+		return a.seated(ctx, g, dp)
 	}
 	if a.Open {
 		return nil
@@ -142,6 +156,9 @@ func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
 	claims, err := a.Tokens.Verify(ctx, raw, claimed.Mesh)
 	if err != nil {
 		return err
+	}
+	if claims.Once {
+		return fmt.Errorf("%w: the token is for one joining (weft-agent join) and opens no stream; a proxy without an agent needs one of `weftctl token dataplane`", ErrDenied)
 	}
 	if claims.Name != "" && claims.Name != claimed.Name { // before the store tells what is there
 		return fmt.Errorf("%w: the token is for %s only", ErrDenied, quote(proxy.ID{Mesh: claimed.Mesh, Name: claims.Name}))

@@ -19,6 +19,8 @@ var (
 	ErrUnauthenticated = errors.New("not authenticated")
 	// ErrDenied: the caller is known and may not do this.
 	ErrDenied = errors.New("not allowed")
+	// ErrHeld: the dataplane of this name is another host's.
+	ErrHeld = errors.New("this name is another host's")
 	// ErrTooLarge: a part of the request is larger than its limit.
 	ErrTooLarge = errors.New("too large")
 )
@@ -35,6 +37,7 @@ var codesOf = []struct {
 	{token.ErrRefused, codes.Unauthenticated},
 	{ErrGrant, codes.Unauthenticated},
 	{ErrDenied, codes.PermissionDenied},
+	{ErrHeld, codes.PermissionDenied},
 	{ErrTooLarge, codes.ResourceExhausted},
 	{ca.ErrCSR, codes.InvalidArgument},
 	{ca.ErrIdentity, codes.InvalidArgument},

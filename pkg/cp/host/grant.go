@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -29,12 +31,16 @@ type Grant struct {
 	// Token is the id (jti) of the token that was spent: when that is revoked,
 	// the certificate is too.
 	Token string
+	// Join tells one joining from another, and which was later: ids are in the
+	// order of time. It stays the same when the certificate is renewed.
+	Join string
 }
 
 // Query keys beside the tags. '@' cannot stand in a tag's name.
 const (
 	workloadQuery = "@workload"
 	tokenQuery    = "@token"
+	joinQuery     = "@join"
 )
 
 // URI is the grant as the certificate's only name:
@@ -49,6 +55,9 @@ func (g Grant) URI() string {
 	}
 	if g.Token != "" {
 		q.Set(tokenQuery, g.Token)
+	}
+	if g.Join != "" {
+		q.Set(joinQuery, g.Join)
 	}
 	u := url.URL{Scheme: "weft", Host: g.ID.Mesh, Path: "/dataplane/" + g.ID.Name, RawQuery: q.Encode()}
 	return u.String()
@@ -72,7 +81,7 @@ func ParseGrant(text string) (Grant, error) {
 	if err != nil {
 		return Grant{}, fmt.Errorf("%w: the tags in its name cannot be read", ErrGrant)
 	}
-	g := Grant{ID: proxy.ID{Mesh: u.Host, Name: name}, Workload: q.Get(workloadQuery), Token: q.Get(tokenQuery)}
+	g := Grant{ID: proxy.ID{Mesh: u.Host, Name: name}, Workload: q.Get(workloadQuery), Token: q.Get(tokenQuery), Join: q.Get(joinQuery)}
 	for tag, values := range q {
 		if strings.HasPrefix(tag, "@") {
 			continue
@@ -91,7 +100,11 @@ func ParseGrant(text string) (Grant, error) {
 // newGrant is what a verified token permits to the dataplane of that id. It
 // fails where a name or tag cannot stand in a certificate.
 func newGrant(id proxy.ID, c token.Claims) (Grant, error) {
-	g := Grant{ID: id, Tags: c.Tags, Workload: c.Workload, Token: c.ID}
+	join, err := uuid.NewV7()
+	if err != nil {
+		return Grant{}, err
+	}
+	g := Grant{ID: id, Tags: c.Tags, Workload: c.Workload, Token: c.ID, Join: join.String()}
 	for tag, values := range c.Tags {
 		if strings.HasPrefix(tag, "@") || len(values) == 0 {
 			return Grant{}, fmt.Errorf("%w: the token's tag %q cannot be granted", ErrGrant, tag)

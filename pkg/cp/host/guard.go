@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
@@ -95,7 +96,24 @@ func (a *Auth) Stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo,
 	if err := a.admit(s.Context(), info.FullMethod); err != nil {
 		return Status(err)
 	}
-	return next(srv, s)
+	if peerCertificate(s.Context()) != nil {
+		if err := a.tellControlPlanes(s); err != nil {
+			return err
+		}
+	}
+	mine := a.seats.offer(a.now())
+	defer func() { a.seats.leave(mine, a.now()) }()
+	return next(srv, seatedStream{s, context.WithValue(s.Context(), seatKey{}, mine)})
+}
+
+// tellControlPlanes has the answer's headers say where hosts may turn to.
+func (a *Auth) tellControlPlanes(s grpc.ServerStream) error {
+	if a.ControlPlanes == nil {
+		return nil
+	}
+	md := metadata.MD{}
+	md.Append(hostv1.ControlPlanesHeader, a.ControlPlanes()...)
+	return s.SetHeader(md)
 }
 
 func (a *Auth) contain(method string, err *error) {

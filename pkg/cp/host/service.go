@@ -92,8 +92,20 @@ func (s *Service) join(ctx context.Context, req *hostv1.JoinRequest) (*hostv1.Jo
 	if err != nil {
 		return nil, err
 	}
+	existing, err := s.Auth.Store.Get(ctx, dataplaneKey(g.ID))
+	if err == nil {
+		err = s.Auth.mayHold(existing, g, callerOf(ctx)) // told now rather than at Register
+	} else if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	cert, err := s.Own.SignAgent(pub, g.URI(), s.Auth.now())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Auth.Tokens.Spend(ctx, claims, pub); err != nil {
 		return nil, err
 	}
 	s.audit(ctx, "host joined", g)
@@ -162,12 +174,16 @@ const retries = 5
 // put stores dp in place of what is there, if the grant covers that as well:
 // else a host could take over another's dataplane of the same name.
 func (s *Service) put(ctx context.Context, g Grant, dp mesh.Resource) (mesh.Resource, error) {
+	dp = held(dp, g, callerOf(ctx))
 	for try := 0; ; try++ {
 		existing, err := s.Auth.Store.Get(ctx, dp.Key())
 		switch {
 		case err == nil:
 			if v := g.Allows(existing); len(v) > 0 {
 				return dp, fmt.Errorf("%w: there is another dataplane of this name, which this host may not replace: %s", ErrDenied, v.Error())
+			}
+			if err := s.Auth.mayHold(existing, g, callerOf(ctx)); err != nil {
+				return dp, err
 			}
 			dp.Meta.Version = existing.Meta.Version
 		case errors.Is(err, store.ErrNotFound):
@@ -219,6 +235,9 @@ func (s *Service) leave(ctx context.Context) error {
 		}
 		if v := g.Allows(existing); len(v) > 0 {
 			return fmt.Errorf("%w: the dataplane of this name is not this host's: %s", ErrDenied, v.Error())
+		}
+		if err := holds(existing, g, callerOf(ctx)); err != nil {
+			return err
 		}
 		err = s.Delete(ctx, existing.Key(), existing.Meta.Version)
 		if err == nil || errors.Is(err, store.ErrNotFound) {

@@ -214,6 +214,8 @@ func TestRegisterDoesNotTakeOverAnothers(t *testing.T) {
 	db := w.agent(t, w.token(t, token.Claims{Tags: service("db")}), doc("default", "box", "db"))
 	_, err := w.register(t, db, doc("default", "box", "db"))
 	must(t, err)
+	w.auth.Sole = true
+	w.pass(2 * time.Minute) // nobody has been there
 	web := w.agent(t, w.token(t, token.Claims{Tags: service("web")}), doc("default", "box", "web"))
 	_, err = w.register(t, web, doc("default", "box", "web"))
 	wantCode(t, err, codes.PermissionDenied, "another dataplane of this name", `is "db", allowed is "web"`)
@@ -243,7 +245,7 @@ func TestRegisterRetriesConflicts(t *testing.T) {
 	}
 	_, err := w.register(t, agent, doc("default", "web-1", "web"))
 	must(t, err)
-	if got := w.dataplane(t, web1); got == nil || len(got.Meta.Labels) > 0 {
+	if got := w.dataplane(t, web1); got == nil || got.Meta.Labels["n"] != "" {
 		t.Errorf("stored %+v", got)
 	}
 	w.service.Put = func(_ context.Context, r mesh.Resource) (mesh.Resource, error) {
@@ -308,12 +310,12 @@ func TestExpiredCertificate(t *testing.T) {
 
 func TestProxy(t *testing.T) {
 	w := newWorld(t)
-	for _, d := range []struct{ name, service string }{{"web-1", "web"}, {"db-1", "db"}} {
-		agent := w.agent(t, w.token(t, token.Claims{Name: d.name}), doc("default", d.name, d.service))
+	var agent *tls.Certificate
+	for _, d := range []struct{ name, service string }{{"db-1", "db"}, {"web-1", "web"}} {
+		agent = w.agent(t, w.token(t, token.Claims{Name: d.name}), doc("default", d.name, d.service))
 		_, err := w.register(t, agent, doc("default", d.name, d.service))
 		must(t, err)
 	}
-	agent := w.agent(t, w.token(t, token.Claims{Name: "web-1"}), doc("default", "web-1", "web"))
 	late := w.agent(t, w.token(t, token.Claims{Name: "late"}), doc("default", "late", "web"))
 	only := w.token(t, token.Claims{Name: "web-1"})
 	tests := []struct {

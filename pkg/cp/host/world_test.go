@@ -26,6 +26,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/host"
+	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/store/memory"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -122,7 +123,28 @@ var adsDesc = grpc.ServiceDesc{
 func claim(srv any, s grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(s.Context())
 	m, name, _ := strings.Cut(md.Get("claim")[0], ".")
-	return srv.(*host.Auth).Proxy(s.Context(), proxy.ID{Mesh: m, Name: name})
+	err := srv.(*host.Auth).Proxy(s.Context(), proxy.ID{Mesh: m, Name: name})
+	if err != nil || len(md.Get("stay")) == 0 {
+		return err
+	}
+	if err := s.SendMsg(new(hostv1.LeaveResponse)); err != nil {
+		return err
+	}
+	<-s.Context().Done()
+	return nil
+}
+
+func secretsNamed(part string) store.Query {
+	return store.Query{Kind: mesh.SecretKind, Mesh: "default", Name: part}
+}
+
+// certificate is what the control plane made of a key.
+func certificate(t *testing.T, key *ecdsa.PrivateKey, text []byte) *tls.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	must(t, err)
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
 func (w *world) put(t *testing.T, r mesh.Resource) {
@@ -176,10 +198,7 @@ func (w *world) join(t *testing.T, raw string, doc []byte) (*tls.Certificate, er
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(resp.GetCertificate())
-	leaf, err := x509.ParseCertificate(block.Bytes)
-	must(t, err)
-	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return certificate(t, key, resp.GetCertificate()), nil
 }
 
 func (w *world) agent(t *testing.T, raw string, doc []byte) *tls.Certificate {

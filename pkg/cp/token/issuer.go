@@ -19,6 +19,7 @@ type Store interface {
 	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
 	List(ctx context.Context, q store.Query) (store.Page, error)
 	Put(ctx context.Context, r mesh.Resource) (mesh.Resource, error)
+	Delete(ctx context.Context, k mesh.Key, at mesh.Version) error
 }
 
 // An Issuer makes and verifies the dataplane tokens of all meshes of one store.

@@ -24,6 +24,7 @@ type Request struct {
 	Type     string              `json:"type,omitempty"` // dataplane, ingress, egress or ""
 	Workload string              `json:"workload,omitempty"`
 	ValidFor string              `json:"validFor,omitempty"` // Go duration; "" means DefaultValidity
+	Once     bool                `json:"once,omitempty"`     // good for one joining only
 }
 
 // IssueDataplane makes the token that is asked for. What is wrong with the
@@ -42,7 +43,7 @@ func (i *Issuer) IssueDataplane(ctx context.Context, r Request) (string, error) 
 	if err := v.Err(); err != nil {
 		return "", err
 	}
-	return i.Issue(ctx, Claims{Name: r.Name, Mesh: r.Mesh, Tags: r.Tags, Type: r.Type, Workload: r.Workload}, validFor)
+	return i.Issue(ctx, Claims{Name: r.Name, Mesh: r.Mesh, Tags: r.Tags, Type: r.Type, Workload: r.Workload, Once: r.Once}, validFor)
 }
 
 func (r Request) validate() (validFor time.Duration, v mesh.Violations) {

@@ -42,6 +42,8 @@ type Claims struct {
 	Tags     map[string][]string `json:"Tags,omitempty"`
 	Type     string              `json:"Type,omitempty"`
 	Workload string              `json:"Workload,omitempty"`
+	// Once: good for one joining, see Issuer.Spend, and for nothing else.
+	Once bool `json:"Once,omitempty"`
 	// ID (jti) names the token in the revocation list and in the audit log.
 	jwt.RegisteredClaims
 }

@@ -1,0 +1,14 @@
+package hostv1
+
+// Headers of calls on the hosts' port, beside the messages. They are no
+// credentials: what a host says of itself can only have it refused.
+const (
+	// MachineHeader is a hash of the machine's id, by which a copy of a host's
+	// state folder is told from the host.
+	MachineHeader = "weft-machine"
+	// BootHeader is another one at each boot of the machine.
+	BootHeader = "weft-boot"
+	// ControlPlanesHeader is sent back with each answer to a host that shows a
+	// certificate: where control planes are, host:port, once for each.
+	ControlPlanesHeader = "weft-control-planes"
+)
