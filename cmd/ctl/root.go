@@ -109,7 +109,10 @@ func kindNamed(arg string) (*mesh.Kind, error) {
 	if k, ok := mesh.KindByArg(arg); ok {
 		return k, nil
 	}
-	return nil, fmt.Errorf("there is no kind %q; there are %s", arg, strings.Join(singulars(), ", "))
+	if near, ok := mesh.NearestKind(arg); ok {
+		return nil, fmt.Errorf("there is no kind %q; did you mean %q?", arg, near.Singular)
+	}
+	return nil, fmt.Errorf("there is no kind %q; `weftctl get --help` lists them", arg)
 }
 
 // nameTyped refuses what cannot be a name in a URL.

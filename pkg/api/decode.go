@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -120,32 +119,33 @@ func (f *filler) kind(want *mesh.Kind, typ string, told bool) *mesh.Kind {
 	if ok {
 		return k
 	}
-	var names []string
-	for _, k := range mesh.Kinds {
-		names = append(names, k.Name)
-	}
-	switch near, ok := mesh.KindByArg(typ); {
+	switch near, ok := mesh.NearestKind(typ); {
 	case typ == "":
-		f.add("type", "must say what this is: one of %s", strings.Join(names, ", "))
+		f.add("type", "must say what this is, as in \"type: %s\"", mesh.TrafficPermissionKind.Name)
 	case ok:
 		f.add("type", "there is no type %q; did you mean %q?", shorten(typ), near.Name)
 	default:
-		f.add("type", "there is no type %q; there are %s", shorten(typ), strings.Join(names, ", "))
+		f.add("type", "there is no type %q; GET /_resources lists them", shorten(typ))
 	}
 	return nil
 }
 
-// spec fills in what is not meta. A "spec" is what people used to other
-// systems write around the fields.
+// spec fills in what is not meta. Newer kinds have it under "spec", older ones
+// have not, and who knows one kind errs with the other.
 func (f *filler) spec(k *mesh.Kind, rest node, v reflect.Value) {
-	if _, has := fieldsOf(v.Type()).byName["spec"]; !has && !f.lenient {
-		for i, e := range rest.members {
-			if e.key == "spec" {
+	if nested := k.Nested(); !f.lenient {
+		kept := rest.members[:0:0]
+		for _, e := range rest.members {
+			switch {
+			case nested && e.key != "spec":
+				f.add(child("", e.key), `unknown field; the fields of a %s stand under "spec"`, k.Name)
+			case !nested && e.key == "spec":
 				f.add("spec", `unknown field; the fields of a %s stand beside "type" and "name"`, k.Name)
-				rest.members = append(rest.members[:i:i], rest.members[i+1:]...)
-				break
+			default:
+				kept = append(kept, e)
 			}
 		}
+		rest.members = kept
 	}
 	f.fillStruct("", rest, v)
 }

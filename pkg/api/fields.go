@@ -2,8 +2,11 @@ package api
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // fields are the members that a struct has on the wire.
@@ -41,51 +44,14 @@ func snake(camel string) string {
 
 // unknownField is the message for a key that is none of known.
 func unknownField(key string, known []string) string {
-	best, distance := "", max(2, len(key)/3)+1
-	var all []string
-	for _, k := range known {
-		if k == "" {
-			continue
-		}
-		all = append(all, k)
-		if len(key) > 64 { // far from every name
-			continue
-		}
-		if d := editDistance(strings.ToLower(key), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
+	all := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return k == "" })
+	near, ok := mesh.Nearest(key, all)
 	switch {
-	case best != "" && distance < len(best):
-		return `unknown field; did you mean "` + best + `"?`
+	case ok:
+		return `unknown field; did you mean "` + near + `"?`
 	case len(all) == 0:
 		return "unknown field; nothing can be set here"
 	default:
 		return "unknown field; there are " + strings.Join(all, ", ")
 	}
-}
-
-// editDistance counts the insertions, deletions, changes and swaps of
-// neighbours that turn a into b.
-func editDistance(a, b string) int {
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := 1
-			if a[i-1] == b[j-1] {
-				change = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }

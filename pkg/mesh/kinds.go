@@ -1,10 +1,26 @@
 package mesh
 
-// Kinds is the table of everything that can be stored, in the order in which
-// an export must be applied. A new kind is a line here and a file beside it.
+// Kinds is the table of everything that can be stored or told, in the order in
+// which an export must be applied. A new kind is a line here and a file beside
+// it.
 var Kinds = []*Kind{
 	MeshKind,
+	ZoneKind,
 	SecretKind,
+	GlobalSecretKind,
+	AccessRoleKind,
+	AccessRoleBindingKind,
+	HostnameGeneratorKind,
+	MeshIdentityKind,
+	MeshTrustKind,
+	MeshOpenTelemetryBackendKind,
+	ZoneIngressKind,
+	ZoneEgressKind,
+	MeshZoneAddressKind,
+	MeshServiceKind,
+	MeshMultiZoneServiceKind,
+	MeshExternalServiceKind,
+	WorkloadKind,
 	DataplaneKind,
 	TrafficPermissionKind,
 	TrafficRouteKind,
@@ -19,24 +35,47 @@ var Kinds = []*Kind{
 	ProxyTemplateKind,
 	TrafficLogKind,
 	TrafficTraceKind,
-	GlobalSecretKind,
-	AccessRoleKind,
-	AccessRoleBindingKind,
+	MeshGatewayKind,
+	MeshGatewayRouteKind,
+	// Those that follow act in this order.
+	MeshHTTPRouteKind,
+	MeshTCPRouteKind,
+	MeshTLSKind,
+	MeshLoadBalancingStrategyKind,
+	MeshPassthroughKind,
+	MeshAccessLogKind,
+	MeshTraceKind,
+	MeshFaultInjectionKind,
+	MeshRateLimitKind,
+	MeshTimeoutKind,
+	MeshTrafficPermissionKind,
+	MeshHealthCheckKind,
+	MeshCircuitBreakerKind,
+	MeshRetryKind,
+	MeshMetricKind,
+	MeshProxyPatchKind,
+	// Told by the control plane, never stored.
+	DataplaneInsightKind,
+	ServiceInsightKind,
+	MeshInsightKind,
+	ZoneInsightKind,
+	ZoneIngressInsightKind,
+	ZoneEgressInsightKind,
 }
 
 // The kinds by name, for code that speaks of one of them.
 var (
 	MeshKind = &Kind{
 		Name: "Mesh", Path: "meshes", Singular: "mesh", Short: "m",
-		Scope: Global, New: func() Spec { return new(MeshSpec) },
+		Scope: Global, Flow: FromGlobal, New: func() Spec { return new(MeshSpec) },
 	}
 	SecretKind = &Kind{
 		Name: "Secret", Path: "secrets", Singular: "secret",
-		Scope: InMesh, Admin: true, New: func() Spec { return new(Secret) },
+		Scope: InMesh, Flow: FromGlobal, Admin: true, New: func() Spec { return new(Secret) },
 	}
 	GlobalSecretKind = &Kind{
 		Name: "GlobalSecret", Path: "globalsecrets", Singular: "global-secret", Aliases: []string{"global-secrets"},
-		Scope: Global, Admin: true, New: func() Spec { return new(Secret) },
+		Scope: Global, Flow: FromGlobal, Admin: true, New: func() Spec { return new(Secret) },
 	}
 	AccessRoleKind = &Kind{
 		Name: "AccessRole", Path: "access-roles", Singular: "access-role",
@@ -48,58 +87,78 @@ var (
 	}
 	DataplaneKind = &Kind{
 		Name: "Dataplane", Path: "dataplanes", Singular: "dataplane", Short: "dp",
-		Scope: InMesh, New: func() Spec { return new(Dataplane) },
+		Scope: InMesh, Flow: FromZone, New: func() Spec { return new(Dataplane) },
 	}
-	TrafficPermissionKind = &Kind{
-		Name: "TrafficPermission", Path: "traffic-permissions", Singular: "traffic-permission",
-		Scope: InMesh, New: func() Spec { return new(TrafficPermission) },
+	ZoneKind = &Kind{
+		Name: "Zone", Path: "zones", Singular: "zone", Short: "z",
+		Scope:   Global,
+		Pending: "control planes do not join into zones yet",
+		New:     func() Spec { return new(Zone) },
 	}
-	TrafficRouteKind = &Kind{
-		Name: "TrafficRoute", Path: "traffic-routes", Singular: "traffic-route",
-		Scope: InMesh, New: func() Spec { return new(TrafficRoute) },
+	ZoneIngressKind = &Kind{
+		Name: "ZoneIngress", Path: "zoneingresses", Singular: "zone-ingress", Aliases: []string{"zone-ingresses"}, Short: "zi",
+		Scope: Global, Flow: FromZone,
+		Pending: "control planes do not join into zones yet",
+		New:     func() Spec { return new(ZoneIngress) },
 	}
-	HealthCheckKind = &Kind{
-		Name: "HealthCheck", Path: "health-checks", Singular: "healthcheck",
-		Scope: InMesh, New: func() Spec { return new(HealthCheck) },
+	ZoneEgressKind = &Kind{
+		Name: "ZoneEgress", Path: "zoneegresses", Singular: "zoneegress", Short: "ze",
+		Scope: Global, Flow: FromZone,
+		Pending: "nothing leaves through an egress yet",
+		New:     func() Spec { return new(ZoneEgress) },
 	}
-	CircuitBreakerKind = &Kind{
-		Name: "CircuitBreaker", Path: "circuit-breakers", Singular: "circuit-breaker",
-		Scope: InMesh, New: func() Spec { return new(CircuitBreaker) },
+	MeshServiceKind = &Kind{
+		Name: "MeshService", Path: "meshservices", Singular: "meshservice", Short: "msvc",
+		Scope: InMesh, Flow: FromZone,
+		Pending: "services are found by the tag kuma.io/service alone yet",
+		New:     func() Spec { return new(MeshService) },
 	}
-	RetryKind = &Kind{
-		Name: "Retry", Path: "retries", Singular: "retry",
-		Scope: InMesh, New: func() Spec { return new(Retry) },
+	MeshMultiZoneServiceKind = &Kind{
+		Name: "MeshMultiZoneService", Path: "meshmultizoneservices", Singular: "meshmultizoneservice", Short: "mzsvc",
+		Scope: InMesh, Flow: FromGlobal,
+		Pending: "services are found by the tag kuma.io/service alone yet",
+		New:     func() Spec { return new(MeshMultiZoneService) },
 	}
-	TimeoutKind = &Kind{
-		Name: "Timeout", Path: "timeouts", Singular: "timeout",
-		Scope: InMesh, New: func() Spec { return new(Timeout) },
+	MeshExternalServiceKind = &Kind{
+		Name: "MeshExternalService", Path: "meshexternalservices", Singular: "meshexternalservice", Short: "extsvc",
+		Scope: InMesh, Flow: FromGlobal | FromZone,
+		Pending: "no proxy follows it yet; until then use ExternalService",
+		New:     func() Spec { return new(MeshExternalService) },
 	}
-	FaultInjectionKind = &Kind{
-		Name: "FaultInjection", Path: "fault-injections", Singular: "fault-injection",
-		Scope: InMesh, New: func() Spec { return new(FaultInjection) },
+	HostnameGeneratorKind = &Kind{
+		Name: "HostnameGenerator", Path: "hostnamegenerators", Singular: "hostnamegenerator", Short: "hg",
+		Scope: Global, Flow: FromGlobal | FromZone,
+		Pending: "it makes no names yet; until then use VirtualOutbound",
+		New:     func() Spec { return new(HostnameGenerator) },
 	}
-	RateLimitKind = &Kind{
-		Name: "RateLimit", Path: "rate-limits", Singular: "rate-limit",
-		Scope: InMesh, New: func() Spec { return new(RateLimit) },
+	MeshIdentityKind = &Kind{
+		Name: "MeshIdentity", Path: "meshidentities", Singular: "meshidentity", Short: "mid",
+		Scope: InMesh, Flow: FromGlobal | FromZone,
+		Pending: "no proxy follows it yet; until then use mtls of the Mesh",
+		New:     func() Spec { return new(MeshIdentity) },
 	}
-	ExternalServiceKind = &Kind{
-		Name: "ExternalService", Path: "external-services", Singular: "external-service",
-		Scope: InMesh, New: func() Spec { return new(ExternalService) },
+	MeshTrustKind = &Kind{
+		Name: "MeshTrust", Path: "meshtrusts", Singular: "meshtrust", Short: "mtrust",
+		Scope: InMesh, Flow: FromGlobal | FromZone,
+		Pending: "no proxy follows it yet; until then use mtls of the Mesh",
+		New:     func() Spec { return new(MeshTrust) },
 	}
-	VirtualOutboundKind = &Kind{
-		Name: "VirtualOutbound", Path: "virtual-outbounds", Singular: "virtual-outbound",
-		Scope: InMesh, New: func() Spec { return new(VirtualOutbound) },
+	WorkloadKind = &Kind{
+		Name: "Workload", Path: "workloads", Singular: "workload", Short: "wl",
+		Scope: InMesh, Flow: FromZone,
+		Pending: "the control plane does not count the proxies of workloads yet",
+		New:     func() Spec { return new(Workload) },
 	}
-	ProxyTemplateKind = &Kind{
-		Name: "ProxyTemplate", Path: "proxytemplates", Singular: "proxytemplate",
-		Scope: InMesh, New: func() Spec { return new(ProxyTemplate) },
+	MeshOpenTelemetryBackendKind = &Kind{
+		Name: "MeshOpenTelemetryBackend", Path: "meshopentelemetrybackends", Singular: "meshopentelemetrybackend", Short: "motb",
+		Scope: InMesh, Flow: FromGlobal | FromZone,
+		Pending: "no proxy follows it yet; until then use the backends of the Mesh",
+		New:     func() Spec { return new(MeshOpenTelemetryBackend) },
 	}
-	TrafficLogKind = &Kind{
-		Name: "TrafficLog", Path: "traffic-logs", Singular: "traffic-log",
-		Scope: InMesh, New: func() Spec { return new(TrafficLog) },
-	}
-	TrafficTraceKind = &Kind{
-		Name: "TrafficTrace", Path: "traffic-traces", Singular: "traffic-trace",
-		Scope: InMesh, New: func() Spec { return new(TrafficTrace) },
+	MeshZoneAddressKind = &Kind{
+		Name: "MeshZoneAddress", Path: "meshzoneaddresses", Singular: "meshzoneaddress", Short: "mza",
+		Scope: InMesh, Flow: FromZone,
+		Pending: "control planes do not join into zones yet",
+		New:     func() Spec { return new(MeshZoneAddress) },
 	}
 )

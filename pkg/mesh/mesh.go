@@ -10,29 +10,6 @@ import (
 	"time"
 )
 
-// Scope says where the names of a kind are unique.
-type Scope int
-
-const (
-	// Global kinds have one namespace for the whole control plane.
-	Global Scope = iota
-	// InMesh kinds have one namespace per mesh.
-	InMesh
-)
-
-// A Kind is one type of resource. REST routes, weftctl's verbs and the
-// reference pages all derive from the Kinds table.
-type Kind struct {
-	Name     string   // "TrafficPermission", the "type" of its documents
-	Path     string   // "traffic-permissions", in URLs
-	Singular string   // "traffic-permission", what people type for one
-	Aliases  []string // other paths that mean the same, for older clients
-	Short    string   // the middle of its KRI, "tp"; "" when it has none
-	Scope    Scope
-	Admin    bool // only administrators read and write it
-	New      func() Spec
-}
-
 // A Spec is what a resource says beyond its name. Its JSON form is the
 // document that people write, without the fields of Meta.
 type Spec interface {

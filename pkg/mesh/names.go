@@ -85,6 +85,9 @@ func (r Resource) Validate() (v Violations) {
 	} else if r.Meta.Mesh != "" {
 		v.Add("mesh", "a %s belongs to no mesh; leave it out", r.Kind.Name)
 	}
+	if r.Kind.ReadOnly {
+		v.Add("type", "a %s is told by the control plane; nobody writes one", r.Kind.Name)
+	}
 	v = append(v, ValidateName(r.Kind, r.Meta.Name)...)
 	v = append(v, ValidateLabels(r.Meta.Labels)...)
 	return append(v, r.Spec.Validate()...)

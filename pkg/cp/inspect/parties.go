@@ -103,7 +103,7 @@ func nobody(m *snapshot.Mesh, name string) string {
 		known = append(known, r.Meta.Name)
 	}
 	text := fmt.Sprintf("mesh %s has no service and no dataplane %.100q", m.Name(), name)
-	if near := api.Nearest(name, known); near != "" {
+	if near, ok := mesh.Nearest(name, known); ok {
 		return fmt.Sprintf("%s; did you mean %q?", text, near)
 	}
 	if services == 0 {

@@ -45,6 +45,9 @@ func (s *Server) routes() []route {
 	}
 	all = append(all, s.overviewRoutes()...)
 	for _, k := range mesh.Kinds {
+		if k.ReadOnly {
+			continue
+		}
 		for _, path := range append([]string{k.Path}, k.Aliases...) {
 			all = append(all, s.kindRoutes(k, path)...)
 		}

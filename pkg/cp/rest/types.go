@@ -54,19 +54,20 @@ func (s *Server) resourceTypes(c call) (answer, error) {
 			continue
 		}
 		t := resourceType{
-			IncludeInFederation: k != mesh.DataplaneKind,
+			IncludeInFederation: k.Flow&mesh.FromGlobal != 0,
 			Name:                k.Name,
 			Path:                k.Path,
 			PluralDisplayName:   plural(k),
 			Scope:               "Global",
+			ReadOnly:            k.ReadOnly,
 			ShortName:           k.Short,
 			SingularDisplayName: singular(k),
 		}
 		if k.Scope == mesh.InMesh {
 			t.Scope = "Mesh"
 		}
-		if isPolicy(k) {
-			t.Policy = &policyType{}
+		if p := k.Policy; p != nil {
+			t.Policy = &policyType{IsTargetRef: p.TargetRef, HasToTargetRef: p.To, HasFromTargetRef: p.From, HasRulesTargetRef: p.Rules}
 		}
 		types = append(types, t)
 	}
@@ -76,9 +77,10 @@ func (s *Server) resourceTypes(c call) (answer, error) {
 func (s *Server) policyTypes(call) (answer, error) {
 	policies := []policyInfo{}
 	for _, k := range kindsByName() {
-		if isPolicy(k) {
+		if p := k.Policy; p != nil {
 			policies = append(policies, policyInfo{
 				Name: k.Name, Path: k.Path, SingularDisplayName: singular(k), PluralDisplayName: plural(k),
+				IsTargetRefBased: p.TargetRef, IsInbound: p.From || p.Rules, IsOutbound: p.To,
 			})
 		}
 	}
@@ -87,11 +89,6 @@ func (s *Server) policyTypes(call) (answer, error) {
 
 func kindsByName() []*mesh.Kind {
 	return slices.SortedFunc(slices.Values(mesh.Kinds), func(a, b *mesh.Kind) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// isPolicy tells whether a kind says how proxies treat traffic.
-func isPolicy(k *mesh.Kind) bool {
-	return k.Scope == mesh.InMesh && !k.Admin && k != mesh.DataplaneKind && k != mesh.ExternalServiceKind
 }
 
 // singular turns TrafficPermission into "Traffic Permission".

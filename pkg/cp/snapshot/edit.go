@@ -43,8 +43,8 @@ func editsOf(changes []store.Change) map[string]*edit {
 			e := editOf(edits, c.Key.Mesh)
 			put(&e.dataplanes, c.Key.Name, c.Now)
 		default:
-			if kind.Scope == mesh.Global {
-				continue // of no mesh
+			if kind.Scope == mesh.Global || kind.Pending != "" {
+				continue // no plan reads it
 			}
 			e := editOf(edits, c.Key.Mesh)
 			of := e.policies[kind]
