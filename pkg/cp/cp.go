@@ -102,11 +102,12 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 }
 
 // seen returns the dataplanes of a mesh as they are in the newest state.
-func (c *ControlPlane) seen(name string) []*mesh.Resource {
-	if s := c.publisher.State(); s != nil && s.Mesh(name) != nil {
-		return s.Mesh(name).Dataplanes()
+func (c *ControlPlane) seen(ctx context.Context, name string) ([]*mesh.Resource, error) {
+	s, err := c.publisher.Recent(ctx)
+	if err != nil || s.Mesh(name) == nil {
+		return nil, err
 	}
-	return nil
+	return s.Mesh(name).Dataplanes(), nil
 }
 
 // native lets the package that speaks Envoy's words judge a ProxyTemplate.

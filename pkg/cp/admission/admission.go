@@ -46,9 +46,9 @@ type Admission struct {
 	// Native tells what of a ProxyTemplate is not in the proxy's own words, by
 	// field. Nil takes them unread.
 	Native func(template mesh.Resource) mesh.Violations
-	// Seen returns the dataplanes of a mesh as they were a moment ago, without
-	// asking the store; nil always asks it.
-	Seen func(mesh string) []*mesh.Resource
+	// Seen returns the dataplanes of a mesh with what was stored before, without
+	// reading them in the store; nil has them read.
+	Seen func(ctx context.Context, mesh string) ([]*mesh.Resource, error)
 
 	// meshes is held for writing while a mesh changes, for reading while
 	// something is put into one.

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func TestSelectorsThatMatchNothingAreWarnedOf(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: "p"},
+			done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: strings.ReplaceAll(tt.name, " ", "-")},
 				Spec: &mesh.TrafficPermission{Sources: tt.sources, Destinations: tt.destinations}})
 			if err != nil {
 				t.Fatal(err)
@@ -43,31 +44,23 @@ func TestSelectorsThatMatchNothingAreWarnedOf(t *testing.T) {
 	}
 }
 
-// What was seen settles it, what was not is looked up.
-func TestSelectorsAreHeldAgainstWhatWasSeenFirst(t *testing.T) {
+// Where the newest state is at hand it settles what the store is asked else.
+func TestSelectorsAreHeldAgainstTheNewestState(t *testing.T) {
 	f := newFixture(t)
-	host := func(service string) mesh.Spec {
-		return &mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, ServicePort: 8080, Tags: mesh.Tags{"kuma.io/service": service}}}}}
-	}
-	if _, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "default", Name: "new"}, Spec: host("new")}); err != nil {
-		t.Fatal(err)
-	}
-	f.Seen = func(name string) []*mesh.Resource {
+	host := &mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, ServicePort: 8080, Tags: mesh.Tags{"kuma.io/service": "seen"}}}}}
+	f.Seen = func(_ context.Context, name string) ([]*mesh.Resource, error) {
 		if name != "default" {
 			t.Errorf("asked for mesh %q", name)
 		}
-		return []*mesh.Resource{{Spec: host("old")}}
+		return []*mesh.Resource{{Spec: host}}, nil
 	}
-	var all []mesh.Selector
-	for _, s := range []string{"old", "new", "none"} {
-		all = append(all, mesh.Selector{Match: mesh.Tags{"kuma.io/service": s}})
-	}
+	selectors := []mesh.Selector{{Match: mesh.Tags{"kuma.io/service": "seen"}}, {Match: mesh.Tags{"kuma.io/service": "none"}}}
 	done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: "p"},
-		Spec: &mesh.TrafficPermission{Sources: all, Destinations: all[:1]}})
+		Spec: &mesh.TrafficPermission{Sources: selectors, Destinations: selectors[:1]}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(done.Warnings) != 1 || !strings.HasPrefix(done.Warnings[0], "sources[2]: ") {
-		t.Errorf("warnings %q, want one of sources[2]", done.Warnings)
+	if len(done.Warnings) != 1 || !strings.HasPrefix(done.Warnings[0], "sources[1]: ") {
+		t.Errorf("warnings %q, want one of sources[1]", done.Warnings)
 	}
 }
