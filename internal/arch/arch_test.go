@@ -155,6 +155,7 @@ var only = []struct {
 	{"github.com/envoyproxy/", []string{"pkg/envoy", "pkg/cp/xds", "pkg/agent/relay", "internal", "test"}, "Envoy's types stay where Envoy is spoken to"},
 	{"database/sql", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
 	{"modernc.org/", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
+	{"github.com/jackc/pgx", []string{"pkg/cp/store/postgres", "internal/testpg", "test"}, "SQL stays in its store"},
 	{"k8s.io/", nil, "nothing speaks to Kubernetes yet"},
 	{"github.com/google/nftables", []string{"pkg/redirect/nftables", "internal"}, "netfilter stays in its engine"},
 	{"github.com/cilium/ebpf", []string{"pkg/redirect/ebpf"}, "eBPF stays in its engine"},
@@ -186,6 +187,7 @@ func TestOutsideImports(t *testing.T) {
 var neverLinks = []struct{ program, what, why string }{
 	{"cmd/dp-agent", "modernc.org/", "the agent keeps no database"},
 	{"cmd/dp-agent", "database/sql", "the agent keeps no database"},
+	{"cmd/dp-agent", "github.com/jackc/pgx", "the agent keeps no database"},
 	{"cmd/dp-agent", "k8s.io/", "the agent runs on plain hosts"},
 	{"cmd/dp-agent", "github.com/envoyproxy/go-control-plane/pkg/", "the agent relays bytes and stays small"},
 	{"cmd/dp-agent", module + "pkg/cp", "the agent is no control plane"},

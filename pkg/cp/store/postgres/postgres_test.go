@@ -1,0 +1,47 @@
+package postgres
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/weft-mesh/weft/internal/testpg"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/storetest"
+)
+
+func TestMain(m *testing.M) { testpg.Main(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, dir string) store.Store {
+		s := open(t, schemaOf(t, dir))
+		s.feed = 300
+		return s
+	}, storetest.Feed(300))
+}
+
+var schemas sync.Map // folder -> DSN
+
+// schemaOf gives each folder a schema: it stands for what is in the folder.
+func schemaOf(t *testing.T, dir string) string {
+	t.Helper()
+	dsn, ok := schemas.Load(dir)
+	if !ok {
+		dsn, _ = schemas.LoadOrStore(dir, testpg.Schema(t))
+	}
+	return dsn.(string)
+}
+
+func open(t *testing.T, dsn string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Options{DSN: dsn, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatalf("Open(%s): %v", dsn, err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}

@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/durable"
+	"github.com/weft-mesh/weft/pkg/failpoint"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+const (
+	watchBatch = 256 // changes that a watch reads at once
+	channel    = "weft"
+	// pollEvery is how long a notification may be lost before the revision is
+	// looked at, and how soon a database that is away is noticed.
+	pollEvery = 500 * time.Millisecond
+	pollLimit = 2 * time.Second // for the answer
+	readLimit = 30 * time.Second
+)
+
+// Watch implements store.Store. It is a cursor over the table revisions;
+// notifications and the poll behind them only say when to look again. While
+// the database is away the watch goes on and tells nothing.
+func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Change, error) {
+	s.starts.Lock()
+	defer s.starts.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, fmt.Errorf("watch from version %d: %w", from, err)
+	}
+	if _, _, err := s.since(ctx, from); err != nil {
+		return nil, fmt.Errorf("watch from version %d: %w", from, s.noted(err))
+	}
+	s.listen()
+	out := make(chan store.Change)
+	s.parts.Go(func() {
+		defer close(out)
+		s.follow(ctx, from, out)
+	})
+	return out, nil
+}
+
+// follow sends every change after at until ctx ends, the store closes or the
+// feed no longer reaches back far enough.
+func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Change) {
+	stop := s.queue.Closing()
+	for {
+		ring := s.bell.Wait() // before looking: what is written from now on rings it
+		changes, upTo, err := s.since(ctx, at)
+		err = s.noted(err)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, store.ErrCompacted):
+			s.log.Warn("watch fell behind the change feed", "at", at)
+			return
+		case err != nil && !errors.Is(err, store.ErrUnavailable):
+			s.log.Error("watch could not read the change feed", "at", at, "error", err)
+			return
+		}
+		for _, c := range changes {
+			select {
+			case out <- c:
+			case <-ctx.Done():
+				return
+			case <-stop:
+				return
+			}
+		}
+		if upTo > at {
+			at = upTo
+			continue
+		}
+		var again <-chan time.Time
+		if err != nil {
+			again = time.After(pollEvery)
+		}
+		select {
+		case <-ring:
+		case <-again:
+		case <-ctx.Done():
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+// since returns the first changes after from, and the version up to which
+// they tell everything.
+func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.Change, at mesh.Version, _ error) {
+	if err := failpoint.At(failpoint.FeedRead); err != nil {
+		return nil, from, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	err := s.ofOneMoment(ctx, func(tx pgx.Tx) error {
+		var newest, forgotten mesh.Version
+		if err := tx.QueryRow(ctx, "SELECT revision, forgotten FROM state").Scan(&newest, &forgotten); err != nil {
+			return err
+		}
+		changes, at = nil, from
+		if from < forgotten || from > newest {
+			return store.ErrCompacted
+		}
+		if from == newest {
+			return nil
+		}
+		found, err := rows(tx.Query(ctx, "SELECT "+durable.Columns+" FROM revisions r WHERE r.revision > $1 ORDER BY r.revision LIMIT $2", from, watchBatch))
+		if err != nil {
+			return err
+		}
+		for _, w := range found {
+			at = mesh.Version(w.Revision)
+			kind, known := s.kinds[w.Kind]
+			if !known { // a newer version has left it here
+				continue
+			}
+			c, err := w.Change(kind)
+			if err != nil {
+				return err
+			}
+			changes = append(changes, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, from, err
+	}
+	return changes, at, nil
+}
+
+// listening rings the bell when anybody has written, until the store closes.
+func (s *Store) listening() {
+	for s.ctx.Err() == nil {
+		err := s.noted(s.hear(s.ctx))
+		if s.ctx.Err() == nil {
+			s.log.Debug("connection that hears of changes ended", "error", err)
+			wait(s.ctx, pollEvery)
+		}
+	}
+}
+
+// hear rings the bell for each notification and, as these may be lost, when
+// the revision has moved without one.
+func (s *Store) hear(ctx context.Context) error {
+	opening, cancel := context.WithTimeout(ctx, connectTimeout+pollLimit)
+	defer cancel()
+	c, err := pgx.ConnectConfig(opening, s.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = c.Close(ctx)
+	}()
+	if _, err := c.Exec(opening, "LISTEN "+channel); err != nil {
+		return err
+	}
+	known := mesh.Version(-1)
+	for {
+		asked, cancel := context.WithTimeout(ctx, pollLimit)
+		var newest mesh.Version
+		err := c.QueryRow(asked, "SELECT revision FROM state").Scan(&newest)
+		cancel()
+		if err := s.noted(err); err != nil {
+			return err
+		}
+		if newest != known {
+			known = newest
+			s.bell.Ring()
+		}
+		quiet, cancel := context.WithTimeout(ctx, pollEvery)
+		_, err = c.WaitForNotification(quiet)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			s.bell.Ring()
+		case c.IsClosed():
+			return err
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
