@@ -20,6 +20,12 @@ import (
 type Config struct {
 	DataDir string
 
+	Store        string
+	StoreDSN     Secret
+	StoreTLSCA   string
+	StoreTLSCert string
+	StoreTLSKey  string
+
 	HostsAddress       string
 	APIAddress         string
 	APITLSAddress      string
@@ -39,6 +45,24 @@ type Config struct {
 	LogFormat string
 }
 
+// Where resources are kept.
+const (
+	StoreSQLite   = "sqlite"
+	StorePostgres = "postgres"
+	StoreMemory   = "memory"
+)
+
+// A Secret is a setting that is shown to nobody.
+type Secret string
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Secret) MarshalText() ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return []byte("*****"), nil
+}
+
 // How dataplanes that bring no certificate are known.
 const (
 	DPAuthToken = "token"
@@ -49,6 +73,11 @@ const (
 // file's keys too, see package settings.
 func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DataDir, "data-dir", "/var/lib/weft-cp", "folder of the database, the control plane's keys and the admin token, 0700")
+	fs.StringVar(&c.Store, "store", StoreSQLite, `where resources are kept: "sqlite", a file in the data directory; "postgres", which several replicas share; "memory", until the end of the process`)
+	fs.StringVar((*string)(&c.StoreDSN), "store-dsn", "", "PostgreSQL's address, a URL or keywords as libpq reads them; better in the file or WEFT_STORE_DSN than on the command line, where others see its password")
+	fs.StringVar(&c.StoreTLSCA, "store-tls-ca", "", "file of the authorities by which PostgreSQL is known; it is verified by name")
+	fs.StringVar(&c.StoreTLSCert, "store-tls-cert", "", "file of the certificate that is shown to PostgreSQL")
+	fs.StringVar(&c.StoreTLSKey, "store-tls-key", "", "file of that certificate's key")
 	fs.StringVar(&c.HostsAddress, "hosts-address", ":5678", "where agents and proxies connect (gRPC over TLS)")
 	fs.StringVar(&c.APIAddress, "api-address", "127.0.0.1:5681", `where the REST API answers over HTTP; "" turns it off`)
 	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
@@ -74,6 +103,7 @@ func (c *Config) Validate() error {
 	if !filepath.IsAbs(c.DataDir) {
 		bad("dataDir", "%q must be an absolute path", c.DataDir)
 	}
+	c.validateStore(bad)
 	if err := mesh.ValidateName(mesh.DataplaneKind, c.Zone).Err(); err != nil {
 		bad("zone", "%q %s", c.Zone, strings.TrimPrefix(err.Error(), "name: "))
 	}
@@ -115,4 +145,29 @@ func (c *Config) Validate() error {
 		bad("localhostIsAdmin", "needs apiAddress")
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateStore(bad func(key, format string, args ...any)) {
+	switch {
+	case !slices.Contains([]string{StoreSQLite, StorePostgres, StoreMemory}, c.Store):
+		bad("store", "%q must be %q, %q or %q", c.Store, StoreSQLite, StorePostgres, StoreMemory)
+	case c.Store == StorePostgres && c.StoreDSN == "":
+		bad("storeDsn", "must be set for store %q, such as postgres://weft@db.example.com/weft", c.Store)
+	case c.Store != StorePostgres && c.StoreDSN != "":
+		bad("storeDsn", "is for store %q, but store is %q", StorePostgres, c.Store)
+	}
+	for _, f := range []struct{ key, value string }{
+		{"storeTlsCa", c.StoreTLSCA}, {"storeTlsCert", c.StoreTLSCert}, {"storeTlsKey", c.StoreTLSKey},
+	} {
+		switch {
+		case f.value == "":
+		case c.Store != StorePostgres:
+			bad(f.key, "is for store %q, but store is %q", StorePostgres, c.Store)
+		case !filepath.IsAbs(f.value):
+			bad(f.key, "%q must be an absolute path", f.value)
+		}
+	}
+	if (c.StoreTLSCert == "") != (c.StoreTLSKey == "") {
+		bad("storeTlsCert", "and storeTlsKey belong together")
+	}
 }

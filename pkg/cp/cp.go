@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	})
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	c.admission.Seen = c.seen
-	for _, m := range append(append(c.xds.Metrics(), c.publisher.Metrics()...),
+	for _, m := range append(append(append(c.xds.Metrics(), c.publisher.Metrics()...), storeMetrics(c.store)...),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		if err := c.metrics.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

@@ -53,9 +53,8 @@ func migrate(ctx context.Context, db *sql.DB, file string) error {
 	if err != nil {
 		return fmt.Errorf("migrate %s: read its schema version: %w", file, err)
 	}
-	if version > len(migrations) {
-		return fmt.Errorf("open %s: %w (schema %d, this one knows up to %d): install that version again, or restore a backup made by this one",
-			file, store.ErrNewer, version, len(migrations))
+	if err := newer(file, version); err != nil {
+		return err
 	}
 	for i, statements := range migrations[version:] {
 		if _, err := tx.ExecContext(ctx, statements); err != nil {
@@ -69,4 +68,13 @@ func migrate(ctx context.Context, db *sql.DB, file string) error {
 		return fmt.Errorf("migrate %s: %w", file, err)
 	}
 	return nil
+}
+
+// newer refuses a schema that this version does not know.
+func newer(file string, version int) error {
+	if version <= len(migrations) {
+		return nil
+	}
+	return fmt.Errorf("open %s: %w (schema %d, this one knows up to %d): install that version again, or restore a backup made by this one",
+		file, store.ErrNewer, version, len(migrations))
 }
