@@ -50,14 +50,25 @@ func (p *Publisher) pushing(ctx context.Context) error {
 	}
 }
 
-// round sees to every connected proxy once.
+// round sees to every connected proxy once. What is different is found out once
+// for all, and only proxies that it may concern are looked at closely.
 func (p *Publisher) round(ctx context.Context) {
+	state := p.State()
+	steps := map[string]*snapshot.Step{}
 	connected := p.stream.Connected()
 	there := make(map[proxy.ID]bool, len(connected))
 	var g errgroup.Group
 	g.SetLimit(cap(p.planning))
 	for _, id := range connected {
 		there[id] = true
+		step := steps[id.Mesh]
+		if step == nil {
+			step = snapshot.Between(p.stood.Mesh(id.Mesh), state.Mesh(id.Mesh))
+			steps[id.Mesh] = step
+		}
+		if p.record(id).fresh(step) {
+			continue
+		}
 		g.Go(func() error {
 			if ctx.Err() == nil {
 				p.push(id)
@@ -66,13 +77,24 @@ func (p *Publisher) round(ctx context.Context) {
 		})
 	}
 	_ = g.Wait() // push reports by itself
+	p.stood = state
 	p.proxies.Range(func(id, _ any) bool {
 		if !there[id.(proxy.ID)] {
 			p.proxies.Delete(id)
 		}
 		return true
 	})
-	p.publishNames(p.State())
+	p.publishNames(state)
+}
+
+// fresh tells whether what the proxy was given is right after a step. While it
+// is planned it is not.
+func (r *record) fresh(s *snapshot.Step) bool {
+	if !r.mu.TryLock() {
+		return false
+	}
+	defer r.mu.Unlock()
+	return r.view != nil && r.view.After(s)
 }
 
 // push gives a connected proxy what it lacks, and ends its streams where its

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -31,46 +30,14 @@ type PolicySet struct{ rows table[*mesh.Resource] }
 
 // All returns the policies, sorted by name.
 func (p *PolicySet) All() []*mesh.Resource {
+	return p.table().values()
+}
+
+func (p *PolicySet) table() table[*mesh.Resource] {
 	if p == nil {
 		return nil
 	}
-	return p.rows.values()
-}
-
-// differs tells whether a policy that matters is not the same in both sets.
-func (p *PolicySet) differs(o *PolicySet, matters func(*mesh.Resource) bool) bool {
-	if p == o {
-		return false
-	}
-	var a, b table[*mesh.Resource]
-	if p != nil {
-		a = p.rows
-	}
-	if o != nil {
-		b = o.rows
-	}
-	for len(a) > 0 || len(b) > 0 {
-		var was, is *mesh.Resource
-		var order int
-		switch {
-		case len(a) == 0:
-			order = 1
-		case len(b) == 0:
-			order = -1
-		default:
-			order = strings.Compare(a[0].name, b[0].name)
-		}
-		if order <= 0 {
-			was, a = a[0].value, a[1:]
-		}
-		if order >= 0 {
-			is, b = b[0].value, b[1:]
-		}
-		if was != is && (was != nil && matters(was) || is != nil && matters(is)) {
-			return true
-		}
-	}
-	return false
+	return p.rows
 }
 
 // Name returns the mesh's name.

@@ -56,6 +56,11 @@ func (t table[V]) with(edits map[string]V) table[V] {
 	return t
 }
 
+// same tells whether two tables are one. Two that are not may be equal.
+func same[V comparable](a, b table[V]) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 func (t table[V]) values() []V {
 	vs := make([]V, len(t))
 	for i, r := range t {

@@ -20,7 +20,6 @@ type View struct {
 // policies are those of a kind that were read, and which of them matter.
 type policies struct {
 	kind    *mesh.Kind
-	set     *PolicySet
 	matters func(*mesh.Resource) bool
 }
 
@@ -45,6 +44,7 @@ const (
 	aboutDirectory
 	aboutSecret
 	aboutFile
+	topics // how many there are
 )
 
 type answer struct {
@@ -84,9 +84,8 @@ func (v *View) Any(kind *mesh.Kind) bool {
 // and asked later about policies as they were and as they are; it must say the
 // same of equal ones.
 func (v *View) PoliciesThat(kind *mesh.Kind, matters func(*mesh.Resource) bool) *PolicySet {
-	set := v.mesh.Policies(kind)
-	v.policies = append(v.policies, policies{kind, set, matters})
-	return set
+	v.policies = append(v.policies, policies{kind, matters})
+	return v.mesh.Policies(kind)
 }
 
 // Services is Mesh.Services. Who needs only some of them asks for each by
@@ -121,28 +120,33 @@ func (v *View) File(path string) string {
 }
 
 // Fresh tells whether every answer that the view gave is the same in next, a
-// later moment of the mesh; nil means that the mesh is gone. Then the view
-// stands on next, so that it does not keep older moments in memory.
-func (v *View) Fresh(next *Mesh) bool {
-	if next == nil || next.name != v.mesh.name {
+// later moment of the mesh; nil means that the mesh is gone.
+func (v *View) Fresh(next *Mesh) bool { return v.After(Between(v.mesh, next)) }
+
+// After is Fresh for many views, of which most stand where the step begins.
+// One that is fresh stands on the later moment then, so that it does not keep
+// older ones in memory.
+func (v *View) After(s *Step) bool {
+	if s.to == nil || s.to.name != v.mesh.name {
 		return false
 	}
-	if next != v.mesh {
-		for _, a := range v.answers {
-			if next.answer(a.to) != a.is {
-				return false
-			}
-		}
-		for i := range v.policies {
-			p := &v.policies[i]
-			now := next.Policies(p.kind)
-			if p.set.differs(now, p.matters) {
-				return false
-			}
-			p.set = now
-		}
-		v.mesh = next
+	if v.mesh == s.to {
+		return true
 	}
+	if v.mesh != s.from { // it was made between the two
+		s = Between(v.mesh, s.to)
+	}
+	for _, a := range v.answers {
+		if s.topics[a.to.about] && s.to.answer(a.to) != a.is {
+			return false
+		}
+	}
+	for _, p := range v.policies {
+		if s.matters(p.kind, p.matters) {
+			return false
+		}
+	}
+	v.mesh = s.to
 	return true
 }
 
