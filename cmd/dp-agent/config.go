@@ -17,7 +17,7 @@ func configCommand(getenv func(string) string) *cobra.Command {
 		if err := b.load(true); err != nil {
 			return err
 		}
-		out, err := settings.YAML(b.flags)
+		out, err := settings.YAML(b.flags, b.Lists(b.flags)...)
 		if err != nil {
 			return err
 		}

@@ -29,8 +29,13 @@ exchanged for a certificate of this host's own. Nothing is redirected yet:
 
 The Dataplane's name is that of the token, else SERVICE-HOSTNAME. It must be
 this host's alone: whoever joins later by the same name replaces the earlier.
-To join again, stop the agent first.`,
-		Example: "  weft-agent join weft1.eyJh... --service web --port 8080 --protocol http",
+To join again, stop the agent first.
+
+With --workload the host gets one workload more, with a Dataplane, an identity
+and an Envoy of its own: --only says whose calls are that one's. An agent that
+runs takes it in by itself.`,
+		Example: `  weft-agent join weft1.eyJh... --service web --port 8080 --protocol http
+  weft-agent join weft1.eyJh... --workload db --service db --port 5432 --only user:postgres`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf(`join takes one token, or "-" to read it from standard input`)}
@@ -39,9 +44,22 @@ To join again, stop the agent first.`,
 		},
 	}
 	b := bind(cmd, getenv)
+	workload := cmd.Flags().String("workload", "", "join as one more workload of this host, by this name: a letter and at most 14 of a-z, 0-9 and -")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := b.load(true); err != nil {
-			return err
+		host := b
+		if *workload == "" {
+			if err := b.load(true); err != nil {
+				return err
+			}
+		} else {
+			// The flags are the workload's, and no word about the one at the top.
+			host = unbound(b)
+			if err := host.load(true); err != nil {
+				return err
+			}
+			if err := host.Further(*workload, b.flags); err != nil {
+				return usageError{err}
+			}
 		}
 		token := args[0]
 		if token == "-" {
@@ -51,25 +69,21 @@ To join again, stop the agent first.`,
 			}
 			token = strings.TrimSpace(line)
 		}
-		log, err := settings.Logger(cmd.ErrOrStderr(), b.LogLevel, b.LogFormat)
+		log, err := settings.Logger(cmd.ErrOrStderr(), host.LogLevel, host.LogFormat)
 		if err != nil {
 			return usageError{err}
 		}
-		joined, err := agent.Join(cmd.Context(), *b.Config, token, log)
+		joined, err := agent.Join(cmd.Context(), *host.Config, *workload, token, log)
 		if err != nil {
 			return err
 		}
-		*b.Config = joined
 		// The flags point at the fields, so that they now tell the joined ones.
-		text, err := settings.Changed(b.flags)
-		if err != nil {
-			return err
-		}
-		if err := agent.WriteConfig(*b.file, text); err != nil {
+		host.Joined(joined)
+		if err := host.write(); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "joined mesh %q as %q for service %q\nconfiguration: %s\nnext: weft-agent run\n",
-			joined.Mesh, joined.Name, joined.Service, *b.file)
+			joined.Mesh, joined.Name, joined.Service, *host.file)
 		return err
 	}
 	return cmd

@@ -87,6 +87,8 @@ type bound struct {
 	flags  *pflag.FlagSet // the settings alone
 	file   *string
 	getenv func(string) string
+	// workload is which one a command is about, where of says so.
+	workload *string
 }
 
 // bind gives cmd the flags of a configuration.
@@ -98,10 +100,71 @@ func bind(cmd *cobra.Command, getenv func(string) string) bound {
 	return b
 }
 
+// unbound is b with flags that nobody gave on the command line.
+func unbound(b bound) bound {
+	b.Config, b.flags = new(agent.Config), pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	b.Bind(b.flags)
+	return b
+}
+
+// write puts what is not a default into the file.
+func (b bound) write() error {
+	text, err := settings.Changed(b.flags, b.Lists(b.flags)...)
+	if err != nil {
+		return err
+	}
+	return agent.WriteConfig(*b.file, text)
+}
+
+// ofWorkload gives cmd the flag by which one workload of several is chosen.
+func (b *bound) ofWorkload(cmd *cobra.Command) {
+	b.workload = cmd.Flags().String("workload", "", "of several workloads on this host, the one of that name; default: all")
+}
+
+// each calls f with the configuration of the chosen workload, or of every one.
+// Above what it says of one of several stands whose it is. What f finds not well
+// does not keep it from the next.
+func (b bound) each(cmd *cobra.Command, f func(agent.Config) error) error {
+	all := b.Workloads()
+	if cmd.Flags().Changed("workload") {
+		one, err := b.Of(*b.workload)
+		if err != nil {
+			return usageError{err}
+		}
+		return f(one)
+	}
+	var said error
+	for _, c := range all {
+		if len(all) > 1 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s:\n", c.Title())
+		}
+		err := f(c)
+		if err != nil && !errors.Is(err, errSaid) {
+			return err
+		}
+		said = errors.Join(said, err)
+	}
+	return said
+}
+
+// one is the configuration of the chosen workload, which need not be chosen
+// where there is but one.
+func (b bound) one(cmd *cobra.Command) (agent.Config, error) {
+	all := b.Workloads()
+	if len(all) == 1 && !cmd.Flags().Changed("workload") {
+		return all[0], nil
+	}
+	one, err := b.Of(*b.workload)
+	if err != nil {
+		err = usageError{fmt.Errorf("%w; choose one by --workload", err)}
+	}
+	return one, err
+}
+
 // load reads file and environment beneath the flags. Where optional, the file
 // need not be there.
 func (b bound) load(optional bool) error {
-	if err := settings.Load(b.flags, *b.file, optional, b.getenv); err != nil {
+	if err := settings.Load(b.flags, *b.file, optional, b.getenv, b.Lists(b.flags)...); err != nil {
 		return usageError{remedied(err)}
 	}
 	return nil

@@ -34,6 +34,7 @@ became of this command, the agent and your session. The kernel sees to that.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
+	b.ofWorkload(cmd)
 	within := cmd.Flags().Duration("confirm-within", 0, "take it off again after this time, from 1s to 1h, unless it is confirmed; 0s: it stays")
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be sent to this host as it is, and change nothing")
 	output := cmd.Flags().StringP("output", "o", "text", "of --dry-run: text or json")
@@ -41,51 +42,60 @@ became of this command, the agent and your session. The kernel sees to that.`,
 		if err := b.redirectable(); err != nil {
 			return err
 		}
-		rules, doors, err := b.RulesAndDoors()
-		if err != nil {
-			return usageError{err}
-		}
-		rules.ConfirmWithin = *within
-		if err := rules.Validate(); err != nil {
-			return usageError{err}
-		}
 		if err := knownOutput(*output); err != nil {
 			return err
 		}
 		if *dry {
-			plan, err := agent.PlanRedirection(cmd.Context(), *b.Config, *within)
-			if err != nil {
-				return err
-			}
-			return printAs(cmd.OutOrStdout(), *output, plan)
+			return b.each(cmd, func(cfg agent.Config) error {
+				plan, err := agent.PlanRedirection(cmd.Context(), cfg, *within)
+				if errors.Is(err, agent.ErrInvalid) {
+					return usageError{err}
+				}
+				if err != nil {
+					return err
+				}
+				return printAs(cmd.OutOrStdout(), *output, plan)
+			})
 		}
-		session, bySSH := agent.FindSSHSession(getenv)
-		if bySSH {
-			err = b.Guard(rules, &session)
-		} else {
-			err = b.Guard(rules, nil)
-		}
-		if err != nil {
-			return err
-		}
-		for _, d := range doors {
-			fmt.Fprintf(cmd.ErrOrStderr(), "left open: %s\n", d)
-		}
-		if advice := session.Advice(rules); bySSH && *within == 0 && advice != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), advice)
-		}
-		choice, err := agent.ApplyRedirection(cmd.Context(), *b.Config, *within)
-		if err != nil {
-			return err
-		}
-		if *within != 0 {
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force for %s; look whether all works, then: weft-agent redirect confirm\n", *within)
-			return err
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force, by %s, table %s\n", choice, b.RedirectTable)
-		return err
+		return b.each(cmd, func(cfg agent.Config) error { return apply(cmd, getenv, cfg, *within) })
 	}
 	return cmd
+}
+
+func apply(cmd *cobra.Command, getenv func(string) string, cfg agent.Config, within time.Duration) error {
+	rules, doors, err := cfg.RulesAndDoors()
+	if err != nil {
+		return usageError{err}
+	}
+	rules.ConfirmWithin = within
+	if err := rules.Validate(); err != nil {
+		return usageError{err}
+	}
+	session, bySSH := agent.FindSSHSession(getenv)
+	if bySSH {
+		err = cfg.Guard(rules, &session)
+	} else {
+		err = cfg.Guard(rules, nil)
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range doors {
+		fmt.Fprintf(cmd.ErrOrStderr(), "left open: %s\n", d)
+	}
+	if advice := session.Advice(rules); bySSH && within == 0 && advice != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), advice)
+	}
+	choice, err := agent.ApplyRedirection(cmd.Context(), cfg, within)
+	if err != nil {
+		return err
+	}
+	if within != 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force for %s; look whether all works, then: weft-agent redirect confirm\n", within)
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection is in force, by %s, table %s\n", choice, cfg.RedirectTable)
+	return err
 }
 
 func redirectConfirm(getenv func(string) string) *cobra.Command {
@@ -95,16 +105,19 @@ func redirectConfirm(getenv func(string) string) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
+	b.ofWorkload(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := b.redirectable(); err != nil {
 			return err
 		}
-		choice, err := agent.ConfirmRedirection(cmd.Context(), *b.Config)
-		if err != nil {
+		return b.each(cmd, func(cfg agent.Config) error {
+			choice, err := agent.ConfirmRedirection(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection stays in force, by %s, table %s\n", choice, cfg.RedirectTable)
 			return err
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the redirection stays in force, by %s, table %s\n", choice, b.RedirectTable)
-		return err
+		})
 	}
 	return cmd
 }
@@ -125,6 +138,7 @@ Exit code 0 when all is as it should be, 1 when something is not.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
+	b.ofWorkload(cmd)
 	probe := cmd.Flags().Bool("probe", false, "send probes, and name what keeps them from where they should come")
 	inside := cmd.Flags().Bool("inside", false, "of --probe: no calls from outside")
 	output := cmd.Flags().StringP("output", "o", "text", "text or json")
@@ -135,51 +149,66 @@ Exit code 0 when all is as it should be, 1 when something is not.`,
 		if err := knownOutput(*output); err != nil {
 			return err
 		}
-		if *probe {
-			report, err := agent.ProbeRedirection(cmd.Context(), *b.Config, *inside)
-			if err != nil {
-				return err
-			}
-			if err := printAs(cmd.OutOrStdout(), *output, report); err != nil {
-				return err
-			}
-			if !report.Well {
-				return errSaid
-			}
-			return nil
-		}
-		state, differences, err := agent.CheckRedirection(cmd.Context(), *b.Config)
-		if err != nil {
-			return err
-		}
-		now := time.Now()
 		if *output == "json" {
-			on := state.On(now)
-			if err := printJSON(cmd.OutOrStdout(), checked{on && len(differences) == 0, state.Text(now), differences}); err != nil {
+			if _, err := b.one(cmd); err != nil {
 				return err
 			}
-			if !on || len(differences) > 0 {
-				return errSaid
+		}
+		return b.each(cmd, func(cfg agent.Config) error {
+			if *probe {
+				return probeNow(cmd, cfg, *inside, *output)
 			}
-			return nil
-		}
-		if !state.On(now) {
-			fmt.Fprintf(cmd.OutOrStdout(), "the redirection is %s; %s\n", state.Text(now), state.Remedy())
-			return errSaid
-		}
-		for _, d := range differences {
-			fmt.Fprintln(cmd.OutOrStdout(), d)
-		}
-		if !state.Trial.IsZero() {
-			fmt.Fprintf(cmd.OutOrStdout(), "the redirection is %s; weft-agent redirect confirm makes it stay\n", state.Text(now))
-		}
-		if len(differences) > 0 {
-			return errSaid
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), "the redirection is as it should be")
-		return nil
+			return check(cmd, cfg, *output)
+		})
 	}
 	return cmd
+}
+
+func probeNow(cmd *cobra.Command, cfg agent.Config, inside bool, output string) error {
+	report, err := agent.ProbeRedirection(cmd.Context(), cfg, inside)
+	if err != nil {
+		return err
+	}
+	if err := printAs(cmd.OutOrStdout(), output, report); err != nil {
+		return err
+	}
+	if !report.Well {
+		return errSaid
+	}
+	return nil
+}
+
+func check(cmd *cobra.Command, cfg agent.Config, output string) error {
+	state, differences, err := agent.CheckRedirection(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if output == "json" {
+		on := state.On(now)
+		if err := printJSON(cmd.OutOrStdout(), checked{on && len(differences) == 0, state.Text(now), differences}); err != nil {
+			return err
+		}
+		if !on || len(differences) > 0 {
+			return errSaid
+		}
+		return nil
+	}
+	if !state.On(now) {
+		fmt.Fprintf(cmd.OutOrStdout(), "the redirection is %s; %s\n", state.Text(now), state.Remedy())
+		return errSaid
+	}
+	for _, d := range differences {
+		fmt.Fprintln(cmd.OutOrStdout(), d)
+	}
+	if !state.Trial.IsZero() {
+		fmt.Fprintf(cmd.OutOrStdout(), "the redirection is %s; weft-agent redirect confirm makes it stay\n", state.Text(now))
+	}
+	if len(differences) > 0 {
+		return errSaid
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), "the redirection is as it should be")
+	return nil
 }
 
 // checked is what check says as JSON.
@@ -205,6 +234,7 @@ a connection from FROM, that one's owner and mark count.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	b := bind(cmd, getenv)
+	b.ofWorkload(cmd)
 	var q agent.Question
 	cmd.Flags().StringSliceVar(&q.As, "as", nil, "who makes the connection: user:NAME, group:NAME, unit:NAME or cgroup:PATH")
 	cmd.Flags().Uint32Var(&q.Mark, "mark", 0, "mark of its socket")
@@ -217,8 +247,12 @@ a connection from FROM, that one's owner and mark count.`,
 		if err := knownOutput(*output); err != nil {
 			return err
 		}
+		cfg, err := b.one(cmd)
+		if err != nil {
+			return err
+		}
 		q.About = args
-		answer, err := agent.ExplainRedirection(cmd.Context(), *b.Config, q)
+		answer, err := agent.ExplainRedirection(cmd.Context(), cfg, q)
 		if errors.Is(err, agent.ErrQuestion) {
 			return usageError{err}
 		}
@@ -242,11 +276,18 @@ starts later leaves it off. "weft-agent redirect apply" turns it on again.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
+	b.ofWorkload(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := b.load(true); err != nil {
 			return err
 		}
-		if err := agent.RemoveRedirection(cmd.Context(), *b.Config); err != nil {
+		var errs []error
+		for _, cfg := range b.Workloads() {
+			if !cmd.Flags().Changed("workload") || cfg.Workload == *b.workload {
+				errs = append(errs, agent.RemoveRedirection(cmd.Context(), cfg))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "the redirection is off and stays off; weft-agent redirect apply turns it on again")

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/pkg/agent"
 	"github.com/weft-mesh/weft/pkg/settings"
@@ -15,7 +21,10 @@ func runCommand(getenv func(string) string) *cobra.Command {
 
 The host's traffic is redirected as soon as Envoy can serve it. Stopping leaves
 the redirection in place: the host stays closed rather than open. "weft-agent
-redirect remove" takes it off.`,
+redirect remove" takes it off.
+
+The configuration is read again when its file changes, and on SIGHUP. One with
+faults is refused whole.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
@@ -23,7 +32,8 @@ redirect remove" takes it off.`,
 		if err := b.redirectable(); err != nil {
 			return err
 		}
-		log, err := settings.Logger(cmd.ErrOrStderr(), b.LogLevel, b.LogFormat)
+		level := new(slog.LevelVar)
+		log, err := settings.LeveledLogger(cmd.ErrOrStderr(), level, b.LogLevel, b.LogFormat)
 		if err != nil {
 			return usageError{err}
 		}
@@ -31,7 +41,28 @@ redirect remove" takes it off.`,
 		if err != nil {
 			return err
 		}
+		again := make(chan os.Signal, 1)
+		notifyReload(again)
+		defer signal.Stop(again)
+		a.Source = agent.Source{
+			File: *b.file, Signals: again, Read: b.again,
+			Level: func(text string) error { return level.UnmarshalText([]byte(text)) },
+		}
 		return a.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// again reads the configuration of now, under the same flags.
+func (b bound) again() (agent.Config, error) {
+	now := unbound(b)
+	var errs []error
+	b.flags.VisitAll(func(f *pflag.Flag) {
+		if to := now.flags.Lookup(f.Name); f.Changed {
+			errs = append(errs, settings.Copy(to, f))
+			to.Changed = true
+		}
+	})
+	errs = append(errs, now.redirectable())
+	return *now.Config, errors.Join(errs...)
 }

@@ -41,18 +41,28 @@ func printStatus(w io.Writer, output string, st agent.HostStatus) error {
 		return printJSON(w, st)
 	case "table":
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, c := range st.Checks() {
-			mark := "ok"
-			if !c.OK {
-				mark = "FAULT"
+		for _, of := range st.Workloads {
+			if len(st.Workloads) > 1 {
+				fmt.Fprintf(tw, "%s:\n", of.Title)
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Name, mark, c.Text)
-			if !c.OK && c.Remedy != "" {
-				fmt.Fprintf(tw, "\t\t-> %s\n", c.Remedy)
-			}
+			printChecks(tw, of.Checks)
 		}
+		printChecks(tw, st.Checks)
 		return tw.Flush()
 	default:
 		return usageError{fmt.Errorf("output %q is neither table nor json", output)}
+	}
+}
+
+func printChecks(w io.Writer, checks []agent.Check) {
+	for _, c := range checks {
+		mark := "ok"
+		if !c.OK {
+			mark = "FAULT"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Name, mark, c.Text)
+		if !c.OK && c.Remedy != "" {
+			fmt.Fprintf(w, "\t\t-> %s\n", c.Remedy)
+		}
 	}
 }

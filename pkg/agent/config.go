@@ -77,6 +77,14 @@ type Config struct {
 
 	LogLevel  string
 	LogFormat string
+
+	// Workload is the name of a further workload on this host; "" for the one
+	// at the top of the file.
+	Workload string
+	listed   bool      // it is of the file's list of workloads
+	more     []*Config // that list
+	flags    *pflag.FlagSet
+	host     *pflag.FlagSet // of a listed one: the host's settings
 }
 
 // DefaultConfigFile is where join writes the configuration.
@@ -85,6 +93,7 @@ const DefaultConfigFile = "/etc/weft/agent.yaml"
 // Bind makes a flag of every field, with its default. The flags' names are the
 // file's keys too, see package settings.
 func (c *Config) Bind(fs *pflag.FlagSet) {
+	c.flags = fs
 	fs.StringVar(&c.Mesh, "mesh", "", "mesh that this host is in; join has it from the token")
 	fs.StringVar(&c.Name, "name", "", "name of the Dataplane; join makes it of service and host name")
 	fs.StringVar(&c.Service, "service", "", "service that this host offers (kuma.io/service)")
@@ -139,8 +148,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 
-// Validate tells everything that is wrong with a joined host's configuration.
-func (c *Config) Validate() error {
+// valid tells everything that is wrong with one workload's configuration.
+func (c *Config) valid() error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
@@ -220,10 +229,7 @@ func (c *Config) Validate() error {
 		bad("probes", "%s", err)
 	}
 	ports := map[uint16]string{}
-	for _, p := range []struct {
-		key  string
-		port uint16
-	}{{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort}, {"envoyDnsPort", c.EnvoyDNSPort}, {"metricsPort", c.MetricsPort}, {"probePort", c.ProbePort}} {
+	for _, p := range c.ports() {
 		if p.port == 0 {
 			continue
 		}
@@ -236,9 +242,18 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// workloads are what this configuration has an agent serve, each with the
-// host's settings beside its own.
-func (c *Config) workloads() []Config { return []Config{*c} }
+// A portOf is a port that a workload takes, and the setting that says so.
+type portOf struct {
+	key  string
+	port uint16 // 0: none
+}
+
+func (c *Config) ports() []portOf {
+	return []portOf{
+		{"port", c.Port}, {"inboundPort", c.InboundPort}, {"outboundPort", c.OutboundPort}, {"dnsPort", c.DNSPort},
+		{"envoyDnsPort", c.EnvoyDNSPort}, {"metricsPort", c.MetricsPort}, {"probePort", c.ProbePort},
+	}
+}
 
 // systemRoots are the files of which the first that is there counts.
 func (c *Config) systemRoots() []string {

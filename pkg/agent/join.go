@@ -15,10 +15,15 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-// Join makes this host a member of the token's mesh and returns cfg with what
-// the token adds. The identity lies in cfg.StateDir then; nothing else of the
-// host has changed. It fails where an agent runs on the same files.
-func Join(ctx context.Context, cfg Config, token string, log *slog.Logger) (Config, error) {
+// Join makes a workload of host, by its name there, a member of the token's mesh
+// and returns its configuration with what the token adds. The identity lies in
+// its StateDir then; nothing else of the host has changed. It fails where an
+// agent runs on the same files.
+func Join(ctx context.Context, host Config, workload, token string, log *slog.Logger) (Config, error) {
+	cfg, err := host.joining(workload)
+	if err != nil {
+		return cfg, err
+	}
 	t, err := api.ParseJoinToken(token)
 	if err != nil {
 		return cfg, err
@@ -30,7 +35,9 @@ func Join(ctx context.Context, cfg Config, token string, log *slog.Logger) (Conf
 	if cfg.Service != "" {
 		cfg.Name = cmp.Or(cfg.Name, t.Name, defaultName(cfg.Service))
 	}
-	if err := cfg.Faults(); err != nil {
+	// With what the token says, beside the host's others.
+	host.Joined(cfg)
+	if err := host.Faults(); err != nil {
 		return cfg, fmt.Errorf("join: %w", err)
 	}
 	address, err := cfg.address()
@@ -55,6 +62,17 @@ func Join(ctx context.Context, cfg Config, token string, log *slog.Logger) (Conf
 		Log:       log,
 	})
 	return cfg, err
+}
+
+// joining is the configuration of a workload that is to join. At the top there
+// may be nothing yet.
+func (c *Config) joining(workload string) (Config, error) {
+	if workload == "" {
+		top := *c
+		top.more = nil
+		return top, nil
+	}
+	return c.Of(workload)
 }
 
 // WriteConfig keeps a configuration in file, in one step.

@@ -25,19 +25,19 @@ const renewals = 3
 // nobody came.
 func (w *Workload) holdLease(ctx context.Context) error {
 	leaser, ok := w.choice.redirector.(redirect.Leaser)
-	if w.rules.FailOpen == 0 {
+	if w.cfg.FailOpen == 0 {
 		return nil
 	}
 	if !ok {
 		return fmt.Errorf("failOpen: this redirection engine has no leases: %w; set it to 0s", redirect.ErrNotSupported)
 	}
-	every := w.rules.FailOpen / renewals
+	every := w.cfg.FailOpen / renewals
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		rules, on, err := w.wanted()
 		if err != nil {
-			rules, on = w.rules, true // not to know is no reason to open
+			rules, on = w.wish(), true // not to know is no reason to open
 		}
 		if on {
 			w.leaseHeld(ctx, w.renew(ctx, leaser, rules, every))
@@ -74,7 +74,7 @@ func (w *Workload) leaseHeld(ctx context.Context, err error) {
 	w.mu.Unlock()
 	switch {
 	case err != nil && before == nil:
-		w.log.Warn("lease was not renewed, outbound and DNS open when it runs out", "lease", w.rules.FailOpen, "error", err)
+		w.log.Warn("lease was not renewed, outbound and DNS open when it runs out", "lease", w.cfg.FailOpen, "error", err)
 	case err == nil && before != nil:
 		w.log.Info("lease was renewed again")
 	}

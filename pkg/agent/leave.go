@@ -16,27 +16,95 @@ import (
 )
 
 // Leave undoes what Join and Run did, in the order in which nobody notices:
-// peers stop calling, the redirection goes, then the agent and its Envoy, then
+// peers stop calling, the redirection goes, then the agent and its Envoys, then
 // the files. What a control plane that does not answer keeps is logged.
 func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
-	if err := deregister(ctx, cfg, log); err != nil {
-		log.Warn("the Dataplane was left behind: peers go on calling this host until it is deleted", "error", err,
-			"remedy", fmt.Sprintf("weftctl delete dataplane %s --mesh %s", cfg.Name, cfg.Mesh))
-	}
-	if err := RemoveRedirection(ctx, cfg); err != nil {
-		return fmt.Errorf("take the redirection off: %w", err)
+	all := cfg.Workloads()
+	for _, w := range all {
+		if err := w.open(ctx, log); err != nil {
+			return err
+		}
 	}
 	held, err := stopRunning(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer held.release()
+	var errs []error
+	for _, w := range all {
+		errs = append(errs, w.forget())
+	}
+	return errors.Join(append(errs,
+		removeFiles(cfg.RunDir, cfg.statusSocket()),
+		removeFiles(filepath.Join(cfg.StateDir, "workloads")),
+		removeFiles(cfg.StateDir, filepath.Join(cfg.StateDir, "lock")),
+	)...)
+}
+
+// LeaveOne is Leave for one workload of the list. written takes it out of the
+// file, by which an agent that runs lets go of it; the others are left alone.
+func LeaveOne(ctx context.Context, cfg Config, written func() error, log *slog.Logger) error {
+	if err := cfg.open(ctx, log); err != nil {
+		return err
+	}
+	if err := written(); err != nil {
+		return err
+	}
+	held, err := awaitLock(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer held.release()
+	return cfg.forget()
+}
+
+// open has peers and the kernel know that a workload is in the mesh no more.
+func (c *Config) open(ctx context.Context, log *slog.Logger) error {
+	if err := deregister(ctx, *c, log); err != nil {
+		log.Warn("the Dataplane was left behind: peers go on calling this host until it is deleted", "error", err,
+			"remedy", fmt.Sprintf("weftctl delete dataplane %s --mesh %s", c.Name, c.Mesh))
+	}
+	if err := RemoveRedirection(ctx, *c); err != nil {
+		return fmt.Errorf("take the redirection off: %w", err)
+	}
+	return nil
+}
+
+// forget removes the files of a workload that nobody serves any more.
+func (c *Config) forget() error {
+	files := []string{c.switchFile()}
+	if c.listed {
+		files = append(files, filepath.Join(c.StateDir, "lock"))
+	}
 	return errors.Join(
-		identity.Remove(cfg.StateDir),
-		removeFiles(cfg.RunDir, cfg.xdsSocket(), cfg.adminSocket(), cfg.statusSocket(), cfg.bootstrapFile()),
-		relay.RemoveCache(cfg.cacheDir()),
-		removeFiles(cfg.StateDir, filepath.Join(cfg.StateDir, "lock"), cfg.switchFile()),
+		identity.Remove(c.StateDir),
+		removeFiles(c.RunDir, c.xdsSocket(), c.adminSocket(), c.bootstrapFile()),
+		relay.RemoveCache(c.cacheDir()),
+		removeFiles(c.StateDir, files...),
 	)
+}
+
+// awaitLock takes the lock of a workload as soon as the agent lets go of it.
+func awaitLock(ctx context.Context, cfg Config) (*lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.DrainTime+20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		held, err := takeLock(cfg.StateDir)
+		running, is := errors.AsType[errRunning](err)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		if !is {
+			return held, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the agent (pid %d) did not let go of %s: restart it, then remove %s", running.pid, cfg.place(), cfg.StateDir)
+		}
+	}
 }
 
 func deregister(ctx context.Context, cfg Config, log *slog.Logger) error {

@@ -33,17 +33,13 @@ func (w *Workload) tellNeighbours(ctx context.Context) error {
 		return nil
 	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", neighbourSockets+w.rules.Normal().Table)
+	l, err := lc.Listen(ctx, "unix", neighbourSockets+w.wish().Normal().Table)
 	if err != nil {
 		w.log.Warn("other agents on this host are not told what this one redirects", "error", err)
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	text, err := json.Marshal(neighbour{os.Getpid(), w.cfg.Name, w.rules.Normal()})
-	if err != nil {
-		return err
-	}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -51,7 +47,7 @@ func (w *Workload) tellNeighbours(ctx context.Context) error {
 		}
 		_ = conn.SetDeadline(time.Now().Add(neighbourTime))
 		if trusted(conn) {
-			_, _ = conn.Write(text)
+			_ = json.NewEncoder(conn).Encode(neighbour{os.Getpid(), w.cfg.Name, w.wish().Normal()})
 		}
 		_ = conn.Close()
 	}

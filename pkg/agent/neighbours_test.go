@@ -32,7 +32,7 @@ func TestNeighboursKeepApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = h.Do(func() error { return apart(t.Context(), rules) })
+		err = h.Do(func() error { return apart(t.Context(), rules, 0) })
 		return fmt.Sprint(err)
 	}
 	deadline := time.Now().Add(testnet.Patience)

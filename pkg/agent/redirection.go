@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +28,7 @@ func ApplyRedirection(ctx context.Context, cfg Config, confirmWithin time.Durati
 	if err := rules.Validate(); err != nil {
 		return Choice{}, err
 	}
-	if err := apart(ctx, rules); err != nil {
+	if err := apart(ctx, rules, 0); err != nil {
 		return Choice{}, err
 	}
 	choice, err := cfg.Choose(ctx, rules)
@@ -133,16 +134,23 @@ func CheckRedirection(ctx context.Context, cfg Config) (Switch, []redirect.Diffe
 	return s.Switch, s.Redirection, err
 }
 
+// wish is the redirection that the configuration of now asks for.
+func (w *Workload) wish() redirect.Rules {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rules
+}
+
 // wanted is what the keeper is to keep.
 func (w *Workload) wanted() (redirect.Rules, bool, error) {
+	rules := w.wish()
 	s, err := w.cfg.Switch()
 	if err != nil {
-		return w.rules, false, err
+		return rules, false, err
 	}
-	rules := w.rules
 	if rules.Inbound.All {
 		// sshd may have come to listen at another port meanwhile.
-		if now, err := w.cfg.Rules(); err == nil {
+		if now, err := w.now.Load().Rules(); err == nil {
 			rules = now
 		}
 	}
@@ -158,7 +166,7 @@ func (w *Workload) prepareRedirection(ctx context.Context) (err error) {
 	if err := w.cfg.Guard(w.rules, nil); err != nil {
 		return err
 	}
-	if err := apart(ctx, w.rules); err != nil {
+	if err := apart(ctx, w.rules, os.Getpid()); err != nil {
 		return err
 	}
 	if w.choice, err = w.cfg.Choose(ctx, w.rules); err != nil {
@@ -196,11 +204,11 @@ func (w *Workload) redirect(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("redirect this host's traffic: %w", err)
 	case on:
-		w.log.Info("traffic redirected", "engine", w.choice.Engine, "why", w.choice.Why, "table", w.rules.Table, "inbound_port", w.cfg.Port)
+		w.log.Info("traffic redirected", "engine", w.choice.Engine, "why", w.choice.Why, "table", w.cfg.RedirectTable, "inbound_port", w.cfg.Port)
 		if _, doors, err := w.cfg.RulesAndDoors(); err == nil && len(doors) > 0 {
 			w.log.Info("ports left open", "doors", doors)
 		}
-		if err := w.choice.retire(ctx, w.rules.Table); err != nil {
+		if err := w.choice.retire(ctx, w.cfg.RedirectTable); err != nil {
 			w.log.Warn("what another engine had in force was not taken off", "error", err, "remedy", "weft-agent redirect remove, then apply")
 		}
 	default:
@@ -208,7 +216,33 @@ func (w *Workload) redirect(ctx context.Context) error {
 		w.log.Warn("traffic was not redirected", "redirection", s.Text(time.Now()), "error", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.keeper.Run(ctx) })
+	g.Go(func() error { return w.keep(ctx) })
 	g.Go(func() error { return w.holdLease(ctx) })
 	return g.Wait()
+}
+
+// keep keeps the redirection as it is wanted, and puts in force what it changes
+// to.
+func (w *Workload) keep(ctx context.Context) error {
+	for {
+		keeping, stop := context.WithCancel(ctx)
+		other := make(chan struct{})
+		go func() {
+			defer close(other)
+			select {
+			case <-w.changed:
+				stop()
+			case <-keeping.Done():
+			}
+		}()
+		err := w.keeper.Run(keeping)
+		stop()
+		<-other
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if _, err := w.keeper.Apply(ctx); err != nil && ctx.Err() == nil {
+			w.log.Error("changed redirection was not put in force, trying on", "error", err)
+		}
+	}
 }

@@ -82,10 +82,10 @@ func (c *Config) rules(d directory) (redirect.Rules, error) {
 	return r, errors.Join(errs...)
 }
 
-// Faults is everything that is wrong with a joined host's configuration, the
+// faults is everything that is wrong with one workload's configuration, the
 // redirection that it asks for included.
-func (c *Config) Faults() error {
-	errs := lines(c.Validate())
+func (c *Config) faults() error {
+	errs := lines(c.valid())
 	_, err := c.Rules()
 	for _, e := range lines(err) {
 		key, _, _ := strings.Cut(e.Error(), ": ")

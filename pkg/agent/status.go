@@ -18,6 +18,7 @@ import (
 // A Status tells how a workload is.
 type Status struct {
 	Workload string  `json:"workload,omitempty"` // its name in the configuration; "" at the top of that
+	Title    string  `json:"title"`              // what it is, in words
 	Well     bool    `json:"well"`               // every check is
 	Checks   []Check `json:"checks"`
 
@@ -43,7 +44,9 @@ type Check struct {
 // status asks every part of a running agent.
 func (w *Workload) status(ctx context.Context) Status {
 	now := time.Now()
+	cfg := *w.now.Load()
 	s := Status{
+		Workload: cfg.Workload, Title: cfg.Title(),
 		Identity: w.identity.Status(), Relay: w.relay.Status(), Envoy: w.envoy.Status(),
 		AccessLogs: w.logs.Status(),
 	}
@@ -53,11 +56,11 @@ func (w *Workload) status(ctx context.Context) Status {
 		s.Lease.Unwell = w.unwell.Error()
 	}
 	w.mu.Unlock()
-	s.Checks = append(s.Checks, hostCheck(w.cfg, fmt.Sprintf("agent %s runs (pid %d)", w.version, os.Getpid())))
+	s.Checks = append(s.Checks, hostCheck(cfg, fmt.Sprintf("agent %s runs (pid %d)", w.version, os.Getpid())))
 	s.Kept = w.keeper.Kept()
-	err := s.lookAtRedirection(ctx, w.cfg, w.choice, w.rules)
+	err := s.lookAtRedirection(ctx, cfg, w.choice, w.wish())
 	s.Checks = append(s.Checks,
-		redirectionCheck(w.cfg, s, errors.Join(redirected, err), now),
+		redirectionCheck(cfg, s, errors.Join(redirected, err), now),
 		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
 		certificateCheck(s.Identity, now),
 		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),

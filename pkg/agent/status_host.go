@@ -20,24 +20,45 @@ type HostStatus struct {
 	PID     int    `json:"pid,omitempty"` // of the agent; 0: it does not run
 	Version string `json:"version,omitempty"`
 
-	Workloads []Status `json:"workloads"`
-}
+	Configuration changeStatus `json:"configuration,omitzero"`
+	Checks        []Check      `json:"checks,omitempty"` // of what is the host's
 
-// Checks are those of all workloads, in their order.
-func (s HostStatus) Checks() (all []Check) {
-	for _, w := range s.Workloads {
-		all = append(all, w.Checks...)
-	}
-	return all
+	Workloads []Status `json:"workloads"`
 }
 
 // status asks every workload of a running agent.
 func (a *Agent) status(ctx context.Context) HostStatus {
-	s := HostStatus{Well: true, PID: os.Getpid(), Version: a.version}
-	for _, w := range a.workloads {
-		of := w.status(ctx)
-		s.Well = s.Well && of.Well
-		s.Workloads = append(s.Workloads, of)
+	now := time.Now()
+	s := HostStatus{PID: os.Getpid(), Version: a.version}
+	a.mu.Lock()
+	s.Configuration = a.change
+	a.mu.Unlock()
+	s.Checks = append(s.Checks, configurationCheck(s.Configuration, now))
+	for _, of := range a.all() {
+		s.Workloads = append(s.Workloads, of.status(ctx))
+	}
+	return s.judged()
+}
+
+func (s *served) status(ctx context.Context) Status {
+	s.mu.Lock()
+	w, fault := s.w, s.fault
+	s.mu.Unlock()
+	st := w.status(ctx)
+	if fault != nil {
+		st.Checks = append([]Check{{Name: "workload", Text: "does not run, and is tried again: " + fault.Error(), Remedy: "mend what it says; the agent's log has more"}}, st.Checks...)
+		st = st.judged()
+	}
+	return st
+}
+
+func (s HostStatus) judged() HostStatus {
+	s.Well = s.PID != 0
+	for _, c := range s.Checks {
+		s.Well = s.Well && c.OK
+	}
+	for _, w := range s.Workloads {
+		s.Well = s.Well && w.Well
 	}
 	return s
 }
@@ -78,7 +99,7 @@ func FetchStatus(ctx context.Context, cfg Config) HostStatus {
 		return s
 	}
 	s = HostStatus{}
-	for _, c := range cfg.workloads() {
+	for _, c := range cfg.Workloads() {
 		s.Workloads = append(s.Workloads, lookAt(ctx, c))
 	}
 	return s
@@ -86,7 +107,7 @@ func FetchStatus(ctx context.Context, cfg Config) HostStatus {
 
 // lookAt finds what can be seen of a workload whose agent does not run.
 func lookAt(ctx context.Context, cfg Config) Status {
-	s := Status{Checks: []Check{{
+	s := Status{Workload: cfg.Workload, Title: cfg.Title(), Checks: []Check{{
 		Name: "host", Text: fmt.Sprintf("dataplane %s of mesh %s: the agent does not run", cfg.Name, cfg.Mesh),
 		Remedy: "weft-agent run",
 	}}}

@@ -41,6 +41,7 @@ func TestRemoveTurnsOff(t *testing.T) {
 	cfg := joined(t)
 	cfg.StateDir = filepath.Join(t.TempDir(), "state")
 	w := &Workload{cfg: cfg}
+	w.now.Store(&cfg)
 	in := func(f func() error) {
 		t.Helper()
 		if err := h.Do(f); err != nil {
@@ -92,6 +93,7 @@ func TestTrial(t *testing.T) {
 	cfg := joined(t)
 	cfg.StateDir = t.TempDir()
 	w := &Workload{cfg: cfg}
+	w.now.Store(&cfg)
 	const trial = time.Second
 	begin := func(within time.Duration) {
 		t.Helper()

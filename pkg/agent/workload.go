@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -30,7 +31,8 @@ import (
 // Envoy that serve it, its logs and metrics, and the redirection that points its
 // traffic there. Its files are in state and run folders of its own.
 type Workload struct {
-	cfg     Config
+	cfg     Config                 // as it was started
+	now     atomic.Pointer[Config] // with what has changed since
 	version string
 	log     *slog.Logger
 
@@ -43,13 +45,14 @@ type Workload struct {
 	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
-	dataplane []byte
-	rules     redirect.Rules
+	changed chan struct{} // capacity 1: the redirection is to be another one
 	// registered is closed after the first try to register: the control plane
 	// knows nobody's stream whose Dataplane is not there.
 	registered chan struct{}
 
 	mu           sync.Mutex
+	address      netip.Addr     // where others reach it
+	rules        redirect.Rules // that are wanted
 	envoyVersion string
 	redirected   error // why the redirection could not be put in force
 	unwell       error // why the lease was not renewed last
@@ -77,10 +80,10 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
-		identity: id, rules: rules,
-		dataplane:  cfg.Dataplane(address),
-		registered: make(chan struct{}),
+		identity: id, rules: rules, address: address,
+		registered: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
+	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
 	w.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
@@ -175,7 +178,7 @@ func (w *Workload) prepare(ctx context.Context) error {
 func (w *Workload) register(ctx context.Context) error {
 	conn, err := w.identity.Dial(ctx)
 	if err == nil {
-		err = w.identity.Register(ctx, conn, w.dataplane)
+		err = w.identity.Register(ctx, conn, w.document())
 		_ = conn.Close() // it has served
 	}
 	if err != nil && ctx.Err() == nil {
@@ -183,6 +186,13 @@ func (w *Workload) register(ctx context.Context) error {
 	}
 	close(w.registered)
 	return w.identity.Run(ctx)
+}
+
+// document is the Dataplane of now.
+func (w *Workload) document() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now.Load().Dataplane(w.address)
 }
 
 func (w *Workload) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {

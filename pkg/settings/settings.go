@@ -26,13 +26,22 @@ const EnvPrefix = "WEFT_"
 // to, except where a flag was given on the command line. An empty file name,
 // or an optional file that is not there, is passed over. The error names every
 // fault with its source.
-func Load(flags *pflag.FlagSet, file string, optional bool, getenv func(string) string) error {
+//
+// Lists are read last, when what flags are bound to is whole.
+func Load(flags *pflag.FlagSet, file string, optional bool, getenv func(string) string, lists ...List) error {
 	given := map[string]bool{}
 	// Not Visit: the flags may have been parsed as part of a larger set.
 	flags.VisitAll(func(f *pflag.Flag) { given[f.Name] = f.Changed })
-	var errs []error
+	var (
+		errs   []error
+		values map[string]any
+	)
 	if file != "" {
-		errs = append(errs, fromFile(flags, given, file, optional))
+		var err error
+		if values, err = read(file, optional); err != nil {
+			errs = append(errs, err)
+		}
+		errs = append(errs, fromFile(flags, given, file, values, lists)...)
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if v := getenv(Env(f.Name)); v != "" && !given[f.Name] && f.Annotations[notAKey] == nil {
@@ -41,26 +50,38 @@ func Load(flags *pflag.FlagSet, file string, optional bool, getenv func(string) 
 			}
 		}
 	})
+	for _, l := range lists {
+		errs = append(errs, l.load(file, values[l.Key])...)
+	}
 	return errors.Join(errs...)
 }
 
-func fromFile(flags *pflag.FlagSet, given map[string]bool, file string, optional bool) error {
+func read(file string, optional bool) (values map[string]any, err error) {
 	data, err := os.ReadFile(file)
 	if optional && errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	var values map[string]any
 	if err := yaml.UnmarshalStrict(data, &values); err != nil {
-		return fmt.Errorf("%s: not a YAML map: %w", file, err)
+		return nil, fmt.Errorf("%s: not a YAML map: %w", file, err)
 	}
-	var errs []error
+	return values, nil
+}
+
+func fromFile(flags *pflag.FlagSet, given map[string]bool, file string, values map[string]any, lists []List) (errs []error) {
 	for _, key := range sortedKeys(values) {
+		if slices.ContainsFunc(lists, func(l List) bool { return l.Key == key }) {
+			continue
+		}
 		f := byKey(flags, key)
 		if f == nil {
-			errs = append(errs, fmt.Errorf("%s: %s: unknown setting; known are %s", file, key, strings.Join(keys(flags), ", ")))
+			known := keys(flags)
+			for _, l := range lists {
+				known = append(known, l.Key)
+			}
+			errs = append(errs, unknown(file, key, known))
 			continue
 		}
 		if given[f.Name] {
@@ -70,7 +91,7 @@ func fromFile(flags *pflag.FlagSet, given map[string]bool, file string, optional
 			errs = append(errs, fmt.Errorf("%s: %s: %w", file, key, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // set replaces a flag's value by one from file or environment.
@@ -130,24 +151,38 @@ func listed(item any) (string, error) {
 }
 
 // YAML prints the effective settings as a file that gives the same ones.
-func YAML(flags *pflag.FlagSet) ([]byte, error) {
-	return printed(flags, func(*pflag.Flag) bool { return true })
+func YAML(flags *pflag.FlagSet, lists ...List) ([]byte, error) {
+	return printed(flags, func(*pflag.Flag) bool { return true }, lists)
 }
 
 // Changed is YAML without the settings that have their default, for a file
 // that shall follow later defaults.
-func Changed(flags *pflag.FlagSet) ([]byte, error) {
-	return printed(flags, func(f *pflag.Flag) bool { return f.Value.String() != f.DefValue })
+func Changed(flags *pflag.FlagSet, lists ...List) ([]byte, error) {
+	return printed(flags, func(f *pflag.Flag) bool { return f.Value.String() != f.DefValue }, lists)
 }
 
-func printed(flags *pflag.FlagSet, wanted func(*pflag.Flag) bool) ([]byte, error) {
+func printed(flags *pflag.FlagSet, wanted func(*pflag.Flag) bool, lists []List) ([]byte, error) {
+	out := asMap(flags, wanted)
+	for _, l := range lists {
+		var entries []any
+		for _, entry := range l.Entries() {
+			entries = append(entries, asMap(entry, wanted))
+		}
+		if entries != nil {
+			out[l.Key] = entries
+		}
+	}
+	return yaml.Marshal(out)
+}
+
+func asMap(flags *pflag.FlagSet, wanted func(*pflag.Flag) bool) map[string]any {
 	out := map[string]any{}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[notAKey] == nil && wanted(f) {
 			out[Key(f.Name)] = typed(f)
 		}
 	})
-	return yaml.Marshal(out)
+	return out
 }
 
 func typed(f *pflag.Flag) any {

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"slices"
+
+	"github.com/spf13/pflag"
+)
+
+// moved tells whether c differs from what is in force in what can change at
+// run time.
+func (w *Workload) moved(c Config) (is bool) {
+	before := w.now.Load()
+	differ := func(before, after *pflag.FlagSet, of []string) {
+		after.VisitAll(func(f *pflag.Flag) {
+			old := before.Lookup(f.Name)
+			if old != nil && effects[f.Name] == moves && old.Value.String() != f.Value.String() && (of == nil || slices.Contains(of, f.Name)) {
+				is = true
+			}
+		})
+	}
+	differ(before.flags, c.flags, nil)
+	if c.listed {
+		differ(before.host, c.host, hostSettings)
+	}
+	return is
+}
+
+// change prepares what of c can change at run time, and fails where this host
+// cannot have it. What it returns puts it in force: the Dataplane first, so that
+// Envoy knows of it when traffic comes by other rules.
+func (w *Workload) change(ctx context.Context, c Config) (func(context.Context), error) {
+	next := w.cfg
+	next.Port, next.Protocol, next.Tags, next.Address, next.ServiceAddress = c.Port, c.Protocol, c.Tags, c.Address, c.ServiceAddress
+	next.MetricsPort, next.Scrape, next.ProbePort, next.Probes = c.MetricsPort, c.Scrape, c.ProbePort, c.Probes
+	next.Only, next.Inbound, next.InboundMethod, next.Forwarded = c.Only, c.Inbound, c.InboundMethod, c.Forwarded
+	next.ExcludeOutbound, next.ExcludeInbound, next.Resolvers, next.CaptureSSH = c.ExcludeOutbound, c.ExcludeInbound, c.Resolvers, c.CaptureSSH
+	next.flags, next.host = c.flags, c.host
+	rules, err := next.Rules()
+	if err != nil {
+		return nil, err
+	}
+	address, err := next.address()
+	if err != nil {
+		return nil, err
+	}
+	if w.cfg.Redirect {
+		if err := apart(ctx, rules, os.Getpid()); err != nil {
+			return nil, err
+		}
+		if err := w.choice.probe(ctx, rules); err != nil {
+			return nil, err
+		}
+	}
+	return func(ctx context.Context) {
+		w.mu.Lock()
+		w.rules, w.address = rules, address
+		w.mu.Unlock()
+		w.now.Store(&next)
+		conn, err := w.identity.Dial(ctx)
+		if err == nil {
+			err = w.identity.Register(ctx, conn, next.Dataplane(address))
+			_ = conn.Close() // it has served
+		}
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("changed dataplane was not registered, trying on", "error", err)
+		}
+		offer(w.changed, struct{}{})
+	}, nil
+}
+
+// offer puts v into ch (capacity 1), replacing what nobody has taken yet.
+func offer[T any](ch chan T, v T) {
+	select {
+	case <-ch:
+	default:
+	}
+	ch <- v
+}
