@@ -25,12 +25,24 @@ func Decode(data []byte) (mesh.Resource, error) { return decode(nil, data) }
 // URL: another type is a violation, none is accepted.
 func DecodeAs(k *mesh.Kind, data []byte) (mesh.Resource, error) { return decode(k, data) }
 
+// DecodeLenient is DecodeAs for who would rather lose a field than be refused:
+// fields that nobody knows are left out, and told.
+func DecodeLenient(k *mesh.Kind, data []byte) (r mesh.Resource, unknown mesh.Violations, err error) {
+	f := filler{lenient: true}
+	r, err = f.decode(k, data)
+	return r, f.dropped, err
+}
+
 func decode(k *mesh.Kind, data []byte) (mesh.Resource, error) {
+	var f filler
+	return f.decode(k, data)
+}
+
+func (f *filler) decode(k *mesh.Kind, data []byte) (mesh.Resource, error) {
 	n, twice, err := parse(data, 1)
 	if err != nil {
 		return mesh.Resource{}, err
 	}
-	var f filler
 	r := f.resource(k, n)
 	if err := append(twice, f.wrong...).Err(); err != nil {
 		return mesh.Resource{}, err

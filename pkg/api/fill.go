@@ -19,6 +19,7 @@ type filler struct {
 	// lenient skips unknown fields: a client older than its server can still
 	// show what it knows.
 	lenient bool
+	dropped mesh.Violations // those that were skipped
 }
 
 func (f *filler) add(path, reason string, args ...any) {
@@ -87,6 +88,9 @@ func (f *filler) fillStruct(path string, n node, v reflect.Value) {
 		i, ok := known.byName[m.key]
 		switch at := child(path, m.key); {
 		case !ok && f.lenient:
+			if len(f.dropped) < maxViolations {
+				f.dropped.Add(at, "%s", unknownField(m.key, known.names))
+			}
 		case !ok:
 			f.add(at, "%s", unknownField(m.key, known.names))
 		case given[i]:
