@@ -7,14 +7,14 @@ type Total struct {
 
 // OnlineTotal is how many there are, and how many of them are connected.
 type OnlineTotal struct {
-	Total   uint32 `json:"total"`
-	Online  uint32 `json:"online"`
-	Offline uint32 `json:"offline"`
+	Total   uint32 `json:"total,omitempty"`
+	Online  uint32 `json:"online,omitempty"`
+	Offline uint32 `json:"offline,omitempty"`
 }
 
 // DataplaneCount counts proxies by how they fare.
 type DataplaneCount struct {
-	Total             uint32 `json:"total"`
+	Total             uint32 `json:"total,omitempty"`
 	Online            uint32 `json:"online,omitempty"`
 	Offline           uint32 `json:"offline,omitempty"`
 	PartiallyDegraded uint32 `json:"partiallyDegraded,omitempty"` // some of their inbounds are not ready
