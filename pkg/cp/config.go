@@ -30,6 +30,7 @@ type Config struct {
 	APIAddress         string
 	APITLSAddress      string
 	APISocket          string
+	APIReadOnly        bool
 	DiagnosticsAddress string
 	DebugProfiles      bool
 	Advertise          []string
@@ -82,6 +83,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APIAddress, "api-address", "127.0.0.1:5681", `where the REST API answers over HTTP; "" turns it off`)
 	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
 	fs.StringVar(&c.APISocket, "api-socket", "/run/weft-cp/api.sock", "unix socket of the REST API, for root on this machine, who needs no token there")
+	fs.BoolVar(&c.APIReadOnly, "api-read-only", false, "refuse every PUT and DELETE of the REST API; tokens are issued all the same")
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
 	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")

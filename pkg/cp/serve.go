@@ -146,6 +146,9 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 		Stage:        c.publisher.Stage,
 		Insight:      c.publisher.Insight,
 		KnownInsight: c.publisher.KnownInsight,
+		State:        c.publisher.Recent,
+		Online:       c.publisher.Online,
+		ReadOnly:     c.cfg.APIReadOnly,
 		Log:          c.log.With("part", "rest"),
 	}
 	return s.Handler()

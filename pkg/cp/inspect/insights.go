@@ -5,17 +5,35 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
+// What a service or a dataplane is.
+const (
+	IsOnline          = "online"
+	IsOffline         = "offline"
+	PartiallyDegraded = "partially_degraded"
+	NotAvailable      = "not_available" // nothing tells: it is outside of the mesh
+)
+
+// What a service is offered by. Internal is what documents leave out.
+const (
+	Internal         = "internal"
+	External         = "external"
+	GatewayBuiltin   = "gateway_builtin"
+	GatewayDelegated = "gateway_delegated"
+)
+
+// unknown is the version of what is not connected.
+const unknown = "unknown"
+
 // Status tells how a dataplane fares: as a gateway by its connection alone,
 // else by how many of its inbounds are ready, too.
 func Status(dp *mesh.Dataplane, connected bool) string {
 	if !connected {
-		return api.Offline
+		return IsOffline
 	}
 	ready := 0
 	for i := range dp.Networking.Inbound {
@@ -25,62 +43,104 @@ func Status(dp *mesh.Dataplane, connected bool) string {
 	}
 	switch n := len(dp.Networking.Inbound); {
 	case dp.Networking.Gateway != nil || ready == n:
-		return api.Online
+		return IsOnline
 	case ready == 0:
-		return api.Offline
+		return IsOffline
 	default:
-		return api.PartiallyDegraded
+		return PartiallyDegraded
 	}
 }
 
-// Dataplanes counts the dataplanes of a mesh by what they are.
-func Dataplanes(m *snapshot.Mesh, online Online) (all api.Stat, types api.DataplanesByType) {
+func count(n *mesh.DataplaneCount, status string) {
+	n.Total++
+	switch status {
+	case IsOnline:
+		n.Online++
+	case PartiallyDegraded:
+		n.PartiallyDegraded++
+	default:
+		n.Offline++
+	}
+}
+
+// Mesh counts what is in a mesh. versions tells what a connected dataplane
+// runs. Secrets are not in a snapshot, and so not among the resources.
+func Mesh(m *snapshot.Mesh, online Online, versions func(name string) (agent, envoy string)) *mesh.MeshInsight {
+	in := &mesh.MeshInsight{Policies: map[string]mesh.Total{}, Resources: map[string]mesh.Total{}}
+	agents, envoys := map[string]mesh.DataplaneCount{}, map[string]mesh.DataplaneCount{}
 	for _, r := range m.Dataplanes() {
 		dp := r.Spec.(*mesh.Dataplane)
 		status := Status(dp, online(m.Name(), r.Meta.Name))
-		all.Count(status)
-		switch g := dp.Networking.Gateway; {
-		case g == nil:
-			types.Standard.Count(status)
-		case g.Type == mesh.Builtin:
-			types.Gateway.Count(status)
-			types.GatewayBuiltin.Count(status)
-		default:
-			types.Gateway.Count(status)
-			types.GatewayDelegated.Count(status)
+		count(&in.Dataplanes, status)
+		for _, n := range byType(&in.DataplanesByType, dp.Networking.Gateway) {
+			count(n, status)
 		}
+		agent, envoy := versions(r.Meta.Name)
+		countVersion(agents, agent, status)
+		countVersion(envoys, envoy, status)
 	}
-	return all, types
-}
-
-// Kinds counts what is in a mesh, by kind. Secrets are not in a snapshot, and
-// so not in it.
-func Kinds(m *snapshot.Mesh) map[string]api.Total {
-	counts := map[string]api.Total{}
+	if len(agents) > 0 {
+		in.DPVersions = mesh.DPVersions{KumaDP: agents, Envoy: envoys}
+	}
 	for _, k := range mesh.Kinds {
 		n := len(m.Policies(k).All())
 		if k == mesh.DataplaneKind {
 			n = len(m.Dataplanes())
 		}
-		if n > 0 {
-			counts[k.Name] = api.Total{Total: n}
+		if n == 0 {
+			continue
+		}
+		in.Resources[k.Name] = mesh.Total{Total: uint32(n)}
+		if k.Policy != nil {
+			in.Policies[k.Name] = mesh.Total{Total: uint32(n)}
 		}
 	}
-	return counts
+	for s := range m.Services().All() {
+		in.Services.Total++
+		if s.Offered {
+			in.Services.Internal++
+		} else {
+			in.Services.External++
+		}
+	}
+	return in
 }
 
-// Services tells how the services of a mesh fare, sorted by name.
-func Services(m *snapshot.Mesh, online Online) []api.ServiceInsight {
+func byType(types *mesh.DataplanesByType, g *mesh.Gateway) []*mesh.DataplaneCount {
+	switch {
+	case g == nil:
+		return []*mesh.DataplaneCount{&types.Standard}
+	case g.Type == mesh.Builtin:
+		return []*mesh.DataplaneCount{&types.Gateway, &types.GatewayBuiltin}
+	default:
+		return []*mesh.DataplaneCount{&types.Gateway, &types.GatewayDelegated}
+	}
+}
+
+func countVersion(all map[string]mesh.DataplaneCount, version, status string) {
+	if version == "" {
+		version = unknown
+	}
+	n := all[version]
+	count(&n, status)
+	all[version] = n
+}
+
+// Services tells how the services of a mesh fare: ServiceInsights, sorted by
+// name.
+func Services(m *snapshot.Mesh, online Online) (all []mesh.Resource) {
 	byName := map[string]*service{}
 	for _, r := range m.Dataplanes() {
 		dp := r.Spec.(*mesh.Dataplane)
 		connected := online(m.Name(), r.Meta.Name)
 		if g := dp.Networking.Gateway; g != nil {
-			kind := api.ServiceGatewayDelegated
+			kind := GatewayDelegated
 			if g.Type == mesh.Builtin {
-				kind = api.ServiceGatewayBuiltin
+				kind = GatewayBuiltin
 			}
-			of(byName, m, r, g.Tags).count(kind, connected)
+			if s := of(byName, m, r, g.Tags); s != nil {
+				s.count(kind, connected)
+			}
 			continue
 		}
 		ready := map[string]bool{}
@@ -97,12 +157,10 @@ func Services(m *snapshot.Mesh, online Online) []api.ServiceInsight {
 		}
 	}
 	for _, r := range m.Policies(mesh.ExternalServiceKind).All() {
-		s := of(byName, m, r, r.Spec.(*mesh.ExternalService).Tags)
-		if s != nil && s.Dataplanes.Total == 0 {
-			s.ServiceType = api.ServiceExternal
+		if s := of(byName, m, r, r.Spec.(*mesh.ExternalService).Tags); s != nil && s.in.Dataplanes.Total == 0 {
+			s.in.ServiceType = External
 		}
 	}
-	var all []api.ServiceInsight
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		all = append(all, byName[name].done())
 	}
@@ -111,12 +169,14 @@ func Services(m *snapshot.Mesh, online Online) []api.ServiceInsight {
 
 // A service is an insight that is being counted.
 type service struct {
-	api.ServiceInsight
+	mesh.Resource
+	in    *mesh.ServiceInsight // the resource's
 	zones map[string]bool
 }
 
 // of returns the service that tags name, with what r tells of it; nil where
-// they name none.
+// they name none. It is as old as the first that offers it, and changed when
+// the last of them did.
 func of(all map[string]*service, m *snapshot.Mesh, r *mesh.Resource, tags mesh.Tags) *service {
 	name := tags.Service()
 	if name == "" {
@@ -124,15 +184,16 @@ func of(all map[string]*service, m *snapshot.Mesh, r *mesh.Resource, tags mesh.T
 	}
 	s := all[name]
 	if s == nil {
-		s = &service{ServiceInsight: UnknownService(m.Name(), name), zones: map[string]bool{}}
-		s.Created = r.Meta.Created
+		s = &service{Resource: UnknownService(m.Name(), name), zones: map[string]bool{}}
+		s.in = s.Spec.(*mesh.ServiceInsight)
+		s.Meta.Created = r.Meta.Created
 		all[name] = s
 	}
-	if r.Meta.Created.Before(s.Created) {
-		s.Created = r.Meta.Created
+	if r.Meta.Created.Before(s.Meta.Created) {
+		s.Meta.Created = r.Meta.Created
 	}
-	if r.Meta.Modified.After(s.Modified) {
-		s.Modified = r.Meta.Modified
+	if r.Meta.Modified.After(s.Meta.Modified) {
+		s.Meta.Modified = r.Meta.Modified
 	}
 	if z := tags[mesh.ZoneTag]; z != "" {
 		s.zones[z] = true
@@ -142,43 +203,38 @@ func of(all map[string]*service, m *snapshot.Mesh, r *mesh.Resource, tags mesh.T
 
 // count adds a dataplane.
 func (s *service) count(kind string, online bool) {
-	if s == nil {
-		return
-	}
-	s.ServiceType = kind
+	s.in.ServiceType = kind
+	s.in.Dataplanes.Total++
 	if online {
-		s.Dataplanes.Count(api.Online)
+		s.in.Dataplanes.Online++
 	} else {
-		s.Dataplanes.Count(api.Offline)
+		s.in.Dataplanes.Offline++
 	}
 }
 
-func (s *service) done() api.ServiceInsight {
-	in := s.ServiceInsight
-	switch d := in.Dataplanes; {
+func (s *service) done() mesh.Resource {
+	switch d := s.in.Dataplanes; {
 	case d.Total == 0:
-		in.Status = api.NotAvailable
+		s.in.Status = NotAvailable
 	case d.Online == d.Total:
-		in.Status = api.Online
+		s.in.Status = IsOnline
 	case d.Online == 0:
-		in.Status = api.Offline
+		s.in.Status = IsOffline
 	default:
-		in.Status = api.PartiallyDegraded
+		s.in.Status = PartiallyDegraded
 	}
-	if in.ServiceType == api.ServiceGatewayBuiltin || in.ServiceType == api.ServiceGatewayDelegated {
-		in.AddressPort = ""
+	if s.in.ServiceType == GatewayBuiltin || s.in.ServiceType == GatewayDelegated {
+		s.in.AddressPort = "" // nobody in the mesh calls it
 	}
-	in.Zones = slices.Sorted(maps.Keys(s.zones))
-	return in
+	s.in.Zones = slices.Sorted(maps.Keys(s.zones))
+	return s.Resource
 }
 
 // UnknownService is what is told of a service that nobody offers: as with Kuma
 // it is no failure to ask for one.
-func UnknownService(meshName, name string) api.ServiceInsight {
-	return api.ServiceInsight{Mesh: meshName, Name: name, AddressPort: address(name)}
-}
-
-// address is at which workloads call a service.
-func address(service string) string {
-	return service + "." + proxy.Domain + ":" + strconv.Itoa(proxy.VIPPort)
+func UnknownService(meshName, name string) mesh.Resource {
+	return mesh.Resource{
+		Kind: mesh.ServiceInsightKind, Meta: mesh.Meta{Mesh: meshName, Name: name},
+		Spec: &mesh.ServiceInsight{AddressPort: name + "." + proxy.Domain + ":" + strconv.Itoa(proxy.VIPPort)},
+	}
 }

@@ -22,7 +22,7 @@ func TestEveryRouteAsks(t *testing.T) {
 		}
 		return user, nil
 	}
-	values := strings.NewReplacer("{$}", "", "{mesh}", "default", "{name}", "default", "{stage}", "plan")
+	values := strings.NewReplacer("{$}", "", "{mesh}", "default", "{name}", "default", "{stage}", "plan", "{kri}", "k", "{route}", "r")
 	ask := func(method, path string, headers ...string) (int, string) {
 		resp, body := f.request(t, method, path, "", headers...)
 		if resp.header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(resp.header.Get("Content-Security-Policy"), "default-src 'none'") {

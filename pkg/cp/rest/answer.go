@@ -13,6 +13,7 @@ type answer struct {
 	status      int
 	contentType string
 	body        []byte
+	etag        string // of the resource that it is about; "": none
 }
 
 // asJSON writes v indented, and the characters of HTML as they are.

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -27,8 +28,22 @@ var (
 	errMediaType = errors.New("the body must be JSON or YAML, with Content-Type application/json or application/yaml")
 	errPageSize  = errors.New("page size out of range")
 	errQuery     = errors.New("query parameter not understood")
+	errReadOnly  = errors.New("this cannot be written here")
+	errStale     = errors.New("it is not what the request says it has to be")
+	errNoAdmin   = errors.New("the control plane has no way to the admin interface of Envoy")
 	errPanic     = errors.New("handler panicked")
 )
+
+// A denial is an errDenied that tells only who may not do what.
+type denial struct {
+	user   User
+	action string
+}
+
+func (d denial) Error() string { return fmt.Sprintf("user %q cannot %s", d.user, d.action) }
+
+// Is makes every denial an errDenied.
+func (d denial) Is(target error) bool { return target == errDenied }
 
 // statusClientGone is what is noted where nobody waits for the answer any more.
 const statusClientGone = 499
@@ -49,6 +64,9 @@ var statuses = []struct {
 	{errDenied, http.StatusForbidden, "Access Denied", ""},
 	{errNoRoute, http.StatusNotFound, "Page Not Found", "there is nothing at this path; GET /_resources lists the types of resources and their paths"},
 	{errMethod, http.StatusMethodNotAllowed, "Method not Allowed", ""},
+	{errReadOnly, http.StatusMethodNotAllowed, "Method not Allowed", ""},
+	{errStale, http.StatusPreconditionFailed, "Precondition Failed", ""},
+	{errNoAdmin, http.StatusBadRequest, "", ""},
 	{errMediaType, http.StatusUnsupportedMediaType, "Unsupported Media Type", ""},
 	{errPageSize, http.StatusBadRequest, "", "Invalid page size"},
 	{errQuery, http.StatusBadRequest, "", "Invalid query parameter"},

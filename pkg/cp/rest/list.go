@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,8 +23,9 @@ const (
 // maxOffset keeps sums of offset and size far from any overflow.
 const maxOffset = 1 << 30
 
-// list writes each resource of a page by write.
-func (s *Server) list(k *mesh.Kind, write writing) func(call) (answer, error) {
+// list writes each resource of a page by write; only those that are wanted,
+// nil wants all.
+func (s *Server) list(k *mesh.Kind, write writing, wanted func(mesh.Resource) bool) func(call) (answer, error) {
 	return func(c call) (answer, error) {
 		in := c.PathValue("mesh")
 		if err := s.checkMesh(c.Context(), in); err != nil {
@@ -37,27 +37,46 @@ func (s *Server) list(k *mesh.Kind, write writing) func(call) (answer, error) {
 			return answer{}, err
 		}
 		q.Kind, q.Mesh = k, in
-		var wanted func(mesh.Resource) bool
-		if k == mesh.DataplaneKind {
-			if wanted, err = dataplaneFilter(values); err != nil {
-				return answer{}, err
-			}
-		}
-		page, err := s.page(c.Context(), q, wanted)
+		asked, err := filterOf(k, values)
 		if err != nil {
 			return answer{}, err
 		}
-		docs := make([]json.RawMessage, len(page.Items))
-		for i, r := range page.Items {
-			if docs[i], err = write(c.Context(), r); err != nil {
-				return answer{}, err
-			}
+		page, err := s.page(c.Context(), q, allOf(wanted, asked))
+		if err != nil {
+			return answer{}, err
+		}
+		docs, err := each(c.Context(), page.Items, write)
+		if err != nil {
+			return answer{}, err
 		}
 		next := ""
 		if end := q.Offset + len(docs); len(docs) > 0 && end < page.Total {
 			next = nextURL(c.Request, values, end)
 		}
 		return asJSON(http.StatusOK, api.NewPage(page.Total, docs, next))
+	}
+}
+
+// filterOf is what a list's own parameters ask for; nil is everything.
+func filterOf(k *mesh.Kind, values url.Values) (func(mesh.Resource) bool, error) {
+	switch tags := values["tag"]; {
+	case k == mesh.DataplaneKind:
+		return dataplaneFilter(values)
+	case k == mesh.ExternalServiceKind && len(tags) > 0:
+		return func(r mesh.Resource) bool { return hasTags(r.Spec.(*mesh.ExternalService).Tags, tags) }, nil
+	default:
+		return nil, nil
+	}
+}
+
+func allOf(a, b func(mesh.Resource) bool) func(mesh.Resource) bool {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	default:
+		return func(r mesh.Resource) bool { return a(r) && b(r) }
 	}
 }
 
@@ -149,13 +168,15 @@ func isGateway(dp *mesh.Dataplane, what string) bool {
 }
 
 func carries(dp *mesh.Dataplane, tags []string) bool {
-	all := func(has mesh.Tags) bool {
-		return !slices.ContainsFunc(tags, func(tag string) bool { return !hasTag(has, tag) })
-	}
+	all := func(has mesh.Tags) bool { return hasTags(has, tags) }
 	if g := dp.Networking.Gateway; g != nil && all(g.Tags) {
 		return true
 	}
 	return len(tags) == 0 || slices.ContainsFunc(dp.Networking.Inbound, func(in mesh.Inbound) bool { return all(in.Tags) })
+}
+
+func hasTags(has mesh.Tags, tags []string) bool {
+	return !slices.ContainsFunc(tags, func(tag string) bool { return !hasTag(has, tag) })
 }
 
 func hasTag(has mesh.Tags, tag string) bool {

@@ -46,12 +46,26 @@ func (s *Server) get(k *mesh.Kind, write writing) func(call) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		doc, err := write(c.Context(), r)
-		if err != nil {
-			return answer{}, err
-		}
-		return asJSON(http.StatusOK, json.RawMessage(doc))
+		return s.single(c, r, write)
 	}
+}
+
+// single answers with one resource, in the format that is asked for.
+func (s *Server) single(c call, r mesh.Resource, write writing) (answer, error) {
+	switch format := c.URL.Query().Get("format"); format {
+	case "", "universal":
+	case "kubernetes", "k8s":
+		write = asManifest(c.URL.Query().Get("namespace"))
+	default:
+		return answer{}, wrong(errQuery, "format", "must be universal or kubernetes, is %.32q", format)
+	}
+	doc, err := write(c.Context(), r)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := asJSON(http.StatusOK, json.RawMessage(doc))
+	a.etag = etag(r.Meta.Version)
+	return a, err
 }
 
 func (s *Server) put(k *mesh.Kind) func(call) (answer, error) {
@@ -60,20 +74,32 @@ func (s *Server) put(k *mesh.Kind) func(call) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+		how, err := s.howToWrite(c)
+		if err != nil {
+			return answer{}, err
+		}
 		data, err := body(c)
 		if err != nil {
 			return answer{}, err
 		}
-		r, err := api.DecodeAs(k, data)
+		r, warnings, err := decode(k, data, how.lenient)
 		if err != nil {
 			return answer{}, err
 		}
 		if err := checkSame(&r, key).Err(); err != nil {
 			return answer{}, err
 		}
-		result, err := s.Admission.Put(c.Context(), r)
+		write := s.Admission.Put
+		if r.Meta.Version = how.at; how.create {
+			write = s.Admission.PutAt
+		}
+		if how.dry {
+			a, err := s.tryPut(c, r, warnings)
+			return a, how.told(err)
+		}
+		result, err := write(c.Context(), r)
 		if err != nil {
-			return answer{}, err
+			return answer{}, how.told(err)
 		}
 		if !result.Unchanged {
 			s.Log.Info("resource was stored", "user", c.user.Name, "kind", key.Kind, "mesh", key.Mesh, "name", key.Name,
@@ -83,8 +109,23 @@ func (s *Server) put(k *mesh.Kind) func(call) (answer, error) {
 		if result.Created {
 			status = http.StatusCreated
 		}
-		return asJSON(status, api.PutResult{Warnings: result.Warnings})
+		a, err := asJSON(status, api.PutResult{Warnings: append(warnings, result.Warnings...)})
+		a.etag = etag(result.Resource.Meta.Version)
+		return a, err
 	}
+}
+
+// decode reads a document. Where fields may be lost, it tells which.
+func decode(k *mesh.Kind, data []byte, lenient bool) (r mesh.Resource, warnings []string, err error) {
+	if !lenient {
+		r, err = api.DecodeAs(k, data)
+		return r, nil, err
+	}
+	r, unknown, err := api.DecodeLenient(k, data)
+	for _, v := range unknown {
+		warnings = append(warnings, v.Field+" was left out: "+v.Reason)
+	}
+	return r, warnings, err
 }
 
 // checkSame wants a document to be what the URL names, and valid as that; all
@@ -108,8 +149,16 @@ func (s *Server) delete(k *mesh.Kind) func(call) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := s.Admission.Delete(c.Context(), key); err != nil {
+		how, err := s.howToWrite(c)
+		if err != nil {
 			return answer{}, err
+		}
+		if how.dry {
+			a, err := s.tryDelete(c, key, how.at)
+			return a, how.told(err)
+		}
+		if err := s.Admission.DeleteAt(c.Context(), key, how.at); err != nil {
+			return answer{}, how.told(err)
 		}
 		s.Log.Info("resource was deleted", "user", c.user.Name, "kind", key.Kind, "mesh", key.Mesh, "name", key.Name)
 		return asJSON(http.StatusOK, struct{}{})

@@ -13,6 +13,8 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/inspect"
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -26,7 +28,10 @@ type reader interface {
 // writer is the one way to write.
 type writer interface {
 	Put(ctx context.Context, r mesh.Resource) (admission.Result, error)
-	Delete(ctx context.Context, k mesh.Key) error
+	PutAt(ctx context.Context, r mesh.Resource) (admission.Result, error)
+	Preview(ctx context.Context, r mesh.Resource) (admission.Result, error)
+	DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error
+	PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Version) (mesh.Resource, error)
 }
 
 // A Server is the HTTP interface. All fields are needed.
@@ -55,6 +60,13 @@ type Server struct {
 	// nobody has. KnownInsight plans nothing: it is for lists.
 	Insight      func(ctx context.Context, mesh, name string) (api.DataplaneInsight, error)
 	KnownInsight func(mesh, name string) api.DataplaneInsight
+	// State returns what is seen of the store: of a write that was answered it
+	// knows already.
+	State func(ctx context.Context) (*snapshot.State, error)
+	// Online tells whether the proxy of a dataplane is connected.
+	Online inspect.Online
+	// ReadOnly refuses every PUT and DELETE. Dry runs are none.
+	ReadOnly bool
 
 	Log *slog.Logger
 }

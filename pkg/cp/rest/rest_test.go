@@ -17,6 +17,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/store/memory"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -83,6 +84,8 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 			return api.DataplaneInsight{}, nil
 		},
 		KnownInsight: func(string, string) api.DataplaneInsight { return api.DataplaneInsight{} },
+		State:        func(ctx context.Context) (*snapshot.State, error) { return stateOf(ctx, s) },
+		Online:       func(string, string) bool { return false },
 		Log:          slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}}
 	for _, c := range change {
@@ -92,6 +95,19 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 	t.Cleanup(srv.Close)
 	f.url = srv.URL
 	return f
+}
+
+// stateOf is what a control plane sees of a store.
+func stateOf(ctx context.Context, s store.Store) (*snapshot.State, error) {
+	page, err := s.List(ctx, store.Query{})
+	if err != nil {
+		return nil, err
+	}
+	var in snapshot.Input
+	for _, r := range page.Items {
+		in.Changes = append(in.Changes, store.Change{Key: r.Key(), Version: r.Meta.Version, Now: &r})
+	}
+	return snapshot.Next(snapshot.Empty(), in), nil
 }
 
 // request asks as administrator; headers are pairs.
@@ -184,7 +200,7 @@ func maskTimes(v any) {
 		}
 	case map[string]any:
 		for key, e := range v {
-			if strings.HasSuffix(key, "Time") {
+			if strings.HasSuffix(key, "Time") || key == "createdAt" {
 				v[key] = "TIME"
 			}
 			maskTimes(e)

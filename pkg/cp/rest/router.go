@@ -49,6 +49,9 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
 	answer := h.answer(w, r)
 	header.Set("Content-Type", answer.contentType)
+	if answer.etag != "" {
+		header.Set("ETag", answer.etag)
+	}
 	w.WriteHeader(answer.status)
 	if _, err := w.Write(answer.body); err != nil {
 		h.Log.Debug("client went away", "path", short(r.URL.Path), "error", err)
@@ -75,7 +78,7 @@ func (h *router) answer(w http.ResponseWriter, r *http.Request) (a answer) {
 	}
 	failed = route.failed
 	if !user.may(route.needs) {
-		return h.failure(r, failed, fmt.Errorf("%w: user %q cannot %s", errDenied, user, route.action))
+		return h.failure(r, failed, denial{user, route.action})
 	}
 	a, err = route.serve(call{r, user})
 	if err != nil {

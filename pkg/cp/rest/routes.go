@@ -38,12 +38,15 @@ func (s *Server) routes() []route {
 		{"GET /who-am-i", ViewAbout, "see who it is", "Could not tell who you are", s.whoAmI},
 		{"GET /_resources", ViewAbout, "list the types of resources", "Could not list the types of resources", s.resourceTypes},
 		{"GET /policies", ViewAbout, "list the types of policies", "Could not list the types of policies", s.policyTypes},
+		{"GET /_kri/{kri}", ReadResources, "read resources", cannotGet, s.kri},
 		{"GET /config", ViewConfig, "see the configuration", "Could not show the configuration", s.config},
 		{"GET /_weft/hosts", ViewHosts, "see how hosts reach the control plane", "Could not tell how hosts reach the control plane", s.hosts},
 		{"POST /tokens/dataplane", IssueTokens, "generate dataplane tokens", badRequest, s.dataplaneToken},
 		{"GET /meshes/{mesh}/dataplanes/{name}/_stages/{stage}", Inspect, "inspect dataplanes", "Could not inspect a dataplane", s.stage},
 	}
 	all = append(all, s.overviewRoutes()...)
+	all = append(all, s.insightRoutes()...)
+	all = append(all, s.inspectRoutes()...)
 	for _, k := range mesh.Kinds {
 		if k.ReadOnly {
 			continue
@@ -64,29 +67,52 @@ func (s *Server) kindRoutes(k *mesh.Kind, path string) []route {
 	items := "/" + path
 	var everywhere []route
 	if k.Scope == mesh.InMesh {
-		everywhere = []route{{"GET " + items, read, action, cannotList, s.list(k, asItIs)}}
+		everywhere = []route{{"GET " + items, read, action, cannotList, s.list(k, asItIs, nil)}}
 		items = "/meshes/{mesh}/" + path
 	}
 	return append(everywhere,
-		route{"GET " + items, read, action, cannotList, s.list(k, asItIs)},
+		route{"GET " + items, read, action, cannotList, s.list(k, asItIs, nil)},
 		route{"GET " + items + "/{name}", read, action, cannotGet, s.get(k, asItIs)},
 		route{"PUT " + items + "/{name}", write, action, cannotPut, s.put(k)},
 		route{"DELETE " + items + "/{name}", write, action, cannotDelete, s.delete(k)},
 	)
 }
 
-// overviewRoutes are dataplanes with how they fare: by the paths of today, and
-// by those that older clients ask.
-func (s *Server) overviewRoutes() []route {
-	const action = "see how dataplanes fare"
-	one, many := s.get(mesh.DataplaneKind, s.overview), s.list(mesh.DataplaneKind, s.knownOverview)
-	return []route{
-		{"GET /dataplanes/_overview", ReadResources, action, cannotList, many},
-		{"GET /dataplanes+insights", ReadResources, action, cannotList, many},
-		{"GET /meshes/{mesh}/dataplanes/_overview", ReadResources, action, cannotList, many},
-		{"GET /meshes/{mesh}/dataplanes+insights", ReadResources, action, cannotList, many},
-		{"GET /meshes/{mesh}/dataplanes/{name}/_overview", ReadResources, action, cannotGet, one},
-		{"GET /meshes/{mesh}/dataplanes+insights/{name}", ReadResources, action, cannotGet, one},
-		{"GET /meshes/{mesh}/dataplane-insights/{name}", ReadResources, action, cannotGet, s.get(mesh.DataplaneKind, s.insight)},
+// overviewsOf says of which kinds resources are told together with how they
+// fare: by the path of today, and by that which older clients ask.
+func (s *Server) overviewsOf() []overviewOf {
+	return []overviewOf{
+		{mesh.DataplaneKind, "dataplanes+insights", s.overview, s.knownOverview},
+		{mesh.ZoneKind, "zones+insights", zoneOverview("zone"), zoneOverview("zone")},
+		{mesh.ZoneIngressKind, "zoneingresses+insights", zoneOverview("zoneIngress"), zoneOverview("zoneIngress")},
+		{mesh.ZoneEgressKind, "zoneegressoverviews", zoneOverview("zoneEgress"), zoneOverview("zoneEgress")},
 	}
+}
+
+type overviewOf struct {
+	kind      *mesh.Kind
+	old       string
+	one, many writing
+}
+
+func (s *Server) overviewRoutes() (all []route) {
+	get := func(path, failed string, serve func(call) (answer, error)) {
+		all = append(all, route{"GET " + path, ReadResources, seeHow, failed, serve})
+	}
+	for _, o := range s.overviewsOf() {
+		one, many := s.get(o.kind, o.one), s.list(o.kind, o.many, nil)
+		in := "/"
+		if o.kind.Scope == mesh.InMesh {
+			get("/"+o.kind.Path+"/_overview", cannotList, many)
+			get("/"+o.old, cannotList, many)
+			in = "/meshes/{mesh}/"
+		}
+		for _, path := range append([]string{o.kind.Path}, o.kind.Aliases...) {
+			get(in+path+"/_overview", cannotList, many)
+			get(in+path+"/{name}/_overview", cannotGet, one)
+		}
+		get(in+o.old, cannotList, many)
+		get(in+o.old+"/{name}", cannotGet, one)
+	}
+	return all
 }

@@ -91,11 +91,13 @@ func kindsByName() []*mesh.Kind {
 	return slices.SortedFunc(slices.Values(mesh.Kinds), func(a, b *mesh.Kind) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// singular turns TrafficPermission into "Traffic Permission".
+// singular turns TrafficPermission into "Traffic Permission", and MeshHTTPRoute
+// into "Mesh HTTP Route".
 func singular(k *mesh.Kind) string {
 	var b strings.Builder
-	for i, r := range k.Name {
-		if i > 0 && unicode.IsUpper(r) {
+	name := []rune(k.Name)
+	for i, r := range name {
+		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(name[i-1]) || i+1 < len(name) && unicode.IsLower(name[i+1])) {
 			b.WriteByte(' ')
 		}
 		b.WriteRune(r)
