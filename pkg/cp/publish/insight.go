@@ -44,11 +44,10 @@ func (p *Publisher) KnownInsight(meshName, name string) (in api.DataplaneInsight
 	if connected {
 		in.Subscriptions = []api.Subscription{subscription(st)}
 	}
-	r, ok := p.proxies.Load(id)
-	if !ok || !connected {
+	rec := p.records.find(id)
+	if rec == nil || !connected {
 		return in
 	}
-	rec := r.(*record)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if rec.view == nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,23 +17,6 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
-
-// A record is what a connected proxy was given, and why.
-type record struct {
-	mu       sync.Mutex
-	view     *snapshot.View  // what its plan read; nil: not planned yet
-	warnings []proxy.Warning // of that plan
-	bundle   *xds.Bundle     // the last good one
-	failed   string          // why there is no newer one; "" where it is current
-}
-
-func (p *Publisher) record(id proxy.ID) *record {
-	r, ok := p.proxies.Load(id)
-	if !ok {
-		r, _ = p.proxies.LoadOrStore(id, new(record))
-	}
-	return r.(*record)
-}
 
 // pushing brings every new state to the proxies. States that come while it is
 // at work are taken together.
@@ -56,17 +38,16 @@ func (p *Publisher) round(ctx context.Context) {
 	state := p.State()
 	steps := map[string]*snapshot.Step{}
 	connected := p.stream.Connected()
-	there := make(map[proxy.ID]bool, len(connected))
 	var g errgroup.Group
 	g.SetLimit(cap(p.planning))
-	for _, id := range connected {
-		there[id] = true
+	for i, r := range p.records.keep(connected) {
+		id := connected[i]
 		step := steps[id.Mesh]
 		if step == nil {
 			step = snapshot.Between(p.stood.Mesh(id.Mesh), state.Mesh(id.Mesh))
 			steps[id.Mesh] = step
 		}
-		if p.record(id).fresh(step) {
+		if r.fresh(step) {
 			continue
 		}
 		g.Go(func() error {
@@ -78,29 +59,13 @@ func (p *Publisher) round(ctx context.Context) {
 	}
 	_ = g.Wait() // push reports by itself
 	p.stood = state
-	p.proxies.Range(func(id, _ any) bool {
-		if !there[id.(proxy.ID)] {
-			p.proxies.Delete(id)
-		}
-		return true
-	})
 	p.publishNames(state)
-}
-
-// fresh tells whether what the proxy was given is right after a step. While it
-// is planned it is not.
-func (r *record) fresh(s *snapshot.Step) bool {
-	if !r.mu.TryLock() {
-		return false
-	}
-	defer r.mu.Unlock()
-	return r.view != nil && r.view.After(s)
 }
 
 // push gives a connected proxy what it lacks, and ends its streams where its
 // dataplane is gone.
 func (p *Publisher) push(id proxy.ID) {
-	r := p.record(id)
+	r := p.records.of(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := p.State().Mesh(id.Mesh)
@@ -114,7 +79,7 @@ func (p *Publisher) push(id proxy.ID) {
 		// not have yet. Connect waits for one that does, or ends the stream.
 	case errors.Is(err, xds.ErrUnknown):
 		p.log.Info("proxy lost its dataplane", "proxy", id)
-		p.proxies.Delete(id)
+		p.records.drop(id)
 		p.stream.Drop(id, err)
 	case err == nil && (before == nil || before.Version != r.bundle.Version):
 		p.stream.Publish(id, r.bundle)
@@ -137,7 +102,7 @@ func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	r := p.record(id)
+	r := p.records.of(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := p.replan(r, p.State().Mesh(id.Mesh), id); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {

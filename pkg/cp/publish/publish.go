@@ -88,9 +88,9 @@ type Publisher struct {
 	hashes    map[string]string           // the newest of files; of follow alone
 	names     map[string]namesOf          // by mesh: of which the names were published
 	resolved  map[string]netip.Addr       // the newest of hosts; of follow alone
-	proxies   sync.Map                    // proxy.ID -> *record
-	fileNames chan []string               // to read
-	files     chan map[string]string      // hashes of what was read
+	records   records
+	fileNames chan []string          // to read
+	files     chan map[string]string // hashes of what was read
 	readFile  func(path string) ([]byte, error)
 	planning  chan struct{}              // as many as may plan at once
 	dirty     chan time.Time             // since when proxies may be stale
@@ -105,6 +105,7 @@ func New(c Config) *Publisher {
 		log: cmp.Or(c.Log, slog.Default()), metrics: newMetrics(),
 		moved:    make(chan struct{}),
 		stood:    snapshot.Empty(),
+		records:  records{all: map[proxy.ID]*record{}},
 		versions: map[mesh.Key]mesh.Version{}, clusters: map[service]map[string]bool{},
 		names:     map[string]namesOf{},
 		planning:  make(chan struct{}, runtime.GOMAXPROCS(0)),

@@ -119,12 +119,11 @@ func (p *Publisher) showStream(_ *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 
 // problem tells why a connected proxy does not have the newest plan.
 func (p *Publisher) problem(id proxy.ID) string {
-	r, ok := p.proxies.Load(id)
-	if !ok {
+	r := p.records.find(id)
+	if r == nil {
 		return ""
 	}
-	rec := r.(*record)
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	return rec.failed
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
 }

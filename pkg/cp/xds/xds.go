@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -147,17 +146,14 @@ func ServerOptions() []grpc.ServerOption {
 // Metrics are for a prometheus registry.
 func (s *Server) Metrics() []prometheus.Collector { return s.metrics.all() }
 
-// Connected lists the proxies that have a stream, sorted.
+// Connected lists the proxies that have a stream, in no order.
 func (s *Server) Connected() []proxy.ID {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	ids := make([]proxy.ID, 0, len(s.proxies))
 	for id := range s.proxies {
 		ids = append(ids, id)
 	}
-	s.mu.Unlock()
-	slices.SortFunc(ids, func(a, b proxy.ID) int {
-		return cmp.Or(strings.Compare(a.Mesh, b.Mesh), strings.Compare(a.Name, b.Name))
-	})
 	return ids
 }
 
