@@ -52,7 +52,7 @@ func Join(ctx context.Context, host Config, workload, token string, log *slog.Lo
 		return cfg, err
 	}
 	defer held.release()
-	err = identity.Join(ctx, identity.JoinOptions{
+	_, err = identity.Join(ctx, identity.JoinOptions{
 		Addresses: t.Addresses,
 		Authority: t.Authority,
 		Token:     t.Token,

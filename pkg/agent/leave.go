@@ -110,7 +110,7 @@ func awaitLock(ctx context.Context, cfg Config) (*lock, error) {
 func deregister(ctx context.Context, cfg Config, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	id, err := identity.Open(cfg.StateDir)
+	id, err := identity.Open(cfg.StateDir, log)
 	if errors.Is(err, identity.ErrNotJoined) {
 		return nil
 	}

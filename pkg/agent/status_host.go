@@ -123,7 +123,7 @@ func lookAt(ctx context.Context, cfg Config) Status {
 		}
 		s.Checks = append(s.Checks, c)
 	}
-	id, err := identity.Open(cfg.StateDir)
+	id, err := identity.Open(cfg.StateDir, nil)
 	if err != nil {
 		s.Checks = append(s.Checks, Check{Name: "certificate", Text: err.Error(), Remedy: "join this host again"})
 		return s

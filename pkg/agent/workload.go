@@ -69,7 +69,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := identity.Open(cfg.StateDir)
+	id, err := identity.Open(cfg.StateDir, log.With("part", "identity"))
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (s secrets) Current() (relay.SecretSet, <-chan struct{}) {
 		}
 	}
 	return relay.SecretSet{
-		Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots,
+		Version: now.Version, Certificate: now.Certificate, Key: now.Key, Roots: now.Roots, AcceptExpired: now.AcceptExpired,
 		SystemRoots: system, MetricsCertificate: cert, MetricsKey: key,
 	}, changed
 }

@@ -35,6 +35,11 @@ type MTLSBackend struct {
 type DpCert struct {
 	Rotation       *CertRotation `json:"rotation,omitempty"`
 	RequestTimeout string        `json:"requestTimeout,omitempty"`
+	// WithoutControlPlane says what becomes of certificates that expire while no
+	// control plane can be reached: "GRACE" (default) has hosts that have not
+	// heard one for long let them in, until the authority itself expires;
+	// "FAIL_CLOSED" has them refused. It is ours.
+	WithoutControlPlane string `json:"withoutControlPlane,omitempty"`
 }
 
 // CertRotation says how long a dataplane's certificate lives.

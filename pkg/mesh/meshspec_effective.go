@@ -8,6 +8,12 @@ const (
 	Permissive = "PERMISSIVE"
 )
 
+// What becomes of expired certificates while no control plane can be reached.
+const (
+	Grace      = "GRACE"
+	FailClosed = "FAIL_CLOSED"
+)
+
 // DefaultCertLifetime is how long a workload's certificate lives where the
 // mesh says nothing. Hosts keep working for half of it without a control plane.
 const DefaultCertLifetime = 7 * 24 * time.Hour
@@ -44,6 +50,12 @@ func (s *MeshSpec) LocalityAware() bool {
 
 // Permissive tells whether inbounds take plain connections beside mTLS.
 func (b *MTLSBackend) Permissive() bool { return b.Mode == Permissive }
+
+// FailsClosed tells whether expired certificates are refused even while no
+// control plane can be reached.
+func (b *MTLSBackend) FailsClosed() bool {
+	return b.DpCert != nil && b.DpCert.WithoutControlPlane == FailClosed
+}
 
 // CertLifetime returns how long a workload's certificate lives.
 func (b *MTLSBackend) CertLifetime() time.Duration {

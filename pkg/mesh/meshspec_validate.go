@@ -66,6 +66,7 @@ func (b *MTLSBackend) validate(path string) (v Violations) {
 			v = append(v, validateExpiration(field(path, "dpCert.rotation.expiration"), c.Rotation.Expiration)...)
 		}
 		v = append(v, validateDuration(field(path, "dpCert.requestTimeout"), c.RequestTimeout)...)
+		v = append(v, oneOf(field(path, "dpCert.withoutControlPlane"), c.WithoutControlPlane, Grace, FailClosed)...)
 	}
 	if b.RootChain != nil {
 		v = append(v, validateDuration(field(path, "rootChain.requestTimeout"), b.RootChain.RequestTimeout)...)

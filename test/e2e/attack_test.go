@@ -326,8 +326,10 @@ func (s *siege) silence(t *testing.T) {
 		for _, stage := range []string{"resource", "plan", "render", "stream"} {
 			s.printed["weftctl inspect"] += s.Ctl(t, "inspect", "dataplane", h.Name+"-1", "--stage", stage)
 		}
-		for _, name := range []string{"agent.key", "workload.key"} {
-			for line := range strings.Lines(read(t, h.Dir, "state", name)) {
+		for _, name := range []string{"agent.pem", "workload.pem"} {
+			_, key, _ := strings.Cut(read(t, h.Dir, "state", name), "-----BEGIN PRIVATE KEY")
+			key, _, _ = strings.Cut(key, "-----END")
+			for line := range strings.Lines(key) {
 				if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-") && len(line) > 20 {
 					s.secrets = append(s.secrets, line)
 				}

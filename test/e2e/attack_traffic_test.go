@@ -178,8 +178,8 @@ func (s *siege) users(t *testing.T) {
 		word string // of the refusal
 	}{
 		{"list the state", []string{"ls", state}, "denied"},
-		{"read the agent's key", []string{"cat", filepath.Join(state, "agent.key")}, "denied"},
-		{"read the workload's key", []string{"cat", filepath.Join(state, "workload.key")}, "denied"},
+		{"read the agent's key", []string{"cat", filepath.Join(state, "agent.pem")}, "denied"},
+		{"read the workload's key", []string{"cat", filepath.Join(state, "workload.pem")}, "denied"},
 		{"read the configuration", []string{"cat", s.web.Config()}, "denied"},
 		{"read the bootstrap", []string{"cat", filepath.Join(run, "bootstrap.json")}, "denied"},
 		{"read the agent's environment", []string{"cat", "/proc/" + pid + "/environ"}, "denied"},

@@ -73,7 +73,7 @@ func TestJoinRefuses(t *testing.T) {
 			if _, err := os.Stat(h.Config()); err == nil {
 				t.Error("a configuration was written")
 			}
-			if _, err := os.Stat(filepath.Join(h.Dir, "state", "agent.crt")); err == nil {
+			if _, err := os.Stat(filepath.Join(h.Dir, "state", "agent.pem")); err == nil {
 				t.Error("an identity was written")
 			}
 		})

@@ -225,7 +225,7 @@ func TestMetrics(t *testing.T) {
 		prometheus := m.Join(t, "prometheus")
 		// Prometheus shows the certificate of its host.
 		state := filepath.Join(prometheus.Dir, "state")
-		mtls := []string{"--insecure", "--cert", filepath.Join(state, "workload.crt"), "--key", filepath.Join(state, "workload.key"), at(web, "https")}
+		mtls := []string{"--insecure", "--cert", filepath.Join(state, "workload.pem"), "--key", filepath.Join(state, "workload.pem"), at(web, "https")}
 		testmesh.Eventually(t, "plain scrapes are over", func() error {
 			if _, err := scrape(t, outside, at(web, "http")); err == nil {
 				return errors.New("still answered")

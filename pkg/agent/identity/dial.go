@@ -23,7 +23,9 @@ import (
 // dialler.
 func (i *Identity) TLSConfig() *tls.Config {
 	pool := x509.NewCertPool()
+	i.mu.Lock()
 	pool.AddCert(i.authority)
+	i.mu.Unlock()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		RootCAs:    pool,
@@ -37,34 +39,43 @@ func (i *Identity) TLSConfig() *tls.Config {
 }
 
 // Dial returns a connection to one of the control planes: the first that
-// answers, beginning with another one at each call. It connects when it is first
-// used and, when lost, again; connections that are to show a renewed certificate
-// must be dialled anew. It fails with ErrExpired once the agent's certificate
-// has. The caller closes it.
+// answers, in an order that is another one at each call. It connects when it is
+// first used and, when lost, again; connections that are to show a renewed
+// certificate must be dialled anew. It fails with ErrExpired once the agent's
+// certificate has. The caller closes it.
 func (i *Identity) Dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	i.mu.Lock()
-	leaf, turn := i.agent.leaf, i.turn
-	i.turn++
+	end := i.agent.leaf.NotAfter
 	i.mu.Unlock()
-	if i.now().After(leaf.NotAfter) {
-		return nil, fmt.Errorf("%w on %s: %s", ErrExpired, leaf.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
+	if i.now().After(end) {
+		return nil, fmt.Errorf("%w on %s, unless this host's clock is wrong: %s", ErrExpired, end.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
 	}
-	if len(i.Addresses) == 0 {
+	to := i.order()
+	if len(to) == 0 {
 		return nil, errors.New("dial the control plane: no address of one is configured")
 	}
-	return dial(i.Addresses, turn, i.TLSConfig(), i.Mark, opts...)
+	d := dialer(i.Mark)
+	noted := grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err == nil {
+			i.connected(address)
+		}
+		return c, err
+	})
+	return dial(to, i.TLSConfig(), i.Mark, append(append(i.watchCalls(), noted), opts...)...)
 }
 
 // keepalive notices a half-open connection within 20 s.
 var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
 
-func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+// dial connects to the first of the addresses that answers; where one keeps
+// quiet the next is tried beside it after a quarter of a second.
+func dial(addresses []string, cfg *tls.Config, mark uint32, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	state := resolver.State{}
-	for n := range addresses {
-		a := addresses[(first+n)%len(addresses)]
+	for _, a := range addresses {
 		host, _, err := net.SplitHostPort(a)
 		if err != nil {
 			return nil, fmt.Errorf("dial the control plane: address %q is not host:port", a)
@@ -74,7 +85,7 @@ func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...g
 	r := manual.NewBuilderWithScheme("weft")
 	r.InitialState(state)
 	d := dialer(mark)
-	return grpc.NewClient("weft:///control-plane", append(append([]grpc.DialOption{
+	return grpc.NewClient("weft:///control-plane", append([]grpc.DialOption{
 		grpc.WithResolvers(r),
 		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
@@ -83,7 +94,7 @@ func dial(addresses []string, first int, cfg *tls.Config, mark uint32, opts ...g
 		grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepaliveParams),
 		grpc.WithDisableServiceConfig(),
-	}, tellHost()...), opts...)...)
+	}, opts...)...)
 }
 
 // dialer marks its sockets and those of its DNS queries, which redirection

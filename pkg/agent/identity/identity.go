@@ -15,10 +15,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -37,26 +35,28 @@ var (
 
 const rejoin = "make a token on the control plane with `weftctl join-token` and run `weft-agent join` with it"
 
-// Files of the state folder.
+// Files of the state folder, see folder.
 const (
-	agentName    = "agent"    // .key, .crt
-	workloadName = "workload" // .key, .crt
-	authorityCrt = "authority.crt"
-	rootsCrt     = "roots.crt"
+	agentName    = "agent"    // .pem: key, certificate, the control plane's authority
+	workloadName = "workload" // .pem: key, certificate, roots
 )
 
 // Identity is one joined host's. Set the exported fields before anything else
 // is called; its methods may then be called at once from many goroutines.
 type Identity struct {
-	// Addresses are where control planes are, host:port.
+	// Addresses are where control planes are, host:port. What control planes
+	// say themselves is used before these.
 	Addresses []string
+	// TokenFile holds a join token, by which this host joins again when its
+	// certificate has expired. It is read anew each time. "": a person has to.
+	TokenFile string
 	// Mark is set on sockets to the control plane where the process may
 	// (proxy.MarkAgent, so that redirection leaves them alone).
 	Mark uint32
 	Now  func() time.Time // nil: time.Now
 	Log  *slog.Logger     // nil: slog.Default
 
-	dir       string
+	files     folder
 	id        proxy.ID
 	authority *x509.Certificate
 
@@ -64,77 +64,109 @@ type Identity struct {
 	agent     pair
 	workload  pair // cert is nil before the first Register and in a mesh without mTLS
 	roots     []byte
+	about     about
 	changed   chan struct{} // closed when what Current returns has changed
 	dataplane []byte        // the last that Register was called with
 	asked     int           // counts what has to be registered: documents and calls of Renew
 	taken     int           // the last of those that the control plane took
-	turn      int           // which address is next
 	lastError string
 	lastTry   time.Time
+	contact   contact
+	grace     bool            // peers with expired certificates are let in
+	learned   []string        // where control planes are, as they say
+	last      string          // the address that was connected to last
+	unsaved   map[string]bool // by file
+	saveFault string          // why; "" when all is saved
 
-	wake chan struct{} // capacity 1: Run has to look again
-	one  sync.Mutex    // one Register at a time
+	wake   chan struct{} // capacity 1: Run has to look again
+	back   chan struct{} // capacity 1: a control plane answers again
+	one    sync.Mutex    // one Register at a time
+	saving sync.Mutex
+}
+
+func newIdentity(dir string, log *slog.Logger) *Identity {
+	return &Identity{
+		files: folder{dir: dir, log: log}, unsaved: map[string]bool{},
+		changed: make(chan struct{}), wake: make(chan struct{}, 1), back: make(chan struct{}, 1),
+	}
 }
 
 // Open loads the identity that Join left in dir. It fails with ErrNotJoined
 // where there is none and with keyfile.ErrExposed where others could have read
 // a key. An expired identity opens, so that Status can tell; Dial then fails.
-func Open(dir string) (*Identity, error) {
-	i := &Identity{dir: dir, changed: make(chan struct{}), wake: make(chan struct{}, 1)}
+//
+// A file that is torn, corrupt or another host's is moved aside, and the one
+// before it is used; without log nothing is moved.
+func Open(dir string, log *slog.Logger) (*Identity, error) {
+	i := newIdentity(dir, log)
 	if err := i.load(); err != nil {
 		return nil, fmt.Errorf("open the identity in %s: %w", dir, err)
 	}
-	i.turn = rand.IntN(1 << 20) // spreads hosts over control planes
+	i.contact = i.readContact()
+	i.learned = i.readLearned()
 	return i, nil
 }
 
 func (i *Identity) load() error {
-	if _, err := os.Stat(i.dir); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(i.files.dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNotJoined, rejoin)
 	}
-	if err := keyfile.Dir(i.dir); err != nil {
+	if err := keyfile.Dir(i.files.dir); err != nil {
 		return err
 	}
-	agent, err := loadPair(i.dir, agentName)
-	if errors.Is(err, fs.ErrNotExist) {
+	err := i.files.load(agentName, i.takeAgent)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s", ErrNotJoined, rejoin)
-	}
-	if err != nil {
+	case errors.Is(err, keyfile.ErrExposed):
+		return err
+	case err != nil:
 		return fmt.Errorf("%w; if it cannot be mended, %s", err, rejoin)
 	}
-	data, err := keyfile.ReadPublic(filepath.Join(i.dir, authorityCrt))
-	if err != nil {
-		return err
-	}
-	if i.authority, err = parseCert(data); err != nil {
-		return fmt.Errorf("%s: %w; %s", authorityCrt, err, rejoin)
-	}
-	if i.id, err = agentID(agent.leaf); err != nil {
-		return err
-	}
-	i.agent = agent
-	i.workload, i.roots, err = i.loadWorkload()
+	err = i.files.load(workloadName, i.takeWorkload)
 	if errors.Is(err, keyfile.ErrExposed) {
 		return err
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// Register replaces it; until then Envoy has none.
-		i.workload, i.roots = pair{}, nil
 		i.lastError = fmt.Sprintf("workload certificate on disk not used: %v", err)
 	}
 	return nil
 }
 
-func (i *Identity) loadWorkload() (pair, []byte, error) {
-	w, err := loadPair(i.dir, workloadName)
+func (i *Identity) takeAgent(owner string, d document) error {
+	p, err := pairOf(d)
 	if err != nil {
-		return pair{}, nil, err
+		return err
 	}
-	roots, err := keyfile.ReadPublic(filepath.Join(i.dir, rootsCrt))
+	id, err := agentID(p.leaf)
 	if err != nil {
-		return pair{}, nil, err
+		return err
 	}
-	return w, roots, nil
+	if id.String() != owner {
+		return fmt.Errorf("it is of %.200q and holds the certificate of %q", owner, id)
+	}
+	authority, err := parseCert(d.roots)
+	if err != nil {
+		return fmt.Errorf("the control plane's authority %w", err)
+	}
+	i.agent, i.id, i.authority = p, id, authority
+	return nil
+}
+
+func (i *Identity) takeWorkload(owner string, d document) error {
+	if owner != i.id.String() {
+		return fmt.Errorf("it is of %.200q and not of %q", owner, i.id)
+	}
+	p, err := pairOf(d)
+	if err != nil {
+		return err
+	}
+	if _, err := parseCert(d.roots); err != nil {
+		return fmt.Errorf("its roots: %w", err)
+	}
+	i.workload, i.roots, i.about = p, d.roots, d.about
+	return nil
 }
 
 // agentID reads weft://<mesh>/dataplane/<name>?… .
@@ -144,7 +176,7 @@ func agentID(leaf *x509.Certificate) (proxy.ID, error) {
 		u = leaf.URIs[0]
 	}
 	if u == nil || u.Scheme != "weft" || u.Host == "" || !strings.HasPrefix(u.Path, "/dataplane/") {
-		return proxy.ID{}, fmt.Errorf("agent.crt is no agent's certificate; %s", rejoin)
+		return proxy.ID{}, fmt.Errorf("it is no agent's certificate; %s", rejoin)
 	}
 	return proxy.ID{Mesh: u.Host, Name: strings.TrimPrefix(u.Path, "/dataplane/")}, nil
 }
@@ -160,6 +192,10 @@ type Secrets struct {
 	Certificate []byte // leaf, then chain
 	Key         []byte
 	Roots       []byte
+	// AcceptExpired: no control plane has been heard for so long that peers may
+	// have no newer certificate than one that expired. It is never longer than
+	// one of the roots lives.
+	AcceptExpired bool
 }
 
 // String hides the key.
@@ -180,15 +216,27 @@ func (i *Identity) Current() (Secrets, <-chan struct{}) {
 	if i.workload.leaf == nil {
 		return Secrets{}, i.changed
 	}
+	s := Secrets{
+		Certificate:   bytes.Clone(i.workload.cert),
+		Key:           bytes.Clone(i.workload.keyPEM),
+		Roots:         bytes.Clone(i.roots),
+		AcceptExpired: i.grace,
+	}
+	if i.grace {
+		s.Roots = living(i.roots, i.now()) // their end is not looked at then
+	}
 	h := sha256.New()
-	h.Write(i.workload.cert)
-	h.Write(i.roots)
-	return Secrets{
-		Version:     hex.EncodeToString(h.Sum(nil)[:8]),
-		Certificate: bytes.Clone(i.workload.cert),
-		Key:         bytes.Clone(i.workload.keyPEM),
-		Roots:       bytes.Clone(i.roots),
-	}, i.changed
+	h.Write(s.Certificate)
+	h.Write(s.Roots)
+	fmt.Fprint(h, s.AcceptExpired)
+	s.Version = hex.EncodeToString(h.Sum(nil)[:8])
+	return s, i.changed
+}
+
+// tell says that what Current returns has changed. It is called with the lock.
+func (i *Identity) tell() {
+	close(i.changed)
+	i.changed = make(chan struct{})
 }
 
 func (i *Identity) now() time.Time {

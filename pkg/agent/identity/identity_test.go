@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/token"
-	"github.com/weft-mesh/weft/pkg/keyfile"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -50,7 +48,7 @@ func TestHostsLife(t *testing.T) {
 	}
 
 	// A restart with no control plane brings the same back.
-	again := w.open(t, i.dir)
+	again := w.open(t, i.files.dir)
 	if got, _ := again.Current(); got.Version == "" || got.Version != first.Version || !bytes.Equal(got.Key, first.Key) || !bytes.Equal(got.Roots, first.Roots) {
 		t.Errorf("after a restart %v, before %v", got, first)
 	}
@@ -62,7 +60,7 @@ func TestHostsLife(t *testing.T) {
 		t.Error("the key is still the old one")
 	}
 
-	entries, err := os.ReadDir(i.dir)
+	entries, err := os.ReadDir(i.files.dir)
 	must(t, err)
 	var names []string
 	for _, e := range entries {
@@ -70,7 +68,7 @@ func TestHostsLife(t *testing.T) {
 		must(t, err)
 		names = append(names, fmt.Sprintf("%s %04o", e.Name(), info.Mode().Perm()))
 	}
-	if want := []string{"agent.crt 0600", "agent.key 0600", "authority.crt 0600", "roots.crt 0600", "workload.crt 0600", "workload.key 0600"}; !slices.Equal(names, want) {
+	if want := []string{"agent.pem 0600", "workload.pem 0600", "workload.pem.before 0600"}; !slices.Equal(names, want) {
 		t.Errorf("files %q, want %q", names, want)
 	}
 
@@ -82,12 +80,12 @@ func TestHostsLife(t *testing.T) {
 		t.Error("the dataplane is there after Leave")
 	}
 	for range 2 {
-		must(t, Remove(i.dir))
+		must(t, Remove(i.files.dir))
 	}
-	if entries, _ := os.ReadDir(i.dir); len(entries) > 0 {
+	if entries, _ := os.ReadDir(i.files.dir); len(entries) > 0 {
 		t.Errorf("left behind: %v", entries)
 	}
-	if _, err := Open(i.dir); !errors.Is(err, ErrNotJoined) {
+	if _, err := Open(i.files.dir, nil); !errors.Is(err, ErrNotJoined) {
 		t.Errorf("open after Remove: %v", err)
 	}
 }
@@ -96,7 +94,7 @@ func TestHostsLife(t *testing.T) {
 func TestNothingSecretIsLogged(t *testing.T) {
 	w := newWorld(t)
 	o := w.options(t, token.Claims{})
-	must(t, Join(t.Context(), o))
+	join(t, o)
 	i := w.open(t, o.Dir)
 	must(t, register(t, i, doc("default", "web-1", "web")))
 	secrets, _ := i.Current()
@@ -126,96 +124,6 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		if strings.Contains(log, s) {
 			t.Errorf("the log holds %q", s)
 		}
-	}
-}
-
-func TestOpenRefuses(t *testing.T) {
-	w := newWorld(t)
-	tests := []struct {
-		name  string
-		spoil func(t *testing.T, dir string)
-		is    error
-		words string
-	}{
-		{"agent's key readable", func(t *testing.T, dir string) { must(t, os.Chmod(keyPath(dir, agentName), 0o644)) }, keyfile.ErrExposed, "chmod 600"},
-		{"workload's key readable", func(t *testing.T, dir string) { must(t, os.Chmod(keyPath(dir, workloadName), 0o640)) }, keyfile.ErrExposed, "chmod 600"},
-		{"folder open", func(t *testing.T, dir string) { must(t, os.Chmod(dir, 0o755)) }, keyfile.ErrExposed, "chmod 700"},
-		{"key is a link", func(t *testing.T, dir string) {
-			must(t, os.Rename(keyPath(dir, agentName), dir+".key"))
-			must(t, os.Symlink(dir+".key", keyPath(dir, agentName)))
-		}, keyfile.ErrExposed, "symbolic link"},
-		{"no folder", func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }, ErrNotJoined, "weft-agent join"},
-		{"no certificate", func(t *testing.T, dir string) { must(t, os.Remove(certPath(dir, agentName))) }, ErrNotJoined, "weft-agent join"},
-		{"another's key", func(t *testing.T, dir string) {
-			other, _, err := newKey()
-			must(t, err)
-			must(t, keyfile.Write(keyPath(dir, agentName), other.keyPEM))
-		}, nil, "no agent.key that belongs to agent.crt"},
-		{"certificate is noise", func(t *testing.T, dir string) {
-			must(t, os.WriteFile(certPath(dir, agentName), []byte("x"), 0o600))
-		}, nil, "weft-agent join"},
-		{"no authority", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, authorityCrt))) }, os.ErrNotExist, authorityCrt},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			i := w.joined(t, token.Claims{})
-			must(t, register(t, i, doc("default", "web-1", "web")))
-			tt.spoil(t, i.dir)
-			_, err := Open(i.dir)
-			if err == nil || (tt.is != nil && !errors.Is(err, tt.is)) || !strings.Contains(err.Error(), tt.words) {
-				t.Errorf("error %v, want %v with %q", err, tt.is, tt.words)
-			}
-		})
-	}
-	t.Run("a broken workload certificate costs only itself", func(t *testing.T) {
-		i := w.joined(t, token.Claims{})
-		must(t, register(t, i, doc("default", "web-1", "web")))
-		must(t, os.Truncate(certPath(i.dir, workloadName), 100))
-		again := w.open(t, i.dir)
-		if s, _ := again.Current(); s.Version != "" || !strings.Contains(again.Status().LastError, "workload certificate on disk not used") {
-			t.Errorf("secrets %v, status %q", s, again.Status().LastError)
-		}
-		must(t, register(t, again, doc("default", "web-1", "web")))
-	})
-}
-
-// A crash between the writes of a renewal leaves the old pair or the new one.
-func TestCrashWhileSaving(t *testing.T) {
-	w := newWorld(t)
-	i := w.joined(t, token.Claims{})
-	must(t, register(t, i, doc("default", "web-1", "web")))
-	old := i.workload
-	must(t, register(t, i, doc("default", "web-1", "web")))
-	fresh := i.workload
-	dir := t.TempDir()
-	must(t, old.save(dir, "x"))
-
-	must(t, keyfile.Write(nextPath(dir, "x"), fresh.keyPEM)) // crash 1: only the key is there
-	got, err := loadPair(dir, "x")
-	if err != nil || !got.key.Equal(old.key) {
-		t.Errorf("after the key: %v, want the old pair", err)
-	}
-	must(t, keyfile.Write(certPath(dir, "x"), fresh.cert)) // crash 2: the certificate too
-	for range 2 {
-		if got, err = loadPair(dir, "x"); err != nil || !got.key.Equal(fresh.key) {
-			t.Errorf("after the certificate: %v, want the new pair", err)
-		}
-	}
-	if _, err := os.Stat(nextPath(dir, "x")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the renewal was not finished: %v", err)
-	}
-}
-
-func TestFullDiskDoesNotEndMTLS(t *testing.T) {
-	w := newWorld(t)
-	i := w.joined(t, token.Claims{})
-	must(t, os.RemoveAll(i.dir))
-	must(t, register(t, i, doc("default", "web-1", "web")))
-	if s, _ := i.Current(); s.Version == "" {
-		t.Error("the certificate is not in force")
-	}
-	if !strings.Contains(w.log.String(), "were not saved") {
-		t.Errorf("no warning:\n%s", w.log)
 	}
 }
 
@@ -293,7 +201,7 @@ func TestExpiredAgent(t *testing.T) {
 	i := w.joined(t, token.Claims{})
 	must(t, register(t, i, doc("default", "web-1", "web")))
 	w.pass(31 * 24 * time.Hour)
-	again := w.open(t, i.dir) // opens, so that status can tell
+	again := w.open(t, i.files.dir) // opens, so that status can tell
 	_, err := again.Dial(t.Context())
 	if !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "weft-agent join") {
 		t.Errorf("dial: %v", err)
@@ -305,8 +213,8 @@ func TestExpiredAgent(t *testing.T) {
 		t.Error("the workload's certificate was dropped: peers judge it, not we")
 	}
 	o := w.options(t, token.Claims{}) // the remedy works on the same folder
-	o.Dir = i.dir
-	must(t, Join(t.Context(), o))
+	o.Dir = i.files.dir
+	join(t, o)
 	must(t, register(t, w.open(t, o.Dir), doc("default", "web-1", "web")))
 }
 

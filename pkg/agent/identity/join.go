@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -36,40 +35,70 @@ type JoinOptions struct {
 	Authority string   // SHA-256 of its authority's SubjectPublicKeyInfo, in hex
 	Token     string   // dataplane token; spent here and kept nowhere
 	Dataplane []byte   // the JSON document that will be registered
-	Dir       string   // the state folder, 0700; made where it is not there
-	Mark      uint32   // as in Identity
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Dir is the state folder, 0700; made where it is not there. "": the
+	// identity is kept in memory alone.
+	Dir  string
+	Mark uint32 // as in Identity
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // joinTimeout bounds the try of one address.
 const joinTimeout = 10 * time.Second
 
-// Join spends the token for a certificate and leaves the host's identity in Dir,
-// in place of one that is there. The token is sent only over a connection whose
-// chain leads to the authority with the pinned hash and whose name is the
-// address that was dialled. An answer that refuses the token or the document is
-// final; what cannot be reached is passed over.
-func Join(ctx context.Context, o JoinOptions) error {
-	pin, err := hex.DecodeString(o.Authority)
-	if err != nil || len(pin) != sha256.Size {
-		return fmt.Errorf("join: the authority's hash is not a SHA-256 in hex; copy the join token again")
-	}
-	if len(o.Addresses) == 0 {
-		return errors.New("join: the join token names no control plane")
-	}
+// Join spends the token for a certificate and returns the host's identity, which
+// it leaves in Dir, in place of one that is there. The token is sent only over a
+// connection whose chain leads to the authority with the pinned hash and whose
+// name is the address that was dialled. An answer that refuses the token or the
+// document is final; what cannot be reached is passed over.
+func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	if err := keyfile.Dir(o.Dir); err != nil {
-		return fmt.Errorf("join: %w", err)
+	if o.Dir != "" {
+		if err := keyfile.Dir(o.Dir); err != nil {
+			return nil, fmt.Errorf("join: %w", err)
+		}
+	}
+	p, authority, err := o.spend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := newIdentity(o.Dir, o.Log)
+	i.Addresses, i.Mark, i.Now, i.Log = o.Addresses, o.Mark, o.Now, o.Log
+	if i.id, err = agentID(p.leaf); err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	i.agent, i.authority = p, authority
+	i.contact.at = o.Now()
+	// The workload's certificate of an earlier joining goes: it may be of
+	// another mesh, and Register brings a new one.
+	for _, name := range []string{workloadName, agentName} {
+		if err := i.files.forget(name); err != nil {
+			return nil, fmt.Errorf("join: %w", err)
+		}
+	}
+	if err := errors.Join(i.forgetLearned(), i.files.save(agentName, i.id.String(), i.agentDocument())); err != nil {
+		return nil, fmt.Errorf("join: keep the identity: %w", err)
+	}
+	return i, nil
+}
+
+// spend has a new key certified at the first address that does.
+func (o *JoinOptions) spend(ctx context.Context) (p pair, authority *x509.Certificate, err error) {
+	pin, err := hex.DecodeString(o.Authority)
+	if err != nil || len(pin) != sha256.Size {
+		return p, nil, errors.New("join: the authority's hash is not a SHA-256 in hex; copy the join token again")
+	}
+	if len(o.Addresses) == 0 {
+		return p, nil, errors.New("join: the join token names no control plane")
 	}
 	fresh, csr, err := newKey()
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
+		return p, nil, fmt.Errorf("join: %w", err)
 	}
 	var failed []error
 	for _, address := range o.Addresses {
@@ -84,19 +113,16 @@ func Join(ctx context.Context, o JoinOptions) error {
 		pool := x509.NewCertPool()
 		pool.AddCert(authority)
 		if fresh, err = fresh.certified(cert, pool, x509.ExtKeyUsageClientAuth, o.Now()); err != nil {
-			return fmt.Errorf("join at %s: %w", address, err)
+			return p, nil, fmt.Errorf("join at %s: %w", address, err)
 		}
 		id, err := agentID(fresh.leaf)
 		if err != nil {
-			return fmt.Errorf("join at %s: %w", address, err)
-		}
-		if err := o.keep(fresh, authority); err != nil {
-			return fmt.Errorf("join: keep the identity: %w", err)
+			return p, nil, fmt.Errorf("join at %s: %w", address, err)
 		}
 		o.Log.Info("host joined", "mesh", id.Mesh, "dataplane", id.Name, "control_plane", address, "expires", fresh.leaf.NotAfter)
-		return nil
+		return fresh, authority, nil
 	}
-	return errors.Join(failed...)
+	return p, nil, errors.Join(failed...)
 }
 
 // final tells whether an error is the control plane's answer, which another
@@ -119,7 +145,7 @@ func (o *JoinOptions) ask(ctx context.Context, address string, pin, csr []byte) 
 		return nil, nil, fmt.Errorf("address %q is not host:port", address)
 	}
 	check := &pinned{pin: pin, host: host, now: o.Now}
-	conn, err := dial([]string{address}, 0, check.config(), o.Mark)
+	conn, err := dial([]string{address}, check.config(), o.Mark, tellHost()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,18 +160,6 @@ func (o *JoinOptions) ask(ctx context.Context, address string, pin, csr []byte) 
 		return nil, nil, refusal{err}
 	}
 	return resp.GetCertificate(), authority, nil
-}
-
-// keep writes the identity. The workload's certificate of an earlier one goes:
-// it may be of another mesh, and Register brings a new one.
-func (o *JoinOptions) keep(p pair, authority *x509.Certificate) error {
-	if err := errors.Join(removePair(o.Dir, workloadName), removeFile(filepath.Join(o.Dir, rootsCrt))); err != nil {
-		return err
-	}
-	if err := keyfile.Write(filepath.Join(o.Dir, authorityCrt), certPEM(authority)); err != nil {
-		return err
-	}
-	return p.save(o.Dir, agentName)
 }
 
 // pinned verifies a control plane that is known by its authority's hash alone.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +134,7 @@ func TestImpostorNeverSeesTheToken(t *testing.T) {
 		}()
 		o := w.options(t, token.Claims{})
 		o.Addresses = []string{l.Addr().String()}
-		err = Join(t.Context(), o)
+		_, err = Join(t.Context(), o)
 		l.Close()
 		<-read
 		if err == nil || th.saw(o.Token) || len(th.shown) == 0 {
@@ -144,7 +145,7 @@ func TestImpostorNeverSeesTheToken(t *testing.T) {
 		th := new(thief)
 		o := w.options(t, token.Claims{})
 		o.Addresses = []string{th.serve(t, own(w.own))}
-		if err := Join(t.Context(), o); status.Code(err) != codes.PermissionDenied {
+		if _, err := Join(t.Context(), o); status.Code(err) != codes.PermissionDenied {
 			t.Errorf("error %v", err)
 		}
 		if !th.saw(o.Token) {
@@ -155,7 +156,7 @@ func TestImpostorNeverSeesTheToken(t *testing.T) {
 
 func refused(t *testing.T, th *thief, o JoinOptions, words string) {
 	t.Helper()
-	err := Join(t.Context(), o)
+	_, err := Join(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), words) {
 		t.Errorf("error %v, want %q", err, words)
 	}
@@ -165,7 +166,7 @@ func refused(t *testing.T, th *thief, o JoinOptions, words string) {
 	if err != nil && strings.Contains(err.Error(), o.Token) {
 		t.Error("the error holds the token")
 	}
-	if _, err := os.Stat(certPath(o.Dir, agentName)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(o.Dir, "agent.pem")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("an identity was left")
 	}
 }
@@ -174,7 +175,7 @@ func TestImpostorIsTold(t *testing.T) {
 	w := newWorld(t)
 	o := w.options(t, token.Claims{})
 	o.Authority = authority(t, time.Now).Fingerprint()
-	if err := Join(t.Context(), o); !errors.Is(err, ErrImpostor) {
+	if _, err := Join(t.Context(), o); !errors.Is(err, ErrImpostor) {
 		t.Errorf("error %v, want ErrImpostor", err)
 	}
 }
@@ -185,11 +186,11 @@ func TestJoinTriesAddressesInTurn(t *testing.T) {
 	stranger := th.serve(t, &tls.Config{GetCertificate: authority(t, time.Now).GetCertificate})
 	o := w.options(t, token.Claims{})
 	o.Addresses = []string{"127.0.0.1:1", stranger, w.address}
-	must(t, Join(t.Context(), o))
+	join(t, o)
 
 	o = w.options(t, token.Claims{})
 	o.Addresses = []string{"127.0.0.1:1", stranger}
-	err := Join(t.Context(), o)
+	_, err := Join(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") || !strings.Contains(err.Error(), stranger) {
 		t.Errorf("error %v names not both addresses", err)
 	}
@@ -201,7 +202,7 @@ func TestRefusalIsFinal(t *testing.T) {
 	next := th.serve(t, &tls.Config{GetCertificate: w.own.GetCertificate})
 	o := w.options(t, token.Claims{Name: "db-1"})
 	o.Addresses = []string{w.address, next}
-	err := Join(t.Context(), o)
+	_, err := Join(t.Context(), o)
 	if status.Code(errors.Unwrap(unjoin(err))) != codes.PermissionDenied || !strings.Contains(err.Error(), `the token allows "db-1" only`) {
 		t.Errorf("error %v", err)
 	}
@@ -229,13 +230,13 @@ func TestJoinChecksItsOptions(t *testing.T) {
 	} {
 		o := w.options(t, token.Claims{})
 		change(&o)
-		if err := Join(t.Context(), o); err == nil {
+		if _, err := Join(t.Context(), o); err == nil {
 			t.Errorf("%s: joined", name)
 		}
 	}
 	o := w.options(t, token.Claims{})
 	must(t, os.Mkdir(o.Dir, 0o755))
-	if err := Join(t.Context(), o); !errors.Is(err, keyfile.ErrExposed) {
+	if _, err := Join(t.Context(), o); !errors.Is(err, keyfile.ErrExposed) {
 		t.Errorf("open folder: %v", err)
 	}
 }
@@ -246,8 +247,8 @@ func TestJoinAgain(t *testing.T) {
 	i := w.joined(t, token.Claims{})
 	must(t, register(t, i, doc("default", "web-1", "web")))
 	o := w.options(t, token.Claims{Mesh: "plain"})
-	o.Dir = i.dir
-	must(t, Join(t.Context(), o))
+	o.Dir = i.files.dir
+	join(t, o)
 	again := w.open(t, o.Dir)
 	if s, _ := again.Current(); s.Version != "" || again.ID().Mesh != "plain" {
 		t.Errorf("joined as %s with %v", again.ID(), s)

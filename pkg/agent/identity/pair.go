@@ -10,12 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/weft-mesh/weft/pkg/keyfile"
 )
 
 // A pair is a private key and the certificate of its other half.
@@ -63,87 +58,25 @@ func (p pair) tls() *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{p.leaf.Raw}, PrivateKey: p.key, Leaf: p.leaf}
 }
 
-func keyPath(dir, name string) string  { return filepath.Join(dir, name+".key") }
-func nextPath(dir, name string) string { return filepath.Join(dir, name+".key.next") }
-func certPath(dir, name string) string { return filepath.Join(dir, name+".crt") }
-
-// save puts both files in place. Two files cannot change in one step, so the
-// new key lies beside the old until the certificate is there; loadPair finishes
-// what a crash left.
-func (p pair) save(dir, name string) error {
-	if err := keyfile.Write(nextPath(dir, name), p.keyPEM); err != nil {
-		return err
+// pairOf reads a key and its certificate, which must belong together.
+func pairOf(d document) (p pair, err error) {
+	if p.leaf, err = parseCert(d.cert); err != nil {
+		return p, fmt.Errorf("its certificate %w", err)
 	}
-	if err := keyfile.Write(certPath(dir, name), p.cert); err != nil {
-		return err
-	}
-	return keyfile.Rename(nextPath(dir, name), keyPath(dir, name))
-}
-
-// loadPair reads what save wrote. It fails with fs.ErrNotExist where nothing
-// was ever saved.
-func loadPair(dir, name string) (pair, error) {
-	cert, err := keyfile.ReadPublic(certPath(dir, name))
-	if err != nil {
-		return pair{}, err
-	}
-	leaf, err := parseCert(cert)
-	if err != nil {
-		return pair{}, fmt.Errorf("%s.crt: %w", name, err)
-	}
-	for _, path := range []string{keyPath(dir, name), nextPath(dir, name)} {
-		p, err := loadKey(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return pair{}, err
-		}
-		if !p.key.PublicKey.Equal(leaf.PublicKey) {
-			continue
-		}
-		if path == nextPath(dir, name) {
-			if err := keyfile.Rename(path, keyPath(dir, name)); err != nil {
-				return pair{}, err
-			}
-		}
-		p.cert, p.leaf = cert, leaf
-		return p, nil
-	}
-	return pair{}, fmt.Errorf("%s: there is no %s.key that belongs to %s.crt", dir, name, name)
-}
-
-func loadKey(path string) (p pair, err error) {
-	if p.keyPEM, err = keyfile.Read(path); err != nil {
-		return p, err
-	}
-	block, _ := pem.Decode(p.keyPEM)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return p, fmt.Errorf("%s is no private key in PEM", path)
+	block, _ := pem.Decode(d.key)
+	if block == nil {
+		return p, errors.New("it has no private key")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	ec, ok := key.(*ecdsa.PrivateKey)
 	if err != nil || !ok {
-		return p, fmt.Errorf("%s is no ECDSA key", path) // the cause could quote key material
+		return p, errors.New("its key is no ECDSA key") // the cause could quote key material
 	}
-	p.key = ec
+	if !ec.PublicKey.Equal(p.leaf.PublicKey) {
+		return p, errors.New("its key and its certificate do not belong together")
+	}
+	p.key, p.keyPEM, p.cert = ec, d.key, d.cert
 	return p, nil
-}
-
-// removePair forgets a pair; it succeeds when there is none.
-func removePair(dir, name string) error {
-	var errs []error
-	for _, path := range []string{certPath(dir, name), keyPath(dir, name), nextPath(dir, name)} {
-		errs = append(errs, removeFile(path))
-	}
-	return errors.Join(errs...)
-}
-
-func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 func parseCert(data []byte) (*x509.Certificate, error) {

@@ -17,7 +17,7 @@ func TestJoinWhereNobodyListens(t *testing.T) {
 	o := w.options(t, token.Claims{})
 	o.Addresses = []string{l.Addr().String()}
 	must(t, l.Close())
-	err = Join(t.Context(), o)
+	_, err = Join(t.Context(), o)
 	if err == nil {
 		t.Fatal("joined where nobody listens")
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
-	"github.com/weft-mesh/weft/pkg/keyfile"
 )
 
 // registerTimeout bounds one call, so that a stuck control plane costs a try
@@ -89,42 +87,81 @@ func (i *Identity) register(ctx context.Context, conn grpc.ClientConnInterface, 
 			return fmt.Errorf("register %s: the new agent certificate is for %s", i.id, id)
 		}
 	}
-	i.install(workload, resp.GetRoots(), agent)
+	i.install(workload, resp.GetRoots(), about{FailClosed: resp.GetFailClosed()}, agent)
 	return nil
 }
 
 // install puts new certificates in force, and on disk where that is possible: a
 // full disk must not end a host's mTLS.
-func (i *Identity) install(workload pair, roots []byte, agent pair) {
+func (i *Identity) install(workload pair, roots []byte, a about, agent pair) {
 	i.mu.Lock()
 	if agent.leaf != nil {
 		i.agent = agent
+		i.unsaved[agentName] = true
 	}
 	if workload.leaf == nil {
-		workload, roots = pair{}, nil
+		workload, roots, a = pair{}, nil, about{}
 	}
-	i.workload, i.roots = workload, slices.Clone(roots)
-	close(i.changed)
-	i.changed = make(chan struct{})
+	i.workload, i.roots, i.about = workload, slices.Clone(roots), a
+	i.unsaved[workloadName] = true
+	i.tell()
 	i.mu.Unlock()
+	i.save()
 
-	var errs []error
-	if agent.leaf != nil {
-		errs = append(errs, agent.save(i.dir, agentName))
-	}
-	if workload.leaf == nil {
-		errs = append(errs, removePair(i.dir, workloadName))
-	} else {
-		errs = append(errs, keyfile.Write(filepath.Join(i.dir, rootsCrt), roots), workload.save(i.dir, workloadName))
-	}
-	if err := errors.Join(errs...); err != nil {
-		i.log().Warn("certificates are in force but were not saved: a restart without the control plane would lose them", "dir", i.dir, "error", err)
-	}
 	attrs := []any{"dataplane", i.id.String(), "agent_renewed", agent.leaf != nil}
 	if workload.leaf != nil {
 		attrs = append(attrs, "identity", strings.Join(uris(workload.leaf), " "), "expires", workload.leaf.NotAfter)
 	}
 	i.log().Info("host registered", attrs...)
+}
+
+func (i *Identity) agentDocument() document {
+	return document{key: i.agent.keyPEM, cert: i.agent.cert, roots: certPEM(i.authority)}
+}
+
+// save writes what is not on disk yet. What fails is tried again by Run.
+func (i *Identity) save() {
+	i.saving.Lock()
+	defer i.saving.Unlock()
+	i.mu.Lock()
+	agent := i.agentDocument()
+	workload := document{key: i.workload.keyPEM, cert: i.workload.cert, roots: i.roots, about: i.about}
+	todo := i.unsaved
+	i.unsaved = map[string]bool{}
+	i.mu.Unlock()
+
+	var errs []error
+	for name, d := range map[string]document{agentName: agent, workloadName: workload} {
+		if !todo[name] {
+			continue
+		}
+		var err error
+		if d.key == nil {
+			err = i.files.forget(name)
+		} else {
+			err = i.files.save(name, i.id.String(), d)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			i.mu.Lock()
+			i.unsaved[name] = true
+			i.mu.Unlock()
+		}
+	}
+	i.mu.Lock()
+	before := i.saveFault
+	i.saveFault = ""
+	err := errors.Join(errs...)
+	if err != nil {
+		i.saveFault = err.Error()
+	}
+	i.mu.Unlock()
+	switch {
+	case err != nil && before == "":
+		i.log().Warn("certificates are in force but were not saved: a restart without the control plane would lose them", "dir", i.files.dir, "error", err)
+	case err == nil && before != "":
+		i.log().Info("certificates saved again", "dir", i.files.dir)
+	}
 }
 
 func uris(c *x509.Certificate) (texts []string) {
@@ -148,6 +185,7 @@ func (i *Identity) Leave(ctx context.Context, conn grpc.ClientConnInterface) err
 // Remove deletes all that Join and Register left in dir, and nothing else. It
 // succeeds when there is nothing.
 func Remove(dir string) error {
-	return errors.Join(removePair(dir, workloadName), removePair(dir, agentName),
-		removeFile(filepath.Join(dir, rootsCrt)), removeFile(filepath.Join(dir, authorityCrt)))
+	f := folder{dir: dir}
+	i := &Identity{files: f}
+	return errors.Join(f.forget(workloadName), f.forget(agentName), i.forgetLearned(), removeFile(i.contactFile()))
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"math/rand/v2"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // renewal is when a certificate is renewed: at half of its life, a tenth of that
@@ -57,9 +59,15 @@ func (i *Identity) poke() {
 // Run keeps the certificates young until ctx ends. It registers over a
 // connection of its own each time, which so shows the newest certificate. A
 // failure is tried again, at first after a second and at last every five
-// minutes.
+// minutes, and soon after a control plane has answered on another connection.
 func (i *Identity) Run(ctx context.Context) error {
-	keep(ctx, i.now, i.due, i.wake, func(ctx context.Context) error {
+	tended := make(chan struct{})
+	go func() {
+		defer close(tended)
+		i.tend(ctx)
+	}()
+	defer func() { <-tended }()
+	keep(ctx, i.now, i.due, i.wake, i.back, func(ctx context.Context) error {
 		err := i.again(ctx)
 		if err != nil && ctx.Err() == nil {
 			i.log().Warn("certificates not renewed", "dataplane", i.id.String(), "error", err)
@@ -73,7 +81,11 @@ func (i *Identity) again(ctx context.Context) error {
 	i.mu.Lock()
 	dataplane := i.dataplane
 	i.mu.Unlock()
-	conn, err := i.Dial(ctx)
+	err := i.rejoinIfExpired(ctx, dataplane)
+	var conn *grpc.ClientConn
+	if err == nil {
+		conn, err = i.Dial(ctx)
+	}
 	if err != nil {
 		i.mu.Lock()
 		i.lastTry, i.lastError = i.now(), err.Error()
@@ -90,12 +102,15 @@ const (
 	// longestWait bounds how late a renewal is after the wall clock was set or
 	// the machine slept: timers see neither.
 	longestWait = time.Hour
+	// returnSpread is over how long hosts spread that wait for certificates
+	// when a control plane is back.
+	returnSpread = 15 * time.Second
 )
 
 // keep calls renew whenever due says so. A renewal after which the next is due
 // already counts as failed, so that a control plane whose certificates are born
 // old is not asked in a loop.
-func keep(ctx context.Context, now func() time.Time, due func() (time.Time, bool), wake <-chan struct{}, renew func(context.Context) error) {
+func keep(ctx context.Context, now func() time.Time, due func() (time.Time, bool), wake, back <-chan struct{}, renew func(context.Context) error) {
 	var retry time.Duration // what was waited after the last failure; 0 while all is well
 	for ctx.Err() == nil {
 		wait := longestWait
@@ -112,17 +127,22 @@ func keep(ctx context.Context, now func() time.Time, due func() (time.Time, bool
 			continue
 		}
 		retry = min(max(2*retry, firstRetry), lastRetry)
-		sleep(ctx, retry-rand.N(retry/5), nil)
+		if sleep(ctx, retry-rand.N(retry/5), back) {
+			sleep(ctx, rand.N(min(retry, returnSpread)), nil)
+			retry = 0
+		}
 	}
 }
 
-// sleep returns after d, or sooner when woken or when ctx ends.
-func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+// sleep returns after d, or sooner when woken, which it tells, or when ctx ends.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-wake:
+		return true
 	case <-timer.C:
 	}
+	return false
 }

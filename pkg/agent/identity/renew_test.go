@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,7 +43,7 @@ func calls(t *testing.T, length time.Duration, next func(n int, now time.Time) (
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
 		due, _ := next(0, start)
-		keep(ctx, time.Now, func() (time.Time, bool) { return due, true }, nil, func(context.Context) error {
+		keep(ctx, time.Now, func() (time.Time, bool) { return due, true }, nil, nil, func(context.Context) error {
 			at = append(at, time.Since(start))
 			d, err := next(len(at), time.Now())
 			if err == nil {
@@ -105,6 +106,40 @@ func TestKeepRecovers(t *testing.T) {
 	}
 }
 
+// Hosts that waited for long come back soon after a control plane does, and not
+// all at once.
+func TestKeepSpreadsReturns(t *testing.T) {
+	var returns []time.Duration
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			back := make(chan struct{}, 1)
+			there := make(chan time.Time, 1)
+			var up time.Time
+			due := time.Now()
+			go keep(ctx, time.Now, func() (time.Time, bool) { return due, true }, nil, back, func(context.Context) error {
+				if up.IsZero() {
+					return errors.New("no control plane")
+				}
+				due = time.Now().Add(time.Hour)
+				there <- time.Now()
+				return nil
+			})
+			<-time.After(time.Hour) // fake time
+			synctest.Wait()
+			up = time.Now()
+			back <- struct{}{}
+			returns = append(returns, (<-there).Sub(up))
+		})
+	}
+	first, last := slices.Min(returns), slices.Max(returns)
+	t.Logf("200 hosts came back from %s to %s after the control plane", first, last)
+	if last-first < 10*time.Second || last > returnSpread {
+		t.Errorf("200 hosts came back from %s to %s after the control plane", first, last)
+	}
+}
+
 func TestKeepWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wake := make(chan struct{}, 1)
@@ -114,7 +149,7 @@ func TestKeepWakes(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			keep(ctx, time.Now, func() (time.Time, bool) { return due, ok }, wake, func(context.Context) error {
+			keep(ctx, time.Now, func() (time.Time, bool) { return due, ok }, wake, nil, func(context.Context) error {
 				due = time.Now().Add(time.Hour)
 				close(renewed)
 				return nil
@@ -165,7 +200,7 @@ func TestRunRenews(t *testing.T) {
 	if got := i.Status().Agent.Expires; !got.After(agent) {
 		t.Errorf("the agent's certificate still expires on %s", got)
 	}
-	must(t, register(t, w.open(t, i.dir), doc("default", "web-1", "web"))) // and was saved
+	must(t, register(t, w.open(t, i.files.dir), doc("default", "web-1", "web"))) // and was saved
 
 	_, changed = i.Current()
 	i.Renew()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -22,6 +23,24 @@ type Status struct {
 	Registered bool      `json:"registered"`
 	LastTry    time.Time `json:"lastTry,omitzero"`
 	LastError  string    `json:"lastError,omitempty"` // of the last try; "" when it went well
+	// Heard is when a control plane was heard last: now, while one is connected.
+	Heard time.Time `json:"heard,omitzero"`
+	// Grace: peers with expired certificates are let in, since none of them
+	// could have a newer one. GraceFrom is when it begins if no control plane
+	// is heard until then, GraceUntil when it ends at the latest; both are zero
+	// where the mesh wants none (FailClosed) or has no mTLS.
+	Grace      bool      `json:"grace,omitempty"`
+	GraceFrom  time.Time `json:"graceFrom,omitzero"`
+	GraceUntil time.Time `json:"graceUntil,omitzero"`
+	FailClosed bool      `json:"failClosed,omitempty"`
+	// ControlPlanes are the addresses that are tried, in no order.
+	ControlPlanes []string `json:"controlPlanes,omitempty"`
+	// InMemory: the keys are nowhere else, and a restart joins anew.
+	InMemory bool `json:"inMemory,omitempty"`
+	// Unsaved is why the newest certificates are not on disk.
+	Unsaved string `json:"unsaved,omitempty"`
+	// PassedOver lists the files that were not used at the start, and why.
+	PassedOver []string `json:"passedOver,omitempty"`
 }
 
 // Certificate is one certificate, without its key.
@@ -44,11 +63,20 @@ func (i *Identity) Status() Status {
 		LastTry: i.lastTry, LastError: i.lastError,
 		Agent: describe(i.agent.leaf, i.authority, now),
 	}
+	s.Heard, s.ControlPlanes = i.contact.at, i.addresses()
+	if i.contact.open > 0 {
+		s.Heard = now
+	}
+	s.InMemory, s.Unsaved, s.PassedOver = i.files.dir == "", i.saveFault, slices.Clone(i.files.aside)
 	s.RidesOut = s.Agent.Expires.Sub(s.Agent.Renewal)
 	if i.workload.leaf != nil {
 		root, _ := parseCert(i.roots)
 		s.Workload = describe(i.workload.leaf, root, now)
 		s.RidesOut = min(s.RidesOut, s.Workload.Expires.Sub(s.Workload.Renewal))
+		s.FailClosed, s.Grace = i.about.FailClosed, i.grace
+		if !s.FailClosed {
+			s.GraceFrom, s.GraceUntil = s.Heard.Add(graceAfter(i.workload.leaf)), lastEnd(i.roots)
+		}
 	}
 	return s
 }

@@ -139,13 +139,20 @@ func (w *world) options(t *testing.T, c token.Claims) JoinOptions {
 func (w *world) joined(t *testing.T, c token.Claims) *Identity {
 	t.Helper()
 	o := w.options(t, c)
-	must(t, Join(t.Context(), o))
+	join(t, o)
 	return w.open(t, o.Dir)
+}
+
+func join(t *testing.T, o JoinOptions) *Identity {
+	t.Helper()
+	i, err := Join(t.Context(), o)
+	must(t, err)
+	return i
 }
 
 func (w *world) open(t *testing.T, dir string) *Identity {
 	t.Helper()
-	i, err := Open(dir)
+	i, err := Open(dir, w.logger())
 	must(t, err)
 	i.Addresses, i.Now, i.Log = []string{w.address}, w.clock, w.logger()
 	return i
@@ -169,3 +176,6 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// emptyMessage is one without fields.
+type emptyMessage = hostv1.LeaveResponse

@@ -75,6 +75,8 @@ type SecretSet struct {
 	Certificate []byte // leaf, then chain
 	Key         []byte
 	Roots       []byte
+	// AcceptExpired lets peers in whose certificates have expired.
+	AcceptExpired bool
 	// SystemRoots are whom the host itself trusts; none where it has none.
 	SystemRoots []byte
 	// MetricsCertificate is the host's own, with its key; none where it has none.

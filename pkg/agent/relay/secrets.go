@@ -57,7 +57,8 @@ func (r *Relay) secret(name string, set SecretSet) *tlsv3.Secret {
 		}}}
 	case name == proxy.RootsSecret(r.cfg.ID.Mesh) && len(set.Roots) > 0:
 		return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-			TrustedCa: inline(set.Roots),
+			TrustedCa:               inline(set.Roots),
+			AllowExpiredCertificate: set.AcceptExpired,
 		}}}
 	}
 	return nil

@@ -205,7 +205,10 @@ type RegisterResponse struct {
 	// PEM: the agent's own new certificate, where agent_csr was set.
 	AgentCertificate []byte `protobuf:"bytes,4,opt,name=agent_certificate,json=agentCertificate,proto3" json:"agent_certificate,omitempty"`
 	// The version at which the Dataplane is stored.
-	Version       int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	Version int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// The mesh wants peers with expired certificates refused even while no control
+	// plane answers (mtls.backends.dpCert.withoutControlPlane).
+	FailClosed    bool `protobuf:"varint,6,opt,name=fail_closed,json=failClosed,proto3" json:"fail_closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +276,13 @@ func (x *RegisterResponse) GetVersion() int64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *RegisterResponse) GetFailClosed() bool {
+	if x != nil {
+		return x.FailClosed
+	}
+	return false
 }
 
 type LeaveRequest struct {
@@ -460,13 +470,15 @@ const file_host_proto_rawDesc = "" +
 	"\x0fRegisterRequest\x12\x1c\n" +
 	"\tdataplane\x18\x01 \x01(\fR\tdataplane\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\x12\x1b\n" +
-	"\tagent_csr\x18\x03 \x01(\fR\bagentCsr\"\xc7\x01\n" +
+	"\tagent_csr\x18\x03 \x01(\fR\bagentCsr\"\xe8\x01\n" +
 	"\x10RegisterResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x14\n" +
 	"\x05roots\x18\x02 \x01(\fR\x05roots\x124\n" +
 	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12+\n" +
 	"\x11agent_certificate\x18\x04 \x01(\fR\x10agentCertificate\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion\"\x0e\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\x12\x1f\n" +
+	"\vfail_closed\x18\x06 \x01(\bR\n" +
+	"failClosed\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"5\n" +
 	"\tNameTable\x12(\n" +

@@ -212,6 +212,7 @@ func (s *Service) certify(ctx context.Context, resp *hostv1.RegisterResponse, sp
 		return err
 	}
 	resp.Certificate, resp.Roots, resp.Expires = issued.Certificate, issued.Roots, timestamppb.New(issued.Expires)
+	resp.FailClosed = backend.FailsClosed()
 	return nil
 }
 
