@@ -23,4 +23,28 @@ type HostnameSelector struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *HostnameGenerator) Validate() (v Violations) { return nil }
+func (s *HostnameGenerator) Validate() (v Violations) {
+	c := &s.Spec
+	if sel, at := c.Selector, "spec.selector"; sel == nil {
+		v.Add(at, "must be given, as in {meshService: {matchLabels: {kuma.io/env: universal}}}")
+	} else {
+		v = append(v, exactlyOne(at, map[string]bool{
+			"meshService": sel.MeshService != nil, "meshExternalService": sel.MeshExternalService != nil,
+			"meshMultiZoneService": sel.MeshMultiZoneService != nil,
+		})...)
+		v = append(v, sel.MeshService.validate(field(at, "meshService"))...)
+		v = append(v, sel.MeshExternalService.validate(field(at, "meshExternalService"))...)
+		v = append(v, sel.MeshMultiZoneService.validate(field(at, "meshMultiZoneService"))...)
+	}
+	if c.Extension != nil {
+		v = append(v, notEmpty("spec.extension.type", c.Extension.Type)...)
+	} else if c.Template == "" {
+		v.Add("spec.template", `must be given, as in "{{ .DisplayName }}.svc.mesh.local"`)
+	}
+	sample := map[string]any{"DisplayName": "a", "Name": "a", "Zone": "z", "Namespace": "n", "Mesh": "m"}
+	host, bad := trySample("spec.template", c.Template, sample)
+	if len(bad) == 0 && c.Template != "" {
+		bad = validateHostname("spec.template", host)
+	}
+	return append(v, bad...)
+}

@@ -45,3 +45,11 @@ func (d *Dataplane) Identities(mesh string) []string {
 	})
 	return slices.Compact(uris)
 }
+
+// isSpiffeID tells whether s is the beginning of a SPIFFE id, with its trust
+// domain.
+func isSpiffeID(s string) bool {
+	rest, ok := strings.CutPrefix(s, "spiffe://")
+	domain, _, _ := strings.Cut(rest, "/")
+	return ok && domain != ""
+}

@@ -29,6 +29,7 @@ type Kind struct {
 	Singular string   // "traffic-permission", what people type for one
 	Aliases  []string // other paths that mean the same, for older clients
 	Short    string   // the middle of its KRI, "tp"; "" when it has none
+	MaxName  int      // the longest name, in bytes; 0 is MaxName
 	Scope    Scope
 	Flow     Flow
 	Admin    bool    // only administrators read and write it

@@ -67,7 +67,7 @@ var Kinds = []*Kind{
 var (
 	MeshKind = &Kind{
 		Name: "Mesh", Path: "meshes", Singular: "mesh", Short: "m",
-		Scope: Global, Flow: FromGlobal, New: func() Spec { return new(MeshSpec) },
+		MaxName: MaxLabel, Scope: Global, Flow: FromGlobal, New: func() Spec { return new(MeshSpec) },
 	}
 	SecretKind = &Kind{
 		Name: "Secret", Path: "secrets", Singular: "secret",
@@ -109,19 +109,19 @@ var (
 	}
 	MeshServiceKind = &Kind{
 		Name: "MeshService", Path: "meshservices", Singular: "meshservice", Short: "msvc",
-		Scope: InMesh, Flow: FromZone,
+		MaxName: MaxLabel, Scope: InMesh, Flow: FromZone,
 		Pending: "services are found by the tag kuma.io/service alone yet",
 		New:     func() Spec { return new(MeshService) },
 	}
 	MeshMultiZoneServiceKind = &Kind{
 		Name: "MeshMultiZoneService", Path: "meshmultizoneservices", Singular: "meshmultizoneservice", Short: "mzsvc",
-		Scope: InMesh, Flow: FromGlobal,
+		MaxName: MaxLabel, Scope: InMesh, Flow: FromGlobal,
 		Pending: "services are found by the tag kuma.io/service alone yet",
 		New:     func() Spec { return new(MeshMultiZoneService) },
 	}
 	MeshExternalServiceKind = &Kind{
 		Name: "MeshExternalService", Path: "meshexternalservices", Singular: "meshexternalservice", Short: "extsvc",
-		Scope: InMesh, Flow: FromGlobal | FromZone,
+		MaxName: MaxLabel, Scope: InMesh, Flow: FromGlobal | FromZone,
 		Pending: "no proxy follows it yet; until then use ExternalService",
 		New:     func() Spec { return new(MeshExternalService) },
 	}

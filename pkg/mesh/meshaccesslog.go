@@ -1,6 +1,9 @@
 package mesh
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"path/filepath"
+)
 
 // A MeshAccessLog has proxies write a line for each call.
 type MeshAccessLog struct {
@@ -62,4 +65,71 @@ type KeyValue struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshAccessLog) Validate() (v Violations) { return nil }
+func (s *MeshAccessLog) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrGateway, to: calledOrRoute, from: wholeMesh}, func(path string, c *MeshAccessLogConf) (v Violations) {
+		for i := range c.Backends {
+			v = append(v, c.Backends[i].validate(field(path, "backends", i))...)
+		}
+		return v
+	})
+}
+
+func (b *AccessLogBackend) validate(path string) (v Violations) {
+	v = append(v, oneByType(path, b.Type, []part{
+		{"Tcp", "tcp", b.TCP != nil, true},
+		{"File", "file", b.File != nil, true},
+		{"OpenTelemetry", "openTelemetry", b.OpenTelemetry != nil, true},
+	})...)
+	if t := b.TCP; t != nil {
+		v = append(v, validateHostPort(field(path, "tcp.address"), t.Address)...)
+		v = append(v, t.Format.validate(field(path, "tcp.format"))...)
+	}
+	if f := b.File; f != nil {
+		at := field(path, "file.path")
+		if !filepath.IsAbs(f.Path) {
+			v.Add(at, "must be an absolute path on the proxy's host, as in /var/log/mesh.log")
+		}
+		v = append(v, validateHeaderValue(at, f.Path)...)
+		v = append(v, f.Format.validate(field(path, "file.format"))...)
+	}
+	if o, at := b.OpenTelemetry, field(path, "openTelemetry"); o != nil {
+		v = append(v, validateCollector(at, o.Endpoint, o.BackendRef)...)
+		for i, a := range o.Attributes {
+			v = append(v, notEmpty(field(at, "attributes", i, "key"), a.Key)...)
+			v = append(v, validateLogFormat(field(at, "attributes", i, "value"), a.Value)...)
+		}
+	}
+	return v
+}
+
+func (f *AccessLogFormat) validate(path string) (v Violations) {
+	if f == nil {
+		return nil
+	}
+	v = append(v, oneByType(path, f.Type, []part{
+		{"Plain", "plain", f.Plain != "", true},
+		{"Json", "json", len(f.JSON) > 0, true},
+	})...)
+	v = append(v, validateLogFormat(field(path, "plain"), f.Plain)...)
+	for i, kv := range f.JSON {
+		v = append(v, notEmpty(field(path, "json", i, "key"), kv.Key)...)
+		v = append(v, notEmpty(field(path, "json", i, "value"), kv.Value)...)
+		v = append(v, validateLogFormat(field(path, "json", i, "value"), kv.Value)...)
+	}
+	return v
+}
+
+// validateCollector wants an endpoint or a MeshOpenTelemetryBackend.
+func validateCollector(path, endpoint string, ref *OTelBackendRef) (v Violations) {
+	v = append(v, exactlyOne(path, map[string]bool{"endpoint": endpoint != "", "backendRef": ref != nil})...)
+	if endpoint != "" {
+		v = append(v, validateHostPort(field(path, "endpoint"), endpoint)...)
+	}
+	if ref == nil {
+		return v
+	}
+	at := field(path, "backendRef")
+	v = append(v, listed(field(at, "kind"), ref.Kind, []string{"MeshOpenTelemetryBackend"})...)
+	v = append(v, exactlyOne(at, map[string]bool{"name": ref.Name != "", "labels": len(ref.Labels) > 0})...)
+	return append(v, validateMatchLabels(field(at, "labels"), ref.Labels)...)
+}

@@ -58,4 +58,75 @@ type FailurePercentageDetector struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshCircuitBreaker) Validate() (v Violations) { return nil }
+func (s *MeshCircuitBreaker) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrGateway, to: called, from: wholeMesh}, func(path string, c *MeshCircuitBreakerConf) Violations {
+		return c.validate(path)
+	})
+}
+
+func (c *MeshCircuitBreakerConf) validate(path string) (v Violations) {
+	if c.ConnectionLimits == nil && c.OutlierDetection == nil {
+		v.Add(path, "must have at least one of connectionLimits and outlierDetection")
+	}
+	if l := c.ConnectionLimits; l != nil {
+		at := field(path, "connectionLimits")
+		if *l == (ConnectionLimits{}) {
+			v.Add(at, "must have at least one limit")
+		}
+		for _, n := range []struct {
+			name string
+			is   *uint32
+		}{
+			{"maxConnections", l.MaxConnections}, {"maxConnectionPools", l.MaxConnectionPools}, {"maxPendingRequests", l.MaxPendingRequests},
+			{"maxRetries", l.MaxRetries}, {"maxRequests", l.MaxRequests},
+		} {
+			v = append(v, aboveZero(field(at, n.name), n.is)...)
+		}
+	}
+	return append(v, c.OutlierDetection.validate(field(path, "outlierDetection"))...)
+}
+
+func (o *OutlierDetection) validate(path string) (v Violations) {
+	if o == nil {
+		return nil
+	}
+	v = append(v, validateSpan(field(path, "interval"), o.Interval)...)
+	v = append(v, validateSpan(field(path, "baseEjectionTime"), o.BaseEjectionTime)...)
+	v = append(v, validatePercent(field(path, "maxEjectionPercent"), o.MaxEjectionPercent)...)
+	v = append(v, validatePercentText(field(path, "healthyPanicThreshold"), o.HealthyPanicThreshold)...)
+	d, at := o.Detectors, field(path, "detectors")
+	if d == nil {
+		if o.Disabled == nil || !*o.Disabled {
+			v.Add(at, "must be given; disabled: true turns all of them off")
+		}
+		return v
+	}
+	if *d == (OutlierDetectors{}) {
+		v.Add(at, "must have at least one of totalFailures, gatewayFailures, localOriginFailures, successRate and failurePercentage")
+	}
+	for _, c := range []struct {
+		name string
+		is   *ConsecutiveDetector
+	}{{"totalFailures", d.TotalFailures}, {"gatewayFailures", d.GatewayFailures}, {"localOriginFailures", d.LocalOriginFailures}} {
+		if c.is != nil {
+			v = append(v, aboveZero(field(at, c.name, "consecutive"), c.is.Consecutive)...)
+		}
+	}
+	if s := d.SuccessRate; s != nil {
+		if f, err := s.StandardDeviationFactor.Float(); s.StandardDeviationFactor != "" && (err != nil || !(f > 0 && f <= maxFactor)) {
+			v.Add(field(at, "successRate.standardDeviationFactor"), `must be above 0 and at most %d, as in "1.9"`, maxFactor)
+		}
+	}
+	if f := d.FailurePercentage; f != nil {
+		v = append(v, validatePercent(field(at, "failurePercentage.threshold"), f.Threshold)...)
+	}
+	return v
+}
+
+// aboveZero accepts nil as the default.
+func aboveZero(path string, n *uint32) (v Violations) {
+	if n != nil && *n == 0 {
+		v.Add(path, "must be above 0")
+	}
+	return v
+}

@@ -37,4 +37,35 @@ type MeshFaultBandwidth struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshFaultInjection) Validate() (v Violations) { return nil }
+func (s *MeshFaultInjection) Validate() (v Violations) {
+	from := []string{RefMesh, RefMeshSubset, RefService, RefServiceSubset}
+	return s.Spec.validate(refs{top: chosenOrGateway, to: wholeMesh, from: from}, func(path string, c *MeshFaultInjectionConf) Violations {
+		return c.validate(path)
+	})
+}
+
+func (c *MeshFaultInjectionConf) validate(path string) (v Violations) {
+	for i, f := range c.HTTP {
+		at := field(path, "http", i)
+		if f.Abort == nil && f.Delay == nil && f.ResponseBandwidth == nil {
+			v.Add(at, "must have at least one of abort, delay and responseBandwidth")
+		}
+		if a := f.Abort; a != nil {
+			if a.HTTPStatus < 200 || a.HTTPStatus > 599 {
+				v.Add(field(at, "abort.httpStatus"), "must be the status of an answer, 200 to 599")
+			}
+			v = append(v, needPercentText(field(at, "abort.percentage"), a.Percentage)...)
+		}
+		if d := f.Delay; d != nil {
+			v = append(v, needDuration(field(at, "delay.value"), d.Value)...)
+			v = append(v, needPercentText(field(at, "delay.percentage"), d.Percentage)...)
+		}
+		if b := f.ResponseBandwidth; b != nil {
+			if _, err := ParseBandwidth(b.Limit); err != nil {
+				v.Add(field(at, "responseBandwidth.limit"), "%s", err)
+			}
+			v = append(v, needPercentText(field(at, "responseBandwidth.percentage"), b.Percentage)...)
+		}
+	}
+	return v
+}

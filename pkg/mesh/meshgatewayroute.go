@@ -99,6 +99,3 @@ type GatewayRewrite struct {
 	ReplacePrefixMatch    *string `json:"replacePrefixMatch,omitempty"`
 	HostToBackendHostname bool    `json:"hostToBackendHostname,omitempty"`
 }
-
-// Validate tells everything that is wrong with it.
-func (s *MeshGatewayRoute) Validate() (v Violations) { return nil }

@@ -50,4 +50,34 @@ type MeshHealthCheckGRPC struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshHealthCheck) Validate() (v Violations) { return nil }
+func (s *MeshHealthCheck) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrGateway, to: called}, func(path string, c *MeshHealthCheckConf) Violations {
+		return c.validate(path)
+	})
+}
+
+func (c *MeshHealthCheckConf) validate(path string) (v Violations) {
+	v = append(v, validateSpan(field(path, "interval"), c.Interval)...)
+	v = append(v, validateSpan(field(path, "timeout"), c.Timeout)...)
+	v = append(v, aboveZero(field(path, "unhealthyThreshold"), c.UnhealthyThreshold)...)
+	v = append(v, aboveZero(field(path, "healthyThreshold"), c.HealthyThreshold)...)
+	v = append(v, validateSpan(field(path, "initialJitter"), c.InitialJitter)...)
+	v = append(v, validateSpan(field(path, "intervalJitter"), c.IntervalJitter)...)
+	v = append(v, validatePercentText(field(path, "healthyPanicThreshold"), c.HealthyPanicThreshold)...)
+	if c.EventLogPath != "" {
+		v = append(v, validateHeaderValue(field(path, "eventLogPath"), c.EventLogPath)...)
+	}
+	v = append(v, validateSpan(field(path, "noTrafficInterval"), c.NoTrafficInterval)...)
+	if c.TCP == nil && c.HTTP == nil && c.GRPC == nil {
+		v.Add(path, "must have at least one of tcp, http and grpc")
+	}
+	if h, at := c.HTTP, field(path, "http"); h != nil {
+		v = append(v, validateURLPath(field(at, "path"), h.Path)...)
+		v = append(v, h.RequestHeadersToAdd.validate(field(at, "requestHeadersToAdd"))...)
+		if m := h.RequestHeadersToAdd; m != nil && len(m.Remove) > 0 {
+			v.Add(field(at, "requestHeadersToAdd.remove"), "must be left out: the request has no headers to remove")
+		}
+		v = append(v, validateStatuses(field(at, "expectedStatuses"), h.ExpectedStatuses)...)
+	}
+	return v
+}

@@ -96,6 +96,3 @@ type RequestMirror struct {
 	Percentage IntOrString `json:"percentage,omitempty"` // of the requests; default 100
 	BackendRef *BackendRef `json:"backendRef,omitempty"`
 }
-
-// Validate tells everything that is wrong with it.
-func (s *MeshHTTPRoute) Validate() (v Violations) { return nil }

@@ -1,5 +1,7 @@
 package mesh
 
+import "strings"
+
 // A MeshIdentity gives the workloads that it chooses their certificates.
 type MeshIdentity struct {
 	Spec MeshIdentitySpec `json:"spec"`
@@ -68,4 +70,62 @@ type SpireAgent struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshIdentity) Validate() (v Violations) { return nil }
+func (s *MeshIdentity) Validate() (v Violations) {
+	c := &s.Spec
+	if c.Selector != nil {
+		v = append(v, c.Selector.Dataplane.validate("spec.selector.dataplane")...)
+	}
+	if id, at := c.SpiffeID, "spec.spiffeID"; id != nil {
+		sample := map[string]any{"Mesh": "m", "Zone": "z", "Namespace": "n", "ServiceAccount": "s", "Workload": "w"}
+		domain, bad := trySample(field(at, "trustDomain"), id.TrustDomain, sample)
+		if len(bad) == 0 && domain != "" && !namePattern.MatchString(domain) {
+			bad.Add(field(at, "trustDomain"), "makes %.80q, which is no trust domain: %s", domain, nameRule)
+		}
+		v = append(v, bad...)
+		path, bad := trySample(field(at, "path"), id.Path, sample)
+		if len(bad) == 0 && path != "" && !strings.HasPrefix(path, "/") {
+			bad.Add(field(at, "path"), `makes %.80q; it must begin with "/"`, path)
+		}
+		v = append(v, bad...)
+	}
+	p, at := c.Provider, "spec.provider"
+	if p == nil {
+		v.Add(at, "must be given, as in {type: Bundled, bundled: {autogenerate: {enabled: true}}}")
+		return v
+	}
+	v = append(v, oneByType(at, p.Type, []part{
+		{"Bundled", "bundled", p.Bundled != nil, true},
+		{"Spire", "spire", p.Spire != nil, false},
+		{"Extension", "extension", p.Extension != nil, true},
+	})...)
+	v = append(v, p.Bundled.validate(field(at, "bundled"))...)
+	if p.Spire != nil && p.Spire.Agent != nil {
+		v = append(v, validateDuration(field(at, "spire.agent.timeout"), p.Spire.Agent.Timeout)...)
+	}
+	if p.Extension != nil {
+		v = append(v, notEmpty(field(at, "extension.type"), p.Extension.Type)...)
+	}
+	return v
+}
+
+func (b *BundledProvider) validate(path string) (v Violations) {
+	if b == nil {
+		return nil
+	}
+	v = append(v, oneOf(field(path, "meshTrustCreation"), b.MeshTrustCreation, "Enabled", "Disabled")...)
+	made := b.Autogenerate != nil && b.Autogenerate.Enabled != nil && *b.Autogenerate.Enabled
+	switch {
+	case made && b.CA != nil:
+		v.Add(field(path, "ca"), "must be left out where autogenerate is enabled")
+	case !made && b.CA == nil:
+		v.Add(field(path, "ca"), "must be given, or autogenerate enabled")
+	}
+	if ca, at := b.CA, field(path, "ca"); ca != nil {
+		v = append(v, ca.Certificate.needed(field(at, "certificate"))...)
+		v = append(v, ca.PrivateKey.needed(field(at, "privateKey"))...)
+	}
+	if b.CertificateParameters != nil {
+		v = append(v, validateDuration(field(path, "certificateParameters.expiry"), b.CertificateParameters.Expiry)...)
+	}
+	return v
+}

@@ -126,6 +126,3 @@ type HashQueryParameter struct {
 type HashFilterState struct {
 	Key string `json:"key,omitempty"`
 }
-
-// Validate tells everything that is wrong with it.
-func (s *MeshLoadBalancingStrategy) Validate() (v Violations) { return nil }

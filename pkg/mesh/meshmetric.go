@@ -73,4 +73,60 @@ type OTelMetrics struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshMetric) Validate() (v Violations) { return nil }
+func (s *MeshMetric) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrGateway}, func(path string, c *MeshMetricConf) Violations { return c.validate(path) })
+}
+
+func (c *MeshMetricConf) validate(path string) (v Violations) {
+	if c.Sidecar != nil {
+		v = append(v, c.Sidecar.Profiles.validate(field(path, "sidecar.profiles"))...)
+	}
+	for i, a := range c.Applications {
+		at := field(path, "applications", i)
+		v = append(v, validateURLPath(field(at, "path"), a.Path)...)
+		v = append(v, validateIP(field(at, "address"), a.Address)...)
+		v = append(v, validatePort(field(at, "port"), a.Port)...)
+	}
+	for i := range c.Backends {
+		b, at := &c.Backends[i], field(path, "backends", i)
+		v = append(v, oneByType(at, b.Type, []part{
+			{"Prometheus", "prometheus", b.Prometheus != nil, true},
+			{"OpenTelemetry", "openTelemetry", b.OpenTelemetry != nil, true},
+		})...)
+		if p, at := b.Prometheus, field(at, "prometheus"); p != nil {
+			v = append(v, validateOptionalPort(field(at, "port"), p.Port)...)
+			v = append(v, validateURLPath(field(at, "path"), p.Path)...)
+			if p.TLS != nil {
+				v = append(v, oneOf(field(at, "tls.mode"), p.TLS.Mode, "Disabled", "ProvidedTLS", "ActiveMTLSBackend")...)
+			}
+		}
+		if o, at := b.OpenTelemetry, field(at, "openTelemetry"); o != nil {
+			v = append(v, validateCollector(at, o.Endpoint, o.BackendRef)...)
+			v = append(v, validateDuration(field(at, "refreshInterval"), o.RefreshInterval)...)
+		}
+	}
+	return v
+}
+
+func (p *MetricProfiles) validate(path string) (v Violations) {
+	if p == nil {
+		return nil
+	}
+	for i, a := range p.AppendProfiles {
+		v = append(v, listed(field(path, "appendProfiles", i, "name"), a.Name, []string{"All", "Basic", "None"})...)
+	}
+	for _, l := range []struct {
+		name string
+		of   []MetricSelector
+	}{{"exclude", p.Exclude}, {"include", p.Include}} {
+		for i, m := range l.of {
+			at := field(path, l.name, i)
+			v = append(v, listed(field(at, "type"), m.Type, []string{"Prefix", "Regex", "Exact", "Contains"})...)
+			v = append(v, notEmpty(field(at, "match"), m.Match)...)
+			if m.Type == "Regex" {
+				v = append(v, validateRegex(field(at, "match"), m.Match)...)
+			}
+		}
+	}
+	return v
+}

@@ -24,4 +24,18 @@ type MultiZonePort struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshMultiZoneService) Validate() (v Violations) { return nil }
+func (s *MeshMultiZoneService) Validate() (v Violations) {
+	if sel := s.Spec.Selector; sel == nil || sel.MeshService == nil || sel.MeshService.MatchLabels == nil || len(*sel.MeshService.MatchLabels) == 0 {
+		v.Add("spec.selector.meshService.matchLabels", `must have at least one label, as in "kuma.io/display-name: api"`)
+	} else {
+		v = append(v, sel.MeshService.validate("spec.selector.meshService")...)
+	}
+	if len(s.Spec.Ports) == 0 {
+		v.Add("spec.ports", "must have at least one port")
+	}
+	ports := servicePorts{names: map[string]bool{}, ports: map[uint32]bool{}}
+	for i, p := range s.Spec.Ports {
+		v = append(v, ports.validate(field("spec.ports", i), p.Name, p.Port, p.AppProtocol)...)
+	}
+	return v
+}

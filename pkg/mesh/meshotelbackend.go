@@ -28,4 +28,22 @@ type OTelEnv struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshOpenTelemetryBackend) Validate() (v Violations) { return nil }
+func (s *MeshOpenTelemetryBackend) Validate() (v Violations) {
+	c := &s.Spec
+	if e := c.Endpoint; e != nil {
+		v = append(v, validateHost("spec.endpoint.address", e.Address)...)
+		v = append(v, validatePort("spec.endpoint.port", e.Port)...)
+		v = append(v, validateURLPath("spec.endpoint.path", e.Path)...)
+		if e.Path != "" && c.Protocol != "http" {
+			v.Add("spec.endpoint.path", "must be left out unless protocol is http")
+		}
+	} else if c.Env == nil || c.Env.Mode == "Disabled" {
+		v.Add("spec.endpoint", "must be given unless env may take its place")
+	}
+	v = append(v, oneOf("spec.protocol", c.Protocol, "grpc", "http")...)
+	if e := c.Env; e != nil {
+		v = append(v, oneOf("spec.env.mode", e.Mode, "Disabled", "Optional", "Required")...)
+		v = append(v, oneOf("spec.env.precedence", e.Precedence, "EnvFirst", "ExplicitFirst")...)
+	}
+	return v
+}

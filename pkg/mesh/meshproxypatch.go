@@ -64,6 +64,3 @@ type JSONPatch struct {
 	From  string          `json:"from,omitempty"` // for move and copy
 	Value json.RawMessage `json:"value,omitempty"`
 }
-
-// Validate tells everything that is wrong with it.
-func (s *MeshProxyPatch) Validate() (v Violations) { return nil }

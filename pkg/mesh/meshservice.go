@@ -46,4 +46,66 @@ type ServiceIdentity struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshService) Validate() (v Violations) { return nil }
+func (s *MeshService) Validate() (v Violations) {
+	c := &s.Spec
+	v = append(v, oneOf("spec.state", c.State, "Available", "Unavailable")...)
+	if sel, at := c.Selector, "spec.selector"; sel != nil {
+		v = append(v, exactlyOne(at, map[string]bool{
+			"dataplaneTags": len(sel.DataplaneTags) > 0, "dataplaneRef": sel.DataplaneRef != nil, "dataplaneLabels": sel.DataplaneLabels != nil,
+		})...)
+		v = append(v, validateMatchTags(field(at, "dataplaneTags"), sel.DataplaneTags)...)
+		if r := sel.DataplaneRef; r != nil {
+			v = append(v, notEmpty(field(at, "dataplaneRef.name"), r.Name)...)
+		}
+		v = append(v, sel.DataplaneLabels.validate(field(at, "dataplaneLabels"))...)
+	}
+	ports := servicePorts{names: map[string]bool{}, ports: map[uint32]bool{}}
+	for i, p := range c.Ports {
+		at := field("spec.ports", i)
+		v = append(v, ports.validate(at, p.Name, p.Port, p.AppProtocol)...)
+		if n, err := p.TargetPort.Float(); err == nil && (n < 1 || n > 65535) {
+			v.Add(field(at, "targetPort"), "must be a port from 1 to 65535, or the name of an inbound")
+		} else if err != nil && p.TargetPort != "" && !tagValue.MatchString(string(p.TargetPort)) {
+			v.Add(field(at, "targetPort"), valueRule)
+		}
+	}
+	for i, id := range c.Identities {
+		at := field("spec.identities", i)
+		v = append(v, listed(field(at, "type"), id.Type, []string{"ServiceTag", "SpiffeID"})...)
+		v = append(v, notEmpty(field(at, "value"), id.Value)...)
+		if id.Type == "SpiffeID" && id.Value != "" && !isSpiffeID(id.Value) {
+			v.Add(field(at, "value"), `must begin with "spiffe://" and a trust domain`)
+		}
+	}
+	return v
+}
+
+// servicePorts are the ports of one service that were seen.
+type servicePorts struct {
+	names map[string]bool
+	ports map[uint32]bool
+}
+
+func (s servicePorts) validate(path, name string, port uint32, protocol string) (v Violations) {
+	v = append(v, validatePort(field(path, "port"), port)...)
+	if s.ports[port] {
+		v.Add(field(path, "port"), "%d is the port of another one already", port)
+	}
+	if name != "" {
+		if len(name) > MaxLabel || !namePattern.MatchString(name) {
+			v.Add(field(path, "name"), nameRule)
+		}
+		if s.names[name] {
+			v.Add(field(path, "name"), "%q is the name of another port already", name)
+		}
+	}
+	s.names[name], s.ports[port] = true, true
+	return append(v, oneOf(field(path, "appProtocol"), protocol, protocols...)...)
+}
+
+func (l *LabelSelector) validate(path string) (v Violations) {
+	if l == nil || l.MatchLabels == nil {
+		return nil
+	}
+	return validateMatchLabels(field(path, "matchLabels"), *l.MatchLabels)
+}

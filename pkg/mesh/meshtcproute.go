@@ -28,4 +28,26 @@ type MeshTCPRouteConf struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshTCPRoute) Validate() (v Violations) { return nil }
+func (s *MeshTCPRoute) Validate() (v Violations) {
+	r := &s.Spec
+	v = append(v, r.TargetRef.validate("spec.targetRef", chosenOrGateway)...)
+	if len(r.To) == 0 {
+		v.Add("spec.to", `must have at least one item, as in "- targetRef: {kind: MeshService, name: api}"`)
+	}
+	for i, to := range r.To {
+		at := field("spec.to", i)
+		v = append(v, to.TargetRef.needed(field(at, "targetRef"), routed(r.TargetRef))...)
+		if n := len(to.Rules); n != 1 {
+			v.Add(field(at, "rules"), "must have exactly one rule, has %d: connections have nothing to match", n)
+		}
+		for j, rule := range to.Rules {
+			at := field(at, "rules", j, "default")
+			if rule.Default == nil || len(rule.Default.BackendRefs) == 0 {
+				v.Add(field(at, "backendRefs"), "must have at least one backend")
+				continue
+			}
+			v = append(v, validateBackendRefs(field(at, "backendRefs"), rule.Default.BackendRefs)...)
+		}
+	}
+	return v
+}

@@ -22,4 +22,28 @@ type MeshTimeoutHTTP struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshTimeout) Validate() (v Violations) { return nil }
+func (s *MeshTimeout) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrRoute, to: calledOrRoute, from: wholeMesh}, func(path string, c *MeshTimeoutConf) Violations {
+		return c.validate(path)
+	})
+}
+
+func (c *MeshTimeoutConf) validate(path string) (v Violations) {
+	if *c == (MeshTimeoutConf{}) {
+		v.Add(path, "must have at least one of connectionTimeout, idleTimeout and http")
+	}
+	v = append(v, validateSpan(field(path, "connectionTimeout"), c.ConnectionTimeout)...)
+	v = append(v, validateLimit(field(path, "idleTimeout"), c.IdleTimeout)...)
+	h, at := c.HTTP, field(path, "http")
+	if h == nil {
+		return v
+	}
+	if *h == (MeshTimeoutHTTP{}) {
+		v.Add(at, "must have at least one timeout")
+	}
+	v = append(v, validateLimit(field(at, "requestTimeout"), h.RequestTimeout)...)
+	v = append(v, validateLimit(field(at, "streamIdleTimeout"), h.StreamIdleTimeout)...)
+	v = append(v, validateLimit(field(at, "maxStreamDuration"), h.MaxStreamDuration)...)
+	v = append(v, validateLimit(field(at, "maxConnectionDuration"), h.MaxConnectionDuration)...)
+	return append(v, validateLimit(field(at, "requestHeadersTimeout"), h.RequestHeadersTimeout)...)
+}

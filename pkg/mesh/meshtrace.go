@@ -1,5 +1,10 @@
 package mesh
 
+import (
+	"net/url"
+	"strings"
+)
+
 // A MeshTrace has proxies tell a collector of the requests that pass them.
 type MeshTrace struct {
 	Spec Whole[MeshTraceConf] `json:"spec"`
@@ -61,4 +66,51 @@ type TraceHeader struct {
 }
 
 // Validate tells everything that is wrong with it.
-func (s *MeshTrace) Validate() (v Violations) { return nil }
+func (s *MeshTrace) Validate() (v Violations) {
+	return s.Spec.validate(refs{top: chosenOrGateway}, func(path string, c *MeshTraceConf) Violations { return c.validate(path) })
+}
+
+func (c *MeshTraceConf) validate(path string) (v Violations) {
+	if n := len(c.Backends); n > 1 {
+		v.Add(field(path, "backends"), "must have at most one backend, has %d", n)
+	}
+	for i := range c.Backends {
+		v = append(v, c.Backends[i].validate(field(path, "backends", i))...)
+	}
+	if t, at := c.Sampling, field(path, "sampling"); t != nil {
+		v = append(v, validatePercentText(field(at, "overall"), t.Overall)...)
+		v = append(v, validatePercentText(field(at, "client"), t.Client)...)
+		v = append(v, validatePercentText(field(at, "random"), t.Random)...)
+	}
+	for i, t := range c.Tags {
+		at := field(path, "tags", i)
+		v = append(v, notEmpty(field(at, "name"), t.Name)...)
+		v = append(v, exactlyOne(at, map[string]bool{"literal": t.Literal != "", "header": t.Header != nil})...)
+		if t.Header != nil {
+			v = append(v, validateHeaderName(field(at, "header.name"), t.Header.Name)...)
+		}
+	}
+	return v
+}
+
+func (b *TraceBackend) validate(path string) (v Violations) {
+	v = append(v, oneByType(path, b.Type, []part{
+		{"Zipkin", "zipkin", b.Zipkin != nil, true},
+		{"Datadog", "datadog", b.Datadog != nil, true},
+		{"OpenTelemetry", "openTelemetry", b.OpenTelemetry != nil, true},
+	})...)
+	if z, at := b.Zipkin, field(path, "zipkin"); z != nil {
+		v = append(v, validateCollectorURL(field(at, "url"), z.URL)...)
+		v = append(v, oneOf(field(at, "apiVersion"), z.APIVersion, "httpJson", "httpProto")...)
+	}
+	if d, at := b.Datadog, field(path, "datadog.url"); d != nil {
+		v = append(v, validateCollectorURL(at, d.URL)...)
+		if u, err := url.Parse(d.URL); err == nil && strings.Trim(u.Path, "/") != "" {
+			v.Add(at, "must have no path, as in http://192.0.2.1:8126")
+		}
+	}
+	if o := b.OpenTelemetry; o != nil {
+		v = append(v, validateCollector(field(path, "openTelemetry"), o.Endpoint, o.BackendRef)...)
+	}
+	return v
+}

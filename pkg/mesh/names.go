@@ -1,17 +1,18 @@
 package mesh
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// The longest names, in bytes. A mesh is a SPIFFE trust domain and part of
-// certificates' and secrets' names, so it gets less.
+// The longest names, in bytes. What becomes one label of a DNS name or part of
+// others' names, as a mesh does, gets less: see Kind.MaxName.
 const (
-	MaxName     = 253
-	MaxMeshName = 63
+	MaxName  = 253
+	MaxLabel = 63
 )
 
 var (
@@ -26,10 +27,7 @@ const nameRule = `must be lower-case letters, digits, "-" and ".", with a letter
 // ValidateName tells what is wrong with the name of a new resource of kind k,
 // under the field "name".
 func ValidateName(k *Kind, name string) (v Violations) {
-	longest := MaxName
-	if k == MeshKind {
-		longest = MaxMeshName
-	}
+	longest := cmp.Or(k.MaxName, MaxName)
 	switch {
 	case name == "":
 		v.Add("name", "must not be empty")

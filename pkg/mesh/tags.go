@@ -30,6 +30,7 @@ var (
 const (
 	tagKeyRule        = `tag key must consist of letters, digits, ".", "_", ":", "/" and "-"`
 	tagValueRule      = `tag value must consist of letters, digits, ".", "_", ":" and "-"`
+	valueRule         = `must consist of letters, digits, ".", "_", ":" and "-"`
 	selectorValueRule = `value must consist of letters, digits, ".", "_", ":", "/" and "-", or be "*" for any`
 )
 

@@ -15,7 +15,7 @@ var parameterName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*$`)
 
 // templateFunctions are what a template may call. None makes much of little:
 // printf "%1000000d" and range are left out for that.
-var templateFunctions = map[string]bool{"and": true, "or": true, "not": true, "eq": true, "ne": true, "len": true, "slice": true}
+var templateFunctions = map[string]bool{"label": true, "and": true, "or": true, "not": true, "eq": true, "ne": true, "len": true, "slice": true}
 
 // readTemplate reads a template that anybody may have written.
 func readTemplate(text string) (*template.Template, error) {
