@@ -50,7 +50,7 @@ func Compare(ctx context.Context, now *snapshot.State, changes []store.Change) (
 }
 
 func compareMesh(ctx context.Context, doc *api.Difference, was, is *snapshot.Mesh, name string) error {
-	groups := map[string]int{} // diff: place in doc.Proxies
+	groups := map[string]int{} // what changes: place in doc.Proxies
 	names := map[string]bool{}
 	for _, m := range []*snapshot.Mesh{was, is} {
 		for _, r := range dataplanes(m) {
@@ -78,14 +78,15 @@ func compareMesh(ctx context.Context, doc *api.Difference, was, is *snapshot.Mes
 		if text == "" {
 			continue
 		}
-		at, known := groups[text]
+		alike := changedLines(text)
+		at, known := groups[alike]
 		switch {
 		case known && len(doc.Proxies[at].Proxies) < maxProxies:
 			doc.Proxies[at].Proxies = append(doc.Proxies[at].Proxies, dp)
 		case known:
 			doc.Proxies[at].More++
 		default:
-			groups[text] = len(doc.Proxies)
+			groups[alike] = len(doc.Proxies)
 			c := api.ProxyChange{Mesh: name, Proxies: []string{dp}}
 			if len(doc.Proxies) < maxGroups {
 				c.Diff, c.Cut = cut(text)
@@ -186,6 +187,18 @@ func difference(a, b []byte) string {
 		text = rest
 	}
 	return string(text)
+}
+
+// changedLines are the lines of a diff that come or go: not what they stand
+// among, as every plan has names of its own.
+func changedLines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line[0] == '+' || line[0] == '-' {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // cut bounds a diff, and tells how many lines are left out.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -89,10 +90,12 @@ func (x *explainer) calleeEffects(dataplane string, in *proxy.Inbound) {
 
 // meant tells whether the caller is one of callers; none are everybody.
 func (x *explainer) meant(callers []proxy.Caller) bool {
+	sets := x.from.dataplanes[0].Spec.(*mesh.Dataplane).TagSets()
+	// Any of its parts may carry a tag: a certificate shows those of all.
+	carries := func(tag mesh.Tags) bool { return slices.ContainsFunc(sets, mesh.Selector{Match: tag}.Matches) }
 	return len(callers) == 0 || slices.ContainsFunc(callers, func(c proxy.Caller) bool {
 		for k, v := range c {
-			has, ok := x.caller.Tags[k]
-			if !ok || v != "*" && !slices.Contains(has, v) {
+			if !carries(mesh.Tags{k: v}) {
 				return false
 			}
 		}

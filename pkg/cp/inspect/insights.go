@@ -95,12 +95,12 @@ func Mesh(m *snapshot.Mesh, online Online, versions func(name string) (agent, en
 			in.Policies[k.Name] = mesh.Total{Total: uint32(n)}
 		}
 	}
-	for s := range m.Services().All() {
+	for _, s := range Services(m, online) {
 		in.Services.Total++
-		if s.Offered {
-			in.Services.Internal++
-		} else {
+		if s.Spec.(*mesh.ServiceInsight).ServiceType == External {
 			in.Services.External++
+		} else {
+			in.Services.Internal++
 		}
 	}
 	return in

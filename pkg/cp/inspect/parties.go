@@ -71,9 +71,9 @@ func (p party) byTags(m *snapshot.Mesh, field string) (party, error) {
 	p.Tags, p.service = p.tags, p.tags.Service()
 	p.Party.Service = p.service
 	p.dataplanes = offering(m, p.tags)
-	if _, outside := m.Services().Get(p.service); len(p.dataplanes) == 0 && !outside {
+	if s, _ := m.Services().Get(p.service); len(p.dataplanes) == 0 && s.External == nil {
 		v.Add(field, "no dataplane of mesh %s has %s", m.Name(), p.tags)
-		if p.service != "" {
+		if s.Name == "" && p.service != "" {
 			v[0].Reason += "; " + nobody(m, p.service)
 		}
 		return p, v
