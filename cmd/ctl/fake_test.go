@@ -63,7 +63,7 @@ func (p *fakePlane) store(r mesh.Resource) bool {
 func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.URL.Path != "/_weft/diff" {
 		p.writes = append(p.writes, r.Method+" "+r.URL.Path)
 	}
 	if !p.open && r.Header.Get("Authorization") != "Bearer good" {
@@ -79,6 +79,10 @@ func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/tokens/dataplane":
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "jwt of %s", body)
+	case r.URL.Path == "/_weft/diff":
+		p.diff(w, r)
+	case path[0] == "meshes" && len(path) == 3 && path[2] == "_explain":
+		p.explain(w, r, path[1])
 	case path[0] == "meshes" && len(path) == 6 && path[4] == "_stages":
 		p.stage(w, mesh.Key{Kind: "Dataplane", Mesh: path[1], Name: path[3]}, path[5])
 	case path[0] == "meshes" && len(path) > 2:
@@ -171,6 +175,46 @@ func (p *fakePlane) stage(w http.ResponseWriter, key mesh.Key, stage string) {
 	}
 	w.Header().Set("Content-Type", "text/yaml")
 	fmt.Fprintf(w, "stage: %s\nname: %s\n", stage, key.Name)
+}
+
+// diff says of a dataplane that its own plan changes.
+func (p *fakePlane) diff(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	d := api.Difference{Looked: 2, Of: 3}
+	for _, doc := range api.Documents(body) {
+		key, change := doc.Resource.Key(), api.ResourceChange{Type: doc.Resource.Kind.Name, Mesh: doc.Resource.Meta.Mesh, Name: doc.Resource.Meta.Name, Change: api.ChangeCreated, Diff: "+port: 80\n"}
+		if _, ok := p.stored[key]; ok {
+			change.Change = api.ChangeUpdated
+		}
+		if key.Name == "refused" {
+			change.Change, change.Diff = api.ChangeRefused, ""
+			change.Error = api.NewError(400, "Could not process a resource", "Resource is not valid", mesh.Violations{{Field: "sources", Reason: "is not to the server's taste"}})
+		}
+		d.Resources = append(d.Resources, change)
+		if key.Kind == mesh.DataplaneKind.Name {
+			d.Proxies = append(d.Proxies, api.ProxyChange{Mesh: key.Mesh, Proxies: []string{key.Name}, More: 1, Diff: "+inbounds: 1\n", Cut: 7})
+			d.Shared = append(d.Shared, api.SharedChange{Mesh: key.Mesh, What: "endpoints of service web", Diff: "+members: 1\n"})
+		}
+	}
+	answer(w, 200, d)
+}
+
+// explain knows one call, from web to api.
+func (p *fakePlane) explain(w http.ResponseWriter, r *http.Request, in string) {
+	q := r.URL.Query()
+	if q.Get("from") != "web" || q.Get("to") != "api" {
+		fail(w, 400, "Could not explain a call", "Invalid query parameter", mesh.Violations{{Field: "from", Reason: `mesh default has no service and no dataplane "wbe"; did you mean "web"?`}})
+		return
+	}
+	answer(w, 200, api.Explanation{
+		Mesh: in, From: api.Party{Asked: "web", Dataplane: "web-1", Others: 2}, To: api.Party{Asked: "api"}, Verdict: api.VerdictAllowed,
+		Why:       []string{`TrafficPermission "p" decides`},
+		Outbound:  &api.ExplainedOutbound{Name: "api", Listen: []string{"127.0.0.1:80"}, Protocol: "http"},
+		Route:     &api.ExplainedRoute{From: `TrafficRoute "r"`, Rule: 0, Of: 2, Match: fmt.Sprintf("path is %q", q.Get("path")), To: []api.RouteDestination{{Cluster: "api", Percent: 100}}},
+		Effects:   []api.Effect{{Where: "caller", What: "timeouts", From: `Timeout "t"`, Values: json.RawMessage(`{"request":"7s"}`)}, {Where: "caller", What: "retry", Values: json.RawMessage(`{}`)}},
+		Endpoints: []api.ExplainedEndpoint{{Cluster: "api", Address: "192.0.2.2:80", Dataplane: "api-1", Allowed: true}}, MoreEndpoints: 3,
+		Warnings: []api.Finding{{Part: "p", Text: "is odd"}},
+	})
 }
 
 func answer(w http.ResponseWriter, status int, doc any) {

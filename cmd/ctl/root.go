@@ -54,6 +54,8 @@ func rootCommand(t terminal) *cobra.Command {
 	fs.StringVarP(&g.mesh, "mesh", "m", "default", "mesh to work in")
 	root.AddCommand(
 		applyCommand(g),
+		diffCommand(g),
+		explainCommand(g),
 		getCommand(g),
 		deleteCommand(g),
 		inspectCommand(g),
