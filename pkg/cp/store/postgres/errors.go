@@ -81,19 +81,42 @@ func (s *Store) Away() (since time.Time, cause error) {
 	return s.health.since, s.health.cause
 }
 
-// noted is judge, and remembers whether the database answers.
-func (s *Store) noted(err error) error {
+// probed notes what the connection that hears of changes found: it alone
+// decides whether the database answers, as others' trouble may be their own.
+func (s *Store) probed(err error) error {
 	err = judge(err)
-	if errors.Is(err, context.Canceled) || errors.Is(err, durable.ErrClosed) {
-		return err
-	}
-	if !s.health.note(err, s.now()) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, durable.ErrClosed) || !s.health.note(err, s.now()) {
 		return err
 	}
 	if err != nil {
 		s.log.Error("database does not answer; proxies keep what they have, writes fail", "error", err)
 	} else {
+		s.pool.Reset() // connections of before are dead, or will be
 		s.log.Info("database answers again")
+	}
+	return err
+}
+
+// tries is how many connections may turn out to be dead before a call fails.
+const tries = 3
+
+// asking runs a read, again where its connection was dead, each time within
+// limit. While the database is away it fails at once.
+func (s *Store) asking(ctx context.Context, limit time.Duration, read func(context.Context) error) (err error) {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	for range tries {
+		once, cancel := context.WithTimeout(ctx, limit)
+		err = judge(read(once))
+		late := once.Err() != nil
+		cancel()
+		if late || !errors.Is(err, store.ErrUnavailable) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (s *Store) Metrics() []prometheus.Collector {
 // measured is transact with its figures.
 func (s *Store) measured(ctx context.Context, batch []*durable.Write[write]) error {
 	began := time.Now()
-	err := s.noted(s.transact(ctx, batch))
+	err := judge(s.transact(ctx, batch))
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
 	s.metrics.commits.Inc()
 	s.metrics.writes.Add(float64(len(batch)))

@@ -107,6 +107,9 @@ func (s *Store) usable(ctx context.Context) error {
 	if s.queue.Closed() {
 		return durable.ErrClosed
 	}
+	if since, cause := s.Away(); !since.IsZero() {
+		return fmt.Errorf("since %s: %w", since.UTC().Format(time.RFC3339), cause)
+	}
 	return ctx.Err()
 }
 

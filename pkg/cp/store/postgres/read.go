@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,22 +16,28 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
+// How long one read may take.
+const (
+	getLimit  = 3 * time.Second
+	listLimit = 30 * time.Second // of everything there is
+)
+
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
 	kind, known := s.kinds[k.Kind]
 	if !known {
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, store.ErrNotFound)
 	}
-	if err := s.usable(ctx); err != nil {
-		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, err)
-	}
 	var w durable.Row
-	err := s.pool.QueryRow(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
-		WHERE c.mesh = $1 AND c.name = $2 AND c.kind = $3`, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = store.ErrNotFound
-	}
-	if err := s.noted(err); err != nil {
+	err := s.asking(ctx, getLimit, func(ctx context.Context) error {
+		err := s.pool.QueryRow(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
+			WHERE c.mesh = $1 AND c.name = $2 AND c.kind = $3`, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = store.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, err)
 	}
 	return w.Resource(kind)
@@ -38,13 +45,12 @@ func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, q store.Query) (page store.Page, err error) {
-	if err := s.usable(ctx); err != nil {
-		return page, fmt.Errorf("list: %w", err)
-	}
-	err = s.noted(s.ofOneMoment(ctx, func(tx pgx.Tx) error {
-		page = store.Page{}
-		return s.list(ctx, tx, q, &page)
-	}))
+	err = s.asking(ctx, listLimit, func(ctx context.Context) error {
+		return s.ofOneMoment(ctx, func(tx pgx.Tx) error {
+			page = store.Page{}
+			return s.list(ctx, tx, q, &page)
+		})
+	})
 	if err != nil {
 		return store.Page{}, fmt.Errorf("list: %w", err)
 	}

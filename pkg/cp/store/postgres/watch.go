@@ -21,7 +21,6 @@ const (
 	// looked at, and how soon a database that is away is noticed.
 	pollEvery = 500 * time.Millisecond
 	pollLimit = 2 * time.Second // for the answer
-	readLimit = 30 * time.Second
 )
 
 // Watch implements store.Store. It is a cursor over the table revisions;
@@ -30,11 +29,8 @@ const (
 func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Change, error) {
 	s.starts.Lock()
 	defer s.starts.Unlock()
-	if err := s.usable(ctx); err != nil {
-		return nil, fmt.Errorf("watch from version %d: %w", from, err)
-	}
 	if _, _, err := s.since(ctx, from); err != nil {
-		return nil, fmt.Errorf("watch from version %d: %w", from, s.noted(err))
+		return nil, fmt.Errorf("watch from version %d: %w", from, err)
 	}
 	s.listen()
 	out := make(chan store.Change)
@@ -52,7 +48,6 @@ func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Ch
 	for {
 		ring := s.bell.Wait() // before looking: what is written from now on rings it
 		changes, upTo, err := s.since(ctx, at)
-		err = s.noted(err)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -97,37 +92,11 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	if err := failpoint.At(failpoint.FeedRead); err != nil {
 		return nil, from, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
-	defer cancel()
-	err := s.ofOneMoment(ctx, func(tx pgx.Tx) error {
-		var newest, forgotten mesh.Version
-		if err := tx.QueryRow(ctx, "SELECT revision, forgotten FROM state").Scan(&newest, &forgotten); err != nil {
+	err := s.asking(ctx, listLimit, func(ctx context.Context) error {
+		return s.ofOneMoment(ctx, func(tx pgx.Tx) (err error) {
+			changes, at, err = s.next(ctx, tx, from)
 			return err
-		}
-		changes, at = nil, from
-		if from < forgotten || from > newest {
-			return store.ErrCompacted
-		}
-		if from == newest {
-			return nil
-		}
-		found, err := rows(tx.Query(ctx, "SELECT "+durable.Columns+" FROM revisions r WHERE r.revision > $1 ORDER BY r.revision LIMIT $2", from, watchBatch))
-		if err != nil {
-			return err
-		}
-		for _, w := range found {
-			at = mesh.Version(w.Revision)
-			kind, known := s.kinds[w.Kind]
-			if !known { // a newer version has left it here
-				continue
-			}
-			c, err := w.Change(kind)
-			if err != nil {
-				return err
-			}
-			changes = append(changes, c)
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		return nil, from, err
@@ -135,10 +104,41 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	return changes, at, nil
 }
 
+func (s *Store) next(ctx context.Context, tx pgx.Tx, from mesh.Version) (changes []store.Change, at mesh.Version, _ error) {
+	var newest, forgotten mesh.Version
+	if err := tx.QueryRow(ctx, "SELECT revision, forgotten FROM state").Scan(&newest, &forgotten); err != nil {
+		return nil, from, err
+	}
+	if from < forgotten || from > newest {
+		return nil, from, store.ErrCompacted
+	}
+	if from == newest {
+		return nil, from, nil
+	}
+	found, err := rows(tx.Query(ctx, "SELECT "+durable.Columns+" FROM revisions r WHERE r.revision > $1 ORDER BY r.revision LIMIT $2", from, watchBatch))
+	if err != nil {
+		return nil, from, err
+	}
+	at = from
+	for _, w := range found {
+		at = mesh.Version(w.Revision)
+		kind, known := s.kinds[w.Kind]
+		if !known { // a newer version has left it here
+			continue
+		}
+		c, err := w.Change(kind)
+		if err != nil {
+			return nil, from, err
+		}
+		changes = append(changes, c)
+	}
+	return changes, at, nil
+}
+
 // listening rings the bell when anybody has written, until the store closes.
 func (s *Store) listening() {
 	for s.ctx.Err() == nil {
-		err := s.noted(s.hear(s.ctx))
+		err := s.probed(s.hear(s.ctx))
 		if s.ctx.Err() == nil {
 			s.log.Debug("connection that hears of changes ended", "error", err)
 			wait(s.ctx, pollEvery)
@@ -169,7 +169,7 @@ func (s *Store) hear(ctx context.Context) error {
 		var newest mesh.Version
 		err := c.QueryRow(asked, "SELECT revision FROM state").Scan(&newest)
 		cancel()
-		if err := s.noted(err); err != nil {
+		if err := s.probed(err); err != nil {
 			return err
 		}
 		if newest != known {

@@ -77,22 +77,45 @@ func (s *Store) transact(ctx context.Context, batch []*durable.Write[write]) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		p, err := s.lock(ctx, tx, batch)
-		if err != nil {
-			return err
-		}
-		if !p.decide(batch, s) {
-			return nil
-		}
-		if err := p.save(ctx, tx); err != nil {
-			return err
-		}
-		if err := failpoint.At(failpoint.StoreCommit); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // a no-op once committed
+	p, err := s.lock(ctx, tx, batch)
+	if err != nil {
+		return err
+	}
+	if !p.decide(batch, s) {
 		return nil
-	})
+	}
+	if err := p.save(ctx, tx); err != nil {
+		return err
+	}
+	if err := failpoint.At(failpoint.StoreCommit); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if err := failpoint.At(failpoint.StoreSync); err != nil {
+		return fmt.Errorf("commit: %w: %w", store.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// begin begins a transaction, on another connection where one was dead:
+// nothing is lost that far.
+func (s *Store) begin(ctx context.Context) (tx pgx.Tx, err error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	for range tries {
+		if tx, err = s.pool.Begin(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return tx, err
 }
 
 // A page is what a batch reads and writes: everything about its keys, and the
