@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/publish"
+	"github.com/weft-mesh/weft/pkg/cp/replica"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
@@ -37,6 +39,9 @@ type ControlPlane struct {
 
 	doors     listeners
 	store     store.Keeper
+	board     store.Board // nil: no other replica can be there
+	newest    store.Store // the store without a mirror
+	replicas  *replica.Group
 	own       *ca.Own
 	builtin   *ca.Builtin
 	tokens    *token.Issuer
@@ -65,13 +70,18 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := keyfile.Dir(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("data-dir: %w", err)
 	}
-	if c.store, err = openStore(ctx, cfg, log.With("part", "store")); err != nil {
+	opened, err := openStore(ctx, cfg, log.With("part", "store"))
+	if err != nil {
 		return nil, err
 	}
+	c.share(opened)
 	if c.own, err = ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Advertise: cfg.Advertise, Log: log.With("part", "ca")}); err != nil {
 		return nil, err
 	}
 	if c.admin, err = adminToken(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err := c.sameAuthority(ctx); err != nil {
 		return nil, err
 	}
 	c.builtin = &ca.Builtin{Store: c.store}
@@ -82,18 +92,26 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}
 	c.auth = &host.Auth{
 		Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone,
-		Sole: true, ControlPlanes: c.controlPlanes, Log: log.With("part", "host"),
+		Sole: c.board == nil, ControlPlanes: c.controlPlanes, Log: log.With("part", "host"),
 	}
 	c.xds = xds.New(xds.Config{
 		Auth: c.auth,
 		// The publisher is made of the stream, and the stream asks it back.
-		Connect: func(ctx context.Context, id proxy.ID) error { return c.publisher.Connect(ctx, id) },
-		Log:     log.With("part", "xds"),
+		Connect: func(ctx context.Context, id proxy.ID) error {
+			if err := c.abreast(ctx); err != nil {
+				return err
+			}
+			return c.publisher.Connect(ctx, id)
+		},
+		State: c.stateSent,
+		Log:   log.With("part", "xds"),
 	})
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	c.admission.Seen = c.seen
-	for _, m := range append(append(append(c.xds.Metrics(), c.publisher.Metrics()...), storeMetrics(c.store)...),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
+	c.replicas = c.group()
+	for _, m := range slices.Concat(c.xds.Metrics(), c.publisher.Metrics(), storeMetrics(opened), c.replicas.Metrics(), []prometheus.Collector{
+		c.stateMetric(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}) {
 		if err := c.metrics.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -128,6 +146,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.publisher.Run(ctx) })
+	g.Go(func() error { return c.replicas.Run(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
 	g.Go(func() error { return c.tellSystemd(ctx) })

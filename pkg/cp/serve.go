@@ -15,6 +15,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,10 +145,12 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			return t, err
 		},
 		Stage:        c.publisher.Stage,
-		Insight:      c.publisher.Insight,
-		KnownInsight: c.publisher.KnownInsight,
+		Insight:      c.insight,
+		KnownInsight: c.knownInsight,
+		Stale:        c.stale,
+		Replicas:     func() any { return c.replicas.Replicas() },
 		State:        c.publisher.Recent,
-		Online:       c.publisher.Online,
+		Online:       c.online,
 		ReadOnly:     c.cfg.APIReadOnly,
 		Log:          c.log.With("part", "rest"),
 	}
@@ -171,16 +174,33 @@ func (p people) Delete(ctx context.Context, k mesh.Key) error {
 }
 
 // controlPlanes is where hosts may turn to: this control plane, where it knows
-// its own address for certain, and its peers.
-func (c *ControlPlane) controlPlanes() []string {
+// its own address for certain, its peers, and the replicas on its store.
+func (c *ControlPlane) controlPlanes() (all []string) {
+	add := func(addresses []string) {
+		for _, a := range addresses {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	add(c.ownAddresses())
+	for _, r := range c.replicas.Replicas() {
+		add(r.Hosts)
+	}
+	add(c.cfg.Peers)
+	return all
+}
+
+// ownAddresses are those that this control plane was told to advertise.
+func (c *ControlPlane) ownAddresses() []string {
 	if len(c.cfg.Advertise) == 0 {
-		return c.cfg.Peers
+		return nil
 	}
 	own, err := c.hostAddresses()
 	if err != nil {
-		return c.cfg.Peers
+		return nil
 	}
-	return append(own, c.cfg.Peers...)
+	return own
 }
 
 // hostAddresses is where hosts reach this control plane: as advertised, or at

@@ -16,6 +16,7 @@ type kept [kindCount]keptKind
 type keptKind struct {
 	resources []*discoveryv3.Resource // by name
 	gone      []string                // asked for, and told not to exist; by name
+	state     uint64                  // version of the control plane's store
 }
 
 // snapshot returns what is worth keeping. What Envoy refused is not in it.
@@ -31,6 +32,7 @@ func (t *table) snapshot() (k kept) {
 			}
 		}
 		slices.Sort(k[i].gone)
+		k[i].state = h.state
 	}
 	return k
 }
@@ -41,7 +43,7 @@ func resume(k *kept) table {
 	t := newTable()
 	for i := range t {
 		h := &t[i]
-		h.kept = true
+		h.kept, h.state = true, k[i].state
 		for _, name := range k[i].gone {
 			h.subs[name], h.desired[name] = struct{}{}, nil
 		}

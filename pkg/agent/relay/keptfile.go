@@ -29,7 +29,7 @@ func encodeKept(node string, k *kept) ([]byte, error) {
 	body := appendPart(nil, []byte(node))
 	for i, kk := range k {
 		part, err := proto.MarshalOptions{Deterministic: true}.Marshal(&discoveryv3.DeltaDiscoveryResponse{
-			TypeUrl: kinds[i].url, Resources: kk.resources, RemovedResources: kk.gone,
+			TypeUrl: kinds[i].url, Resources: kk.resources, RemovedResources: kk.gone, ControlPlane: byState(kk.state),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("write %s: %w", kinds[i].name, err)
@@ -96,7 +96,7 @@ func decodeBody(node string, body []byte) (*kept, error) {
 		if resp.GetTypeUrl() != kinds[i].url {
 			return nil, fmt.Errorf("it has %.100q where %s should be", resp.GetTypeUrl(), kinds[i].name)
 		}
-		k[i] = keptKind{resources: resp.GetResources(), gone: resp.GetRemovedResources()}
+		k[i] = keptKind{resources: resp.GetResources(), gone: resp.GetRemovedResources(), state: stateOf(&resp)}
 	}
 	if len(body) > 0 {
 		return nil, fmt.Errorf("%d bytes follow its end", len(body))

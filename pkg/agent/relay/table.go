@@ -28,6 +28,7 @@ type holding struct {
 	loaded  bool   // the control plane has spoken: what is not desired is gone
 	kept    bool   // began with what was kept
 	version string // the control plane's name for the whole
+	state   uint64 // version of the control plane's store that desired is of, at most
 	// accepted is what the receiver took last. It outlives Envoy's streams.
 	accepted map[string]*discoveryv3.Resource
 	refused  map[string]refusal
@@ -66,6 +67,7 @@ func (h *holding) update(resp *discoveryv3.DeltaDiscoveryResponse) {
 	h.loaded = true
 	h.version = resp.GetSystemVersionInfo()
 	h.pending = resp.GetNonce()
+	h.state = max(h.state, stateOf(resp))
 	h.view.stale = true
 	for _, res := range resp.GetResources() {
 		if res.GetResource() == nil || !h.asked(res.GetName()) {

@@ -89,7 +89,10 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	r.mu.Lock()
+	known := r.table.state()
+	r.mu.Unlock()
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(withState(ctx, known))
 	if err != nil {
 		return false, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/failpoint"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -131,6 +132,7 @@ func (p *Publisher) difference(page store.Page) (changes []store.Change) {
 // names, are there before the state is: so a proxy that comes back to a
 // control plane that has just started is told of no loss.
 func (p *Publisher) apply(changes []store.Change) {
+	_ = failpoint.At(failpoint.PublishApply)
 	now := time.Now()
 	judge := map[string]bool{}
 	for _, c := range changes {
@@ -153,6 +155,7 @@ func (p *Publisher) apply(changes []store.Change) {
 		prev = snapshot.Empty()
 	}
 	next := snapshot.Next(prev, snapshot.Input{Changes: changes, Hosts: p.resolved, Files: p.hashes})
+	p.begun.Store(int64(next.Version()))
 	p.publishEndpoints(prev, next)
 	if first {
 		p.publishNames(next)

@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
+	"github.com/weft-mesh/weft/pkg/failpoint"
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -60,6 +61,7 @@ func (p *Publisher) round(ctx context.Context) {
 	_ = g.Wait() // push reports by itself
 	p.stood = state
 	p.publishNames(state)
+	p.tell(state.Version())
 }
 
 // push gives a connected proxy what it lacks, and ends its streams where its
@@ -118,6 +120,7 @@ func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
 	if m == nil || m.Dataplane(id.Name) == nil {
 		return unknown(id)
 	}
+	_ = failpoint.At(failpoint.PublishBuild)
 	p.metrics.replans.Inc()
 	view := snapshot.NewView(m)
 	b, warnings, err := p.bundle(m, view, id)

@@ -81,7 +81,9 @@ type Publisher struct {
 	state atomic.Pointer[snapshot.State]
 	stood *snapshot.State // the one of the last round; of pushing alone
 	mu    sync.Mutex
-	moved chan struct{} // closed when state is replaced
+	moved chan struct{} // closed when state is replaced, and when told is
+	told  mesh.Version  // of the state that every lane holds, see Abreast
+	begun atomic.Int64  // version of the state that is being published
 
 	versions  map[mesh.Key]mesh.Version   // what state was made of; of follow alone
 	clusters  map[service]map[string]bool // published assignments; of follow alone

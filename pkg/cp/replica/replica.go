@@ -7,7 +7,6 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -138,19 +137,16 @@ func (g *Group) self() Replica {
 func (g *Group) now() time.Time { return g.moment.Now.Add(time.Since(g.beat)) }
 
 // Insight is how a proxy fares that has its stream elsewhere; false where no
-// other replica has it. Of a replica that is gone the stream is over.
+// other replica that is there has it.
 func (g *Group) Insight(meshName, name string) (mesh.DataplaneInsight, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	said := g.insights[proxy.ID{Mesh: meshName, Name: name}]
 	var best insight
 	var at time.Time
-	for replica, in := range said {
-		seen := g.others[replica].Seen
-		if alive := g.now().Sub(seen) < silence; !alive {
-			in.DataplaneInsight = ended(in.DataplaneInsight, cmp.Or(seen, in.posted))
+	for replica, in := range g.insights[proxy.ID{Mesh: meshName, Name: name}] {
+		if g.now().Sub(g.others[replica].Seen) >= silence {
+			continue
 		}
-		// One that is there counts before one that is gone, then the newest.
 		if began := connected(in.DataplaneInsight); best.posted.IsZero() || began.After(at) {
 			best, at = in, began
 		}
@@ -161,21 +157,11 @@ func (g *Group) Insight(meshName, name string) (mesh.DataplaneInsight, bool) {
 // connected is since when the proxy has a stream; zero: it has none.
 func connected(in mesh.DataplaneInsight) (since time.Time) {
 	for _, s := range in.Subscriptions {
-		if s.DisconnectTime.IsZero() && s.ConnectTime.After(since) {
+		if s.ConnectTime.After(since) {
 			since = s.ConnectTime
 		}
 	}
 	return since
-}
-
-func ended(in mesh.DataplaneInsight, at time.Time) mesh.DataplaneInsight {
-	in.Subscriptions = slices.Clone(in.Subscriptions)
-	for i := range in.Subscriptions {
-		if in.Subscriptions[i].DisconnectTime.IsZero() {
-			in.Subscriptions[i].DisconnectTime = at
-		}
-	}
-	return in
 }
 
 // beating beats until ctx ends.

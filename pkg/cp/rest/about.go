@@ -73,6 +73,15 @@ func strictly(data []byte, v any) error {
 	return nil
 }
 
+// replicas answers with all control planes on this store, this one first.
+func (s *Server) replicas(call) (answer, error) {
+	all := any([]string{})
+	if s.Replicas != nil {
+		all = s.Replicas()
+	}
+	return asJSON(http.StatusOK, map[string]any{"items": all})
+}
+
 func (s *Server) stage(c call) (answer, error) {
 	text, err := s.Stage(c.Context(), c.PathValue("mesh"), c.PathValue("name"), c.PathValue("stage"))
 	if err != nil {

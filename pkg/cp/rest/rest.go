@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
@@ -67,6 +68,11 @@ type Server struct {
 	Online inspect.Online
 	// ReadOnly refuses every PUT and DELETE. Dry runs are none.
 	ReadOnly bool
+	// Stale tells since when what is read is what was known then, as the store
+	// is away; zero, or nil: it is not.
+	Stale func() time.Time
+	// Replicas tells of all control planes on this store; nil: it is alone.
+	Replicas func() any
 
 	Log *slog.Logger
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
 )
@@ -49,6 +50,11 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
 	answer := h.answer(w, r)
 	header.Set("Content-Type", answer.contentType)
+	if h.Stale != nil {
+		if since := h.Stale(); !since.IsZero() {
+			header.Set("Warning", fmt.Sprintf(`110 weft-cp "the store is away since %s: this is what was known then"`, since.UTC().Format(time.RFC3339)))
+		}
+	}
 	if answer.etag != "" {
 		header.Set("ETag", answer.etag)
 	}

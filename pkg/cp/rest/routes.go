@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 		{"GET /policies", ViewAbout, "list the types of policies", "Could not list the types of policies", s.policyTypes},
 		{"GET /_kri/{kri}", ReadResources, "read resources", cannotGet, s.kri},
 		{"GET /config", ViewConfig, "see the configuration", "Could not show the configuration", s.config},
+		{"GET /_weft/replicas", ViewHosts, "see the control planes", "Could not tell which control planes there are", s.replicas},
 		{"GET /_weft/hosts", ViewHosts, "see how hosts reach the control plane", "Could not tell how hosts reach the control plane", s.hosts},
 		{"POST /tokens/dataplane", IssueTokens, "generate dataplane tokens", badRequest, s.dataplaneToken},
 		{"GET /meshes/{mesh}/dataplanes/{name}/_stages/{stage}", Inspect, "inspect dataplanes", "Could not inspect a dataplane", s.stage},

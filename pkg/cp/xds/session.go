@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/weft-mesh/weft/pkg/failpoint"
 )
 
 // A request is one of either protocol.
@@ -87,6 +89,9 @@ func (s *session) run(first request, receive func() (request, error)) error {
 
 // take notes what a request says.
 func (s *session) take(r request) error {
+	if r.nonce != "" {
+		_ = failpoint.At(failpoint.StreamAck)
+	}
 	s.st.answered(r.typeURL, r.nonce, r.refused)
 	f, again := s.followers[r.typeURL]
 	if !again {
@@ -240,7 +245,14 @@ func (s *session) send(f *follower, n news) error {
 	// Before it is out, so that no answer is faster.
 	s.st.sent(response{typeURL: typeURL, nonce: f.nonce, version: n.version, names: namesOf(n.put)})
 	m := s.frame(typeURL, f.nonce, n)
-	return s.st.send(func() error { return s.out.SendMsg(m) })
+	if state := s.st.s.state; s.st.delta && state != nil {
+		m.add(protowire.AppendBytes(protowire.AppendTag(nil, responseFrom, protowire.BytesType), appendString(nil, 1, state())))
+	}
+	_ = failpoint.At(failpoint.StreamSend)
+	if err := s.st.send(func() error { return s.out.SendMsg(m) }); err != nil {
+		return err
+	}
+	return failpoint.At(failpoint.StreamSent)
 }
 
 func namesOf(items []*item) func() []string {
@@ -258,6 +270,7 @@ const (
 	responseType    = 4
 	responseNonce   = 5
 	responseRemoved = 6 // delta only
+	responseFrom    = 7 // delta only: a ControlPlane, of which 1 is the identifier
 )
 
 // frame puts a response together out of what is encoded already.

@@ -78,7 +78,10 @@ type Config struct {
 	// its first request is answered. It publishes what the proxy is to have.
 	// An error ends the stream.
 	Connect func(ctx context.Context, id proxy.ID) error
-	Log     *slog.Logger // nil: slog.Default
+	// State names what is sent, in each delta response's control plane; nil:
+	// nothing does.
+	State func() string
+	Log   *slog.Logger // nil: slog.Default
 	// JudgeEvery is how often the credential of an open stream is looked at
 	// again; 0 is every minute. What Judge is called for is looked at at once.
 	JudgeEvery time.Duration
@@ -88,6 +91,7 @@ type Config struct {
 type Server struct {
 	auth    Authenticator
 	connect func(ctx context.Context, id proxy.ID) error
+	state   func() string
 	log     *slog.Logger
 	metrics metrics
 
@@ -108,7 +112,7 @@ type Server struct {
 // New returns a server that Register puts to work.
 func New(c Config) *Server {
 	s := &Server{
-		auth: c.Auth, connect: c.Connect, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
+		auth: c.Auth, connect: c.Connect, state: c.State, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
 		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
 	}
