@@ -33,6 +33,7 @@ type shape struct {
 type config struct {
 	shape
 	cp      string        // the binary
+	envoy   string        // that of real Envoys among the proxies; "": none
 	workers int           // REST connections
 	rounds  int           // of each kind of change
 	idle    time.Duration // how long to look at doing nothing
@@ -69,6 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.BoolVar(&c.Transparent, "transparent", false, "redirected hosts that see every service, and list none")
 	fs.IntVar(&c.World, "world", 4, "every how many-th stream speaks state of the world; 0: none")
 	fs.StringVar(&c.cp, "cp", "bin/weft-cp", "the control plane's binary")
+	fs.StringVar(&c.envoy, "envoy", "", "Envoy's binary, to run three real ones among the proxies; default: none")
 	fs.IntVar(&c.workers, "workers", 32, "REST connections")
 	fs.IntVar(&c.rounds, "rounds", 20, "of each kind of change")
 	fs.DurationVar(&c.idle, "idle", 60*time.Second, "how long to look at a control plane that has nothing to do; 0s: not")
@@ -76,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&c.rate, "churn-rate", 50, "dataplanes a second that do")
 	fs.IntVar(&c.bulk, "bulk", 10_000, "dataplanes to register besides, in a mesh that nobody follows; 0: none")
 	fs.BoolVar(&c.floors, "floors", true, "measure the floors too")
-	fs.StringVar(&c.only, "only", "", "the phase to run after the start: endpoints, policies, idle, churn, bulk or torn; default: all")
+	fs.StringVar(&c.only, "only", "", "the phase to run after the start: endpoints, envoys, policies, idle, churn, bulk or torn; default: all")
 	fs.StringVar(&c.profiles, "profiles", "", "folder for profiles of the control plane, <phase>.cpu and <phase>.heap")
 	fs.BoolVar(&c.verbose, "v", false, "show the control plane's log")
 	if err := fs.Parse(args); err != nil {

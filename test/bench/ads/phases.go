@@ -41,7 +41,7 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 	for _, phase := range []struct {
 		name string
 		run  func(context.Context, *fleet, *table) error
-	}{{"start", start}, {"endpoints", endpoints}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
+	}{{"start", start}, {"endpoints", endpoints}, {"envoys", envoys}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
 		if c.only != "" && phase.name != "start" && phase.name != c.only {
 			continue
 		}
