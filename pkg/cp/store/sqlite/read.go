@@ -24,8 +24,7 @@ func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, durable.ErrClosed)
 	}
 	var w durable.Row
-	err := s.read.QueryRowContext(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
-		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
+	err := s.get.QueryRowContext(ctx, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, store.ErrNotFound)

@@ -44,6 +44,7 @@ type Store struct {
 
 	write *sql.DB // one connection
 	read  *sql.DB
+	get   *sql.Stmt // parsed once: reading one resource is what is done most
 	queue *durable.Queue[change]
 	bell  durable.Bell
 
@@ -91,7 +92,11 @@ func (s *Store) open(ctx context.Context, file string) (err error) {
 	if err := migrate(ctx, s.write, file); err != nil {
 		return err
 	}
-	s.read, err = connect(file, readConns, "deferred")
+	if s.read, err = connect(file, readConns, "deferred"); err != nil {
+		return err
+	}
+	s.get, err = s.read.PrepareContext(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
+		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`)
 	return err
 }
 

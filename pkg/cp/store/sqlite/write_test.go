@@ -142,3 +142,21 @@ func BenchmarkPut(b *testing.B) {
 		})
 	})
 }
+
+// BenchmarkGet is what a proxy's credential costs several times at each look.
+func BenchmarkGet(b *testing.B) {
+	s, err := Open(b.Context(), b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	stored, err := s.Put(b.Context(), secret("s", "x"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := s.Get(b.Context(), stored.Key()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
