@@ -47,7 +47,7 @@ bench: deps envoy build ## figures: see test/bench
 	go test -run '^$$' -bench . -benchtime 10x ./test/bench
 
 .PHONY: scale
-scale: build ## measure the control plane at scale and write docs/scale.md: ten minutes
+scale: build envoy ## measure the control plane at scale and write docs/scale.md: a quarter of an hour
 	@hack/scale.sh
 
 .PHONY: check

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 		name string
 		run  func(context.Context, *fleet, *table) error
 	}{{"start", start}, {"endpoints", endpoints}, {"envoys", envoys}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
-		if c.only != "" && phase.name != "start" && phase.name != c.only {
+		if c.only != "" && phase.name != "start" && !slices.Contains(strings.Split(c.only, ","), phase.name) {
 			continue
 		}
 		if err := cp.profile(ctx, phase.name, func() error { return phase.run(ctx, f, t) }); err != nil {
