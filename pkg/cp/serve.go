@@ -164,13 +164,17 @@ type people struct {
 	evictions host.Evictions
 }
 
-func (p people) Delete(ctx context.Context, k mesh.Key) error {
+func (p people) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error {
 	if k.Kind == mesh.DataplaneKind.Name {
+		// Nobody is put out for a deletion that will not be.
+		if _, err := p.PreviewDelete(ctx, k, at); err != nil && at != 0 {
+			return err
+		}
 		if err := p.evictions.Of(ctx, k); err != nil {
 			return fmt.Errorf("put the host of %s out: %w", k, err)
 		}
 	}
-	return p.Admission.Delete(ctx, k)
+	return p.Admission.DeleteAt(ctx, k, at)
 }
 
 // controlPlanes is where hosts may turn to: this control plane, where it knows
