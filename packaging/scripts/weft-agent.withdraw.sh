@@ -1,0 +1,12 @@
+
+# withdraw runs when the services have stopped and the files are still there. It
+# gives the host its network back, whatever state the agent is in; what the host
+# joined stays, so that the package can come back.
+withdraw() {
+  if [ -d /run/systemd/system ]; then
+    systemctl stop weft.slice >/dev/null 2>&1 || true
+  fi
+  weft-agent redirect remove --for-now >/dev/null ||
+    echo "weft-agent: the redirection could not be taken off; nft delete table inet weft does by hand" >&2
+  rm -rf /run/weft-agent
+}

@@ -1,0 +1,4 @@
+package=weft-cp
+units=weft-cp.service
+start=weft-cp.service
+user=weft-cp

@@ -1,0 +1,3 @@
+
+# withdraw runs when the services have stopped and the files are still there.
+withdraw() { :; }
