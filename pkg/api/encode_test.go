@@ -104,7 +104,7 @@ func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
 				Name: "ca-1", Type: "builtin", Mode: mesh.Permissive,
 				DpCert:    &mesh.DpCert{Rotation: &mesh.CertRotation{Expiration: "1d"}, RequestTimeout: "5s"},
 				RootChain: &mesh.RootChain{RequestTimeout: "10s"},
-				Conf:      &mesh.BuiltinConf{CACert: &mesh.BuiltinCACert{RSAbits: 2048, Expiration: "10y"}},
+				Conf:      &mesh.BackendConf{CACert: &mesh.BuiltinCACert{RSAbits: 2048, Expiration: "10y"}},
 			}}},
 			Routing:                     &mesh.Routing{LocalityAwareLoadBalancing: true},
 			Constraints:                 &mesh.Constraints{DataplaneProxy: &mesh.DataplaneConstraints{Requirements: []mesh.TagRule{{Tags: mesh.Tags{"env": "*"}}}}},

@@ -43,7 +43,7 @@ type ControlPlane struct {
 	newest    store.Store // the store without a mirror
 	replicas  *replica.Group
 	own       *ca.Own
-	builtin   *ca.Builtin
+	builtin   *ca.Meshes
 	tokens    *token.Issuer
 	admission *admission.Admission
 	auth      *host.Auth
@@ -84,7 +84,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := c.sameAuthority(ctx); err != nil {
 		return nil, err
 	}
-	c.builtin = &ca.Builtin{Store: c.store}
+	c.builtin = &ca.Meshes{Store: c.store}
 	c.tokens = &token.Issuer{Store: c.store}
 	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens, Zone: cfg.Zone, Native: native}
 	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {

@@ -18,17 +18,17 @@ type MeshSpec struct {
 type MTLS struct {
 	EnabledBackend string        `json:"enabledBackend,omitempty"` // "" turns mTLS off
 	SkipValidation bool          `json:"skipValidation,omitempty"`
-	Backends       []MTLSBackend `json:"backends,omitempty"` // at most one
+	Backends       []MTLSBackend `json:"backends,omitempty"` // all are trusted, one signs
 }
 
 // An MTLSBackend is one certificate authority.
 type MTLSBackend struct {
 	Name      string       `json:"name"`
-	Type      string       `json:"type"`           // "builtin"
+	Type      string       `json:"type"`           // "builtin" or "provided"
 	Mode      string       `json:"mode,omitempty"` // "STRICT" (default) or "PERMISSIVE"
 	DpCert    *DpCert      `json:"dpCert,omitempty"`
 	RootChain *RootChain   `json:"rootChain,omitempty"`
-	Conf      *BuiltinConf `json:"conf,omitempty"`
+	Conf      *BackendConf `json:"conf,omitempty"`
 }
 
 // DpCert is about the certificates of dataplanes.
@@ -52,9 +52,12 @@ type RootChain struct {
 	RequestTimeout string `json:"requestTimeout,omitempty"`
 }
 
-// BuiltinConf is the conf of a builtin authority.
-type BuiltinConf struct {
+// BackendConf is the conf of an authority: CACert of a builtin one, Cert and Key
+// of a provided one.
+type BackendConf struct {
 	CACert *BuiltinCACert `json:"caCert,omitempty"`
+	Cert   *DataSource    `json:"cert,omitempty"` // PEM: the authority's, then its chain up to a root
+	Key    *DataSource    `json:"key,omitempty"`  // PEM
 }
 
 // BuiltinCACert says what the authority's own certificate is like. With

@@ -26,8 +26,8 @@ func (m *MTLS) validate(path string) (v Violations) {
 	if m == nil {
 		return nil
 	}
-	if len(m.Backends) > 1 {
-		v.Add(field(path, "backends"), "must have at most one backend, has %d", len(m.Backends))
+	if len(m.Backends) > maxBackends {
+		v.Add(field(path, "backends"), "must have at most %d backends, has %d", maxBackends, len(m.Backends))
 	}
 	seen := map[string]bool{}
 	for i := range m.Backends {
@@ -44,6 +44,30 @@ func (m *MTLS) validate(path string) (v Violations) {
 	return v
 }
 
+// maxBackends is how many authorities a mesh may trust: each is in every
+// handshake's bundle.
+const maxBackends = 8
+
+func (b *MTLSBackend) validateProvided(path string) (v Violations) {
+	c := b.Conf
+	if c == nil {
+		c = new(BackendConf)
+	}
+	if c.CACert != nil {
+		v.Add(field(path, "caCert"), `is of a backend of type "builtin"; a provided one brings its certificate`)
+	}
+	for _, d := range []struct {
+		name   string
+		source *DataSource
+	}{{"cert", c.Cert}, {"key", c.Key}} {
+		if d.source == nil {
+			v.Add(field(path, d.name), "must be set, to a secret, a file or inline")
+		}
+		v = append(v, d.source.validate(field(path, d.name))...)
+	}
+	return v
+}
+
 func (b *MTLSBackend) validate(path string) (v Violations) {
 	switch {
 	case b.Name == "":
@@ -53,12 +77,15 @@ func (b *MTLSBackend) validate(path string) (v Violations) {
 	}
 	switch b.Type {
 	case "builtin":
+		if c := b.Conf; c != nil && (c.Cert != nil || c.Key != nil) {
+			v.Add(field(path, "conf"), `cert and key are of a backend of type "provided"`)
+		}
+	case "provided":
+		v = append(v, b.validateProvided(field(path, "conf"))...)
 	case "":
 		v.Add(field(path, "type"), `must not be empty; "builtin" makes an authority of its own`)
-	case "provided":
-		v.Add(field(path, "type"), `"provided" is not supported yet; use "builtin"`)
 	default:
-		v.Add(field(path, "type"), `there is no backend of type %q; use "builtin"`, b.Type)
+		v.Add(field(path, "type"), `there is no backend of type %q; use "builtin" or "provided"`, b.Type)
 	}
 	v = append(v, oneOf(field(path, "mode"), b.Mode, Strict, Permissive)...)
 	if c := b.DpCert; c != nil {
@@ -73,8 +100,8 @@ func (b *MTLSBackend) validate(path string) (v Violations) {
 	}
 	if b.Conf != nil && b.Conf.CACert != nil {
 		c, at := b.Conf.CACert, field(path, "conf.caCert")
-		if c.RSAbits != 0 && (c.RSAbits < 2048 || c.RSAbits > 8192) {
-			v.Add(field(at, "RSAbits"), "must be between 2048 and 8192; leave it out for ECDSA P-256")
+		if c.RSAbits != 0 && (c.RSAbits < 2048 || c.RSAbits > 4096) {
+			v.Add(field(at, "RSAbits"), "must be between 2048 and 4096; leave it out for ECDSA P-256")
 		}
 		v = append(v, validateExpiration(field(at, "expiration"), c.Expiration)...)
 	}

@@ -151,7 +151,7 @@ func TestMeshValidate(t *testing.T) {
 		{"lifetimes", mesh.MeshSpec{MTLS: one(func(b *mesh.MTLSBackend) {
 			b.DpCert = &mesh.DpCert{Rotation: &mesh.CertRotation{Expiration: "1.5d"}, RequestTimeout: "soon"}
 			b.RootChain = &mesh.RootChain{RequestTimeout: "10"}
-			b.Conf = &mesh.BuiltinConf{CACert: &mesh.BuiltinCACert{RSAbits: 1024, Expiration: "0y"}}
+			b.Conf = &mesh.BackendConf{CACert: &mesh.BuiltinCACert{RSAbits: 1024, Expiration: "0y"}}
 		})}, "mtls.backends[0].dpCert.rotation.expiration: \"1.5d\" is not a lifetime\nmtls.backends[0].dpCert.requestTimeout: \"soon\"\n" +
 			"mtls.backends[0].rootChain.requestTimeout: \"10\"\nmtls.backends[0].conf.caCert.RSAbits: must be between\nmtls.backends[0].conf.caCert.expiration: must be longer"},
 		{"egress without mtls", mesh.MeshSpec{Routing: &mesh.Routing{ZoneEgress: true}}, "routing.zoneEgress: needs mTLS"},

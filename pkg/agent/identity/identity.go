@@ -71,6 +71,7 @@ type Identity struct {
 	taken     int           // the last of those that the control plane took
 	lastError string
 	lastTry   time.Time
+	anew      anew // another certificate that is wanted
 	contact   contact
 	grace     bool            // peers with expired certificates are let in
 	learned   []string        // where control planes are, as they say

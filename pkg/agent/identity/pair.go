@@ -46,7 +46,9 @@ func (p pair) certified(cert []byte, roots *x509.CertPool, use x509.ExtKeyUsage,
 	if !p.key.PublicKey.Equal(leaf.PublicKey) {
 		return p, errors.New("the certificate is for another key")
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+	between := x509.NewCertPool()
+	between.AppendCertsFromPEM(cert)
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
 		return p, fmt.Errorf("the certificate is not what this host can use (is its clock right?): %w", err)
 	}
 	p.cert, p.leaf = cert, leaf

@@ -105,7 +105,11 @@ func (i *Identity) install(workload pair, roots []byte, a about, agent pair) {
 	i.workload, i.roots, i.about = workload, slices.Clone(roots), a
 	i.unsaved[workloadName] = true
 	i.tell()
+	done := i.settleAnew()
 	i.mu.Unlock()
+	if done != nil {
+		done()
+	}
 	i.save()
 
 	attrs := []any{"dataplane", i.id.String(), "agent_renewed", agent.leaf != nil}

@@ -37,6 +37,9 @@ func (i *Identity) due() (time.Time, bool) {
 		if w := renewal(i.workload.leaf); w.Before(at) {
 			at = w
 		}
+		if i.anew.authority != "" && i.anew.at.Before(at) {
+			at = i.anew.at
+		}
 	}
 	return at, true
 }

@@ -12,10 +12,13 @@ import (
 
 // Status is how a host's identity is, for people.
 type Status struct {
-	ID        proxy.ID    `json:"id"`
-	Agent     Certificate `json:"agent"`
-	Workload  Certificate `json:"workload"` // zero: none, as the mesh has no mTLS or the host never registered
-	Authority string      `json:"authority"`
+	ID       proxy.ID    `json:"id"`
+	Agent    Certificate `json:"agent"`
+	Workload Certificate `json:"workload"` // zero: none, as the mesh has no mTLS or the host never registered
+	// Roots are whom the workload's peers are verified with, as Issuer is
+	// written; two while the mesh's authority rotates.
+	Roots     []string `json:"roots,omitempty"`
+	Authority string   `json:"authority"`
 	// RidesOut is for how long this host can do without a control plane, when
 	// it goes away at the worst moment: from renewal to expiry.
 	RidesOut time.Duration `json:"ridesOut"`
@@ -70,8 +73,8 @@ func (i *Identity) Status() Status {
 	s.InMemory, s.Unsaved, s.PassedOver = i.files.dir == "", i.saveFault, slices.Clone(i.files.aside)
 	s.RidesOut = s.Agent.Expires.Sub(s.Agent.Renewal)
 	if i.workload.leaf != nil {
-		root, _ := parseCert(i.roots)
-		s.Workload = describe(i.workload.leaf, root, now)
+		s.Workload = describe(i.workload.leaf, nil, now)
+		s.Workload.Issuer, s.Roots = issuer(i.workload, i.roots), fingerprints(i.roots)
 		s.RidesOut = min(s.RidesOut, s.Workload.Expires.Sub(s.Workload.Renewal))
 		s.FailClosed, s.Grace = i.about.FailClosed, i.grace
 		if !s.FailClosed {

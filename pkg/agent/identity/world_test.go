@@ -28,7 +28,7 @@ type world struct {
 	store   *memory.Store
 	tokens  *token.Issuer
 	own     *ca.Own
-	meshes  *ca.Builtin
+	meshes  *ca.Meshes
 	address string
 	log     *buffer
 
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{store: memory.New(), now: time.Now(), log: new(buffer)}
 	w.tokens = &token.Issuer{Store: w.store, Now: w.clock}
-	w.meshes = &ca.Builtin{Store: w.store, Now: w.clock}
+	w.meshes = &ca.Meshes{Store: w.store, Now: w.clock}
 	w.own = authority(t, w.clock)
 	mtls := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "ca-1", Backends: []mesh.MTLSBackend{{Name: "ca-1", Type: "builtin"}}}}
 	for name, spec := range map[string]*mesh.MeshSpec{"default": mtls, "plain": {}} {

@@ -28,8 +28,8 @@ import (
 // ErrInUse is wrapped by Run's error when somebody listens on the socket.
 var ErrInUse = errors.New("already in use")
 
-// Config says what a Relay joins. Log, UIDs, Metadata, OnNames and
-// CacheDir may be left out.
+// Config says what a Relay joins. Log, UIDs, Metadata, OnNames, OnTrust,
+// OnIssuer and CacheDir may be left out.
 type Config struct {
 	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
 	// Its folder is made with mode 0700; one that is there already must not be
@@ -50,6 +50,14 @@ type Config struct {
 	UIDs []uint32
 	// OnNames is called with every new table of names, one call at a time.
 	OnNames func([]proxy.Name)
+	// OnTrust is called with whom the mesh trusts, in PEM, and returns once that
+	// is in force.
+	OnTrust func(roots []byte) error
+	// OnIssuer is called with the authority that should have signed the
+	// workload's certificate, as the SHA-256 of its SubjectPublicKeyInfo in hex,
+	// and over how long hosts spread that need another. done is to be called
+	// once it has, unless another call came since.
+	OnIssuer func(authority string, spread time.Duration, done func())
 	// CacheDir is the folder in which the relay keeps what Envoy accepted, to
 	// begin with it when no control plane answers. It is made with mode 0700.
 	// "": nothing is kept.
@@ -102,6 +110,8 @@ type Relay struct {
 	redial  context.CancelFunc // ends the stream to the control plane; nil: none
 
 	names      namesDelivery
+	orders     [orderCount]order
+	ordered    chan struct{} // capacity 1: there is an order to follow
 	outside    outside
 	cache      *cache // nil: nothing is kept
 	cacheFault string // why that is, though it should be
@@ -139,6 +149,7 @@ func New(cfg Config) *Relay {
 		synced: make(chan struct{}),
 		table:  newTable(),
 		dirty:  make(chan struct{}, 1),
+		orders: newOrders(cfg), ordered: make(chan struct{}, 1),
 	}
 	r.names.wake = make(chan struct{}, 1)
 	return r
@@ -160,6 +171,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go(func() error { return r.serve(ctx, l) })
 	g.Go(func() error { r.follow(ctx); return nil })
 	g.Go(func() error { r.names.run(ctx, r.cfg.OnNames); return nil })
+	g.Go(func() error { r.followOrders(ctx); return nil })
 	g.Go(func() error { r.keep(ctx); return nil })
 	err = g.Wait()
 	_ = r.keepNow() // the log has it

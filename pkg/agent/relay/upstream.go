@@ -99,6 +99,7 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 	wake := make(chan struct{}, 1)
 	r.mu.Lock()
 	r.table.connected()
+	r.forgetOrders()
 	r.up.begin(wake)
 	r.redial = cancel
 	r.mu.Unlock()
@@ -137,6 +138,9 @@ func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscove
 	for {
 		r.mu.Lock()
 		req := r.table.ask()
+		if req == nil {
+			req = r.askOrders()
+		}
 		r.mu.Unlock()
 		if req == nil {
 			select {
@@ -155,6 +159,9 @@ func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscove
 
 // take takes one response of the control plane. It is called with the lock.
 func (r *Relay) take(resp *discoveryv3.DeltaDiscoveryResponse) {
+	if r.takeOrder(resp) {
+		return
+	}
 	i := kindOf(resp.GetTypeUrl())
 	if i < 0 {
 		r.log.Warn("control plane sent what nobody asked for", "type", clip(resp.GetTypeUrl(), 200))

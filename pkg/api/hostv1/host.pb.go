@@ -11,6 +11,7 @@ package hostv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -455,12 +456,115 @@ func (x *Name) GetAddresses() [][]byte {
 	return nil
 }
 
+// Trust is whom the workloads of a mesh believe. It travels by xDS, as a
+// resource named "trust"; the agent takes it once it is in force.
+type Trust struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Roots         []byte                 `protobuf:"bytes,1,opt,name=roots,proto3" json:"roots,omitempty"` // PEM
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trust) Reset() {
+	*x = Trust{}
+	mi := &file_host_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trust) ProtoMessage() {}
+
+func (x *Trust) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trust.ProtoReflect.Descriptor instead.
+func (*Trust) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Trust) GetRoots() []byte {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
+// Issuer is who signs in a mesh. It travels by xDS, as a resource named
+// "issuer"; the agent takes it once its workload has a certificate of that
+// authority.
+type Issuer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the authority's SubjectPublicKeyInfo, in hex.
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	// Over how long hosts that need a new certificate spread.
+	Spread        *durationpb.Duration `protobuf:"bytes,2,opt,name=spread,proto3" json:"spread,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Issuer) Reset() {
+	*x = Issuer{}
+	mi := &file_host_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Issuer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Issuer) ProtoMessage() {}
+
+func (x *Issuer) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Issuer.ProtoReflect.Descriptor instead.
+func (*Issuer) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Issuer) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Issuer) GetSpread() *durationpb.Duration {
+	if x != nil {
+		return x.Spread
+	}
+	return nil
+}
+
 var File_host_proto protoreflect.FileDescriptor
 
 const file_host_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"host.proto\x12\fweft.host.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n" +
+	"host.proto\x12\fweft.host.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n" +
 	"\vJoinRequest\x12\x1c\n" +
 	"\tdataplane\x18\x01 \x01(\fR\tdataplane\x12\x10\n" +
 	"\x03csr\x18\x02 \x01(\fR\x03csr\"N\n" +
@@ -485,7 +589,12 @@ const file_host_proto_rawDesc = "" +
 	"\x05names\x18\x01 \x03(\v2\x12.weft.host.v1.NameR\x05names\"8\n" +
 	"\x04Name\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
-	"\taddresses\x18\x02 \x03(\fR\taddresses2\xd2\x01\n" +
+	"\taddresses\x18\x02 \x03(\fR\taddresses\"\x1d\n" +
+	"\x05Trust\x12\x14\n" +
+	"\x05roots\x18\x01 \x01(\fR\x05roots\"Y\n" +
+	"\x06Issuer\x12\x1c\n" +
+	"\tauthority\x18\x01 \x01(\tR\tauthority\x121\n" +
+	"\x06spread\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06spread2\xd2\x01\n" +
 	"\x04Host\x12=\n" +
 	"\x04Join\x12\x19.weft.host.v1.JoinRequest\x1a\x1a.weft.host.v1.JoinResponse\x12I\n" +
 	"\bRegister\x12\x1d.weft.host.v1.RegisterRequest\x1a\x1e.weft.host.v1.RegisterResponse\x12@\n" +
@@ -503,7 +612,7 @@ func file_host_proto_rawDescGZIP() []byte {
 	return file_host_proto_rawDescData
 }
 
-var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_host_proto_goTypes = []any{
 	(*JoinRequest)(nil),           // 0: weft.host.v1.JoinRequest
 	(*JoinResponse)(nil),          // 1: weft.host.v1.JoinResponse
@@ -513,22 +622,26 @@ var file_host_proto_goTypes = []any{
 	(*LeaveResponse)(nil),         // 5: weft.host.v1.LeaveResponse
 	(*NameTable)(nil),             // 6: weft.host.v1.NameTable
 	(*Name)(nil),                  // 7: weft.host.v1.Name
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Trust)(nil),                 // 8: weft.host.v1.Trust
+	(*Issuer)(nil),                // 9: weft.host.v1.Issuer
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_host_proto_depIdxs = []int32{
-	8, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
-	7, // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
-	0, // 2: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
-	2, // 3: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
-	4, // 4: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
-	1, // 5: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
-	3, // 6: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
-	5, // 7: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	10, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
+	7,  // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
+	11, // 2: weft.host.v1.Issuer.spread:type_name -> google.protobuf.Duration
+	0,  // 3: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
+	2,  // 4: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
+	4,  // 5: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
+	1,  // 6: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
+	3,  // 7: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
+	5,  // 8: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
+	6,  // [6:9] is the sub-list for method output_type
+	3,  // [3:6] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_host_proto_init() }
@@ -542,7 +655,7 @@ func file_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_proto_rawDesc), len(file_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

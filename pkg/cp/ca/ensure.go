@@ -29,43 +29,39 @@ func KeyKey(meshName, backend string) mesh.Key {
 	return mesh.Key{Kind: mesh.SecretKind.Name, Mesh: meshName, Name: meshName + ".ca-builtin-key-" + backend}
 }
 
-func (b *Builtin) load(ctx context.Context, meshName, backend string) (authority, error) {
-	cert, err := b.Store.Get(ctx, CertKey(meshName, backend))
-	if err != nil {
-		return authority{}, err
-	}
-	key, err := b.Store.Get(ctx, KeyKey(meshName, backend))
-	if err != nil {
-		return authority{}, err
-	}
-	return b.cache.get(cert, key)
-}
-
-// Ensure makes the mesh's authority unless it is there: ECDSA P-256, or RSA
-// where caCert.RSAbits asks for it, for caCert.expiration or ten years. It does
-// nothing where the mesh has no mTLS. Of several control planes that do so at
+// Ensure makes the mesh's builtin authorities unless they are there: ECDSA
+// P-256, or RSA where caCert.RSAbits asks for it, for caCert.expiration or ten
+// years. Of a provided one it looks whether it can sign. It makes nothing where
+// the mesh has no mTLS. Of several control planes that do so at
 // once one wins and all succeed: the key is stored first, and whoever finds a
 // key without a certificate makes one for that key.
-func (b *Builtin) Ensure(ctx context.Context, meshName string, spec *mesh.MeshSpec) error {
-	be, err := backend(meshName, spec)
+func (m *Meshes) Ensure(ctx context.Context, meshName string, spec *mesh.MeshSpec) error {
+	_, err := backend(meshName, spec)
 	if errors.Is(err, ErrOff) {
 		return nil
 	}
-	if err == nil {
-		err = b.ensure(ctx, meshName, be)
-	}
 	if err != nil {
-		return fmt.Errorf("make authority of mesh %q: %w", meshName, err)
+		return err
+	}
+	for i, be := range spec.MTLS.Backends {
+		if be.Type == Provided {
+			err = m.checkProvided(ctx, meshName, i, be, spec.MTLS.SkipValidation)
+		} else {
+			err = m.ensure(ctx, meshName, be)
+		}
+		if err != nil {
+			return fmt.Errorf("make authority %q of mesh %q: %w", be.Name, meshName, err)
+		}
 	}
 	return nil
 }
 
-func (b *Builtin) ensure(ctx context.Context, meshName string, be mesh.MTLSBackend) error {
+func (m *Meshes) ensure(ctx context.Context, meshName string, be mesh.MTLSBackend) error {
 	bits, life, err := caShape(be)
 	if err != nil {
 		return err
 	}
-	stored, err := b.secret(ctx, KeyKey(meshName, be.Name), func() ([]byte, error) { return newCAKey(bits) })
+	stored, err := m.secret(ctx, KeyKey(meshName, be.Name), func() ([]byte, error) { return newCAKey(bits) })
 	if err != nil {
 		return err
 	}
@@ -73,28 +69,28 @@ func (b *Builtin) ensure(ctx context.Context, meshName string, be mesh.MTLSBacke
 	if err != nil {
 		return fmt.Errorf("%s: %w", KeyKey(meshName, be.Name), err)
 	}
-	if _, err := b.secret(ctx, CertKey(meshName, be.Name), func() ([]byte, error) {
-		return newCACert(meshName, key, b.now(), life)
+	if _, err := m.secret(ctx, CertKey(meshName, be.Name), func() ([]byte, error) {
+		return newCACert(meshName, key, m.now(), life)
 	}); err != nil {
 		return err
 	}
-	_, err = b.load(ctx, meshName, be.Name)
+	_, err = m.builtin(ctx, meshName, be.Name)
 	return err
 }
 
 // secret returns the bytes of a Secret, made where it is not there yet.
-func (b *Builtin) secret(ctx context.Context, k mesh.Key, fresh func() ([]byte, error)) ([]byte, error) {
-	r, err := b.Store.Get(ctx, k)
+func (m *Meshes) secret(ctx context.Context, k mesh.Key, fresh func() ([]byte, error)) ([]byte, error) {
+	r, err := m.Store.Get(ctx, k)
 	if errors.Is(err, store.ErrNotFound) {
 		var data []byte
 		if data, err = fresh(); err != nil {
 			return nil, err
 		}
-		r, err = b.Store.Put(ctx, mesh.Resource{
+		r, err = m.Store.Put(ctx, mesh.Resource{
 			Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name}, Spec: &mesh.Secret{Data: data},
 		})
 		if errors.Is(err, store.ErrConflict) { // another control plane was faster
-			r, err = b.Store.Get(ctx, k)
+			r, err = m.Store.Get(ctx, k)
 		}
 	}
 	if err != nil {

@@ -121,7 +121,7 @@ func TestForeignCertificates(t *testing.T) {
 	wantCode(t, err, codes.Unavailable)
 
 	// The workload's certificate is of another authority and no door.
-	builtin := &ca.Builtin{Store: w.store, Now: w.clock}
+	builtin := &ca.Meshes{Store: w.store, Now: w.clock}
 	r, err := w.store.Get(t.Context(), mesh.Key{Kind: "Mesh", Name: "default"})
 	must(t, err)
 	issued, err := builtin.Sign(t.Context(), "default", r.Spec.(*mesh.MeshSpec), []string{"spiffe://default/web"}, key.Public(), time.Hour)

@@ -35,7 +35,7 @@ type Service struct {
 	Delete func(ctx context.Context, k mesh.Key, at mesh.Version) error
 
 	Own    *ca.Own     // signs agents' certificates
-	Meshes *ca.Builtin // signs workloads'
+	Meshes *ca.Meshes // signs workloads'
 	Log    *slog.Logger
 }
 

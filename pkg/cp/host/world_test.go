@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.own, err = ca.OpenOwn(t.TempDir(), ca.OwnOptions{Now: w.clock, Log: log})
 	must(t, err)
-	meshes := &ca.Builtin{Store: w.store, Now: w.clock}
+	meshes := &ca.Meshes{Store: w.store, Now: w.clock}
 	mtls := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "ca-1", Backends: []mesh.MTLSBackend{{Name: "ca-1", Type: "builtin"}}}}
 	for name, spec := range map[string]*mesh.MeshSpec{"default": mtls, "plain": {}} {
 		w.put(t, mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: name}, Spec: spec})

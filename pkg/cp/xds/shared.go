@@ -13,6 +13,7 @@ import (
 // shared is what all proxies of a mesh have in common.
 type shared struct {
 	endpoints, names *lane
+	trust, issuer    *lane
 	stock            *stock
 
 	mu sync.Mutex
@@ -28,6 +29,7 @@ func newShared(st *stock) *shared {
 	return &shared{
 		stock:     st,
 		endpoints: newLane(resource.EndpointType, true), names: newLane(NamesType, false),
+		trust: newLane(TrustType, false), issuer: newLane(IssuerType, false),
 		wanted: map[string]int{}, filled: map[string]bool{},
 	}
 }

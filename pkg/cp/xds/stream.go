@@ -198,6 +198,10 @@ func (st *stream) lane(typeURL string) *lane {
 		return st.entry.secrets
 	case NamesType:
 		return st.entry.mesh.names
+	case TrustType:
+		return st.entry.mesh.trust
+	case IssuerType:
+		return st.entry.mesh.issuer
 	default:
 		return st.entry.mesh.endpoints
 	}

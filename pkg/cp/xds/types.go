@@ -9,6 +9,16 @@ const (
 	NamesResource = "names"
 )
 
+// What the agent asks for beside names: whom the mesh trusts, hostv1.Trust, and
+// who signs in it, hostv1.Issuer. There is one resource of each. An agent's
+// answer says that it has done what follows.
+const (
+	TrustType      = "type.googleapis.com/weft.host.v1.Trust"
+	TrustResource  = "trust"
+	IssuerType     = "type.googleapis.com/weft.host.v1.Issuer"
+	IssuerResource = "issuer"
+)
+
 // words are the types that a stream may ask for, as people read them. Whoever
 // asks for another ends its stream with InvalidArgument: what is not on the list
 // is denied. Secrets are those that the proxy's own clusters name; its identity
@@ -20,9 +30,12 @@ var words = map[string]string{
 	resource.RouteType:    "routes",
 	resource.SecretType:   "secrets",
 	NamesType:             "names",
+	TrustType:             "trust",
+	IssuerType:            "issuer",
 }
 
 // order is how proxies are told of them, and how statuses list them.
 var order = []string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType, NamesType,
+	TrustType, IssuerType,
 }

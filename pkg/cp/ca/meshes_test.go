@@ -25,15 +25,15 @@ func spec(change func(*mesh.MTLSBackend)) *mesh.MeshSpec {
 
 func caConf(bits uint32, expiration string) func(*mesh.MTLSBackend) {
 	return func(be *mesh.MTLSBackend) {
-		be.Conf = &mesh.BuiltinConf{CACert: &mesh.BuiltinCACert{RSAbits: bits, Expiration: expiration}}
+		be.Conf = &mesh.BackendConf{CACert: &mesh.BuiltinCACert{RSAbits: bits, Expiration: expiration}}
 	}
 }
 
-func builtin(now *time.Time) *Builtin {
-	return &Builtin{Store: memory.New(), Now: func() time.Time { return *now }}
+func builtin(now *time.Time) *Meshes {
+	return &Meshes{Store: memory.New(), Now: func() time.Time { return *now }}
 }
 
-func sign(t *testing.T, b *Builtin, name string, s *mesh.MeshSpec, life time.Duration) (*x509.Certificate, *x509.Certificate, Issued) {
+func sign(t *testing.T, b *Meshes, name string, s *mesh.MeshSpec, life time.Duration) (*x509.Certificate, *x509.Certificate, Issued) {
 	t.Helper()
 	issued, err := b.Sign(t.Context(), name, s, []string{"spiffe://" + name + "/web", "kuma://kuma.io/service/web"}, p256(t).Public(), life)
 	if err != nil {
@@ -178,7 +178,7 @@ func TestEnsureRacesAndRepeats(t *testing.T) {
 	b := builtin(&now)
 	done := make(chan error)
 	for range 4 {
-		go func() { done <- (&Builtin{Store: b.Store, Now: b.Now}).Ensure(t.Context(), "default", spec(nil)) }()
+		go func() { done <- (&Meshes{Store: b.Store, Now: b.Now}).Ensure(t.Context(), "default", spec(nil)) }()
 	}
 	for range 4 {
 		must(t, <-done)

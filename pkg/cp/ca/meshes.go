@@ -11,9 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -30,30 +28,33 @@ var (
 type Store interface {
 	Get(ctx context.Context, k mesh.Key) (mesh.Resource, error)
 	Put(ctx context.Context, r mesh.Resource) (mesh.Resource, error)
+	Delete(ctx context.Context, k mesh.Key, at mesh.Version) error
 }
 
-// Builtin is the authority of type "builtin" of every mesh. Keys and
-// certificates are Secrets of the mesh. Its methods may be called at once from
-// many goroutines.
-type Builtin struct {
+// Meshes are the authorities of all meshes: builtin ones, whose keys and
+// certificates are Secrets of the mesh, and provided ones. Its methods may be
+// called at once from many goroutines.
+type Meshes struct {
 	Store Store
-	Now   func() time.Time // nil: time.Now
+	// ReadFile reads a file that a provided authority names; nil: there are none.
+	ReadFile func(path string) ([]byte, error)
+	Now      func() time.Time // nil: time.Now
 
 	cache authorities
 }
 
 // Issued is what a workload gets.
 type Issued struct {
-	Certificate []byte // PEM: the workload's
+	Certificate []byte // PEM: the workload's, then its chain, the root left out
 	Roots       []byte // PEM: what its peers are verified with
 	Expires     time.Time
 }
 
-func (b *Builtin) now() time.Time {
-	if b.Now == nil {
+func (m *Meshes) now() time.Time {
+	if m.Now == nil {
 		return time.Now()
 	}
-	return b.Now()
+	return m.Now()
 }
 
 // backend is the mesh's authority; it fails with ErrOff where there is none.
@@ -61,16 +62,11 @@ func backend(meshName string, spec *mesh.MeshSpec) (mesh.MTLSBackend, error) {
 	if spec == nil || spec.MTLS == nil || spec.MTLS.EnabledBackend == "" {
 		return mesh.MTLSBackend{}, fmt.Errorf("mesh %q: %w", meshName, ErrOff)
 	}
-	for _, be := range spec.MTLS.Backends {
-		if be.Name != spec.MTLS.EnabledBackend {
-			continue
-		}
-		if be.Type != "builtin" {
-			return be, fmt.Errorf("mesh %q: mtls backend %q has type %q; only builtin can sign", meshName, be.Name, be.Type)
-		}
-		return be, nil
+	be := spec.Backend()
+	if be == nil {
+		return mesh.MTLSBackend{}, fmt.Errorf("mesh %q: mtls.enabledBackend names %q, which is not among its backends", meshName, spec.MTLS.EnabledBackend)
 	}
-	return mesh.MTLSBackend{}, fmt.Errorf("mesh %q: mtls.enabledBackend names %q, which is not among its backends", meshName, spec.MTLS.EnabledBackend)
+	return *be, nil
 }
 
 // Sign certifies a workload's public key for the URIs, which must be of the
@@ -78,7 +74,7 @@ func backend(meshName string, spec *mesh.MeshSpec) (mesh.MTLSBackend, error) {
 // lives no longer than its authority. It fails with ErrOff where the mesh has
 // no mTLS, with ErrIdentity for a URI that cannot be certified, and with
 // store.ErrNotFound where Ensure was never called.
-func (b *Builtin) Sign(ctx context.Context, meshName string, spec *mesh.MeshSpec, uris []string, pub crypto.PublicKey, lifetime time.Duration) (Issued, error) {
+func (m *Meshes) Sign(ctx context.Context, meshName string, spec *mesh.MeshSpec, uris []string, pub crypto.PublicKey, lifetime time.Duration) (Issued, error) {
 	be, err := backend(meshName, spec)
 	if err != nil {
 		return Issued{}, err
@@ -87,11 +83,12 @@ func (b *Builtin) Sign(ctx context.Context, meshName string, spec *mesh.MeshSpec
 	if err != nil {
 		return Issued{}, err
 	}
-	a, err := b.load(ctx, meshName, be.Name)
+	t, err := m.trust(ctx, meshName, spec)
 	if err != nil {
-		return Issued{}, fmt.Errorf("load authority %q of mesh %q: %w", be.Name, meshName, err)
+		return Issued{}, err
 	}
-	now := b.now()
+	a := t.signer
+	now := m.now()
 	if !now.Before(a.cert.NotAfter) {
 		return Issued{}, fmt.Errorf("authority %q of mesh %q expired on %s; the mesh needs a new one", be.Name, meshName, a.cert.NotAfter.UTC().Format(time.DateOnly))
 	}
@@ -111,7 +108,7 @@ func (b *Builtin) Sign(ctx context.Context, meshName string, spec *mesh.MeshSpec
 	if err != nil {
 		return Issued{}, fmt.Errorf("sign for mesh %q: %w", meshName, err)
 	}
-	return Issued{Certificate: certPEM(der), Roots: slices.Clone(a.roots), Expires: template.NotAfter}, nil
+	return Issued{Certificate: append(certPEM(der), a.chain...), Roots: t.roots, Expires: template.NotAfter}, nil
 }
 
 // leafUsage is what Kuma gives to RSA keys, less what other keys
@@ -160,58 +157,4 @@ func workloadURIs(meshName string, uris []string) ([]*url.URL, error) {
 		sans = append(sans, u)
 	}
 	return sans, nil
-}
-
-type authority struct {
-	cert  *x509.Certificate
-	key   crypto.Signer
-	roots []byte // PEM, as stored
-}
-
-// authorities spares parsing for each signature. An entry counts only for the
-// versions of the two Secrets that it was read from.
-type authorities struct {
-	mu   sync.Mutex
-	seen map[mesh.Key]seenAuthority // by the certificate's key
-}
-
-type seenAuthority struct {
-	cert, key mesh.Version
-	authority authority
-}
-
-func (c *authorities) get(cert, key mesh.Resource) (authority, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.seen[cert.Key()]; ok && e.cert == cert.Meta.Version && e.key == key.Meta.Version {
-		return e.authority, nil
-	}
-	a, err := parseAuthority(cert, key)
-	if err != nil {
-		return authority{}, err
-	}
-	if c.seen == nil {
-		c.seen = make(map[mesh.Key]seenAuthority)
-	}
-	c.seen[cert.Key()] = seenAuthority{cert.Meta.Version, key.Meta.Version, a}
-	return a, nil
-}
-
-func parseAuthority(cert, key mesh.Resource) (a authority, err error) {
-	certSecret, ok1 := cert.Spec.(*mesh.Secret)
-	keySecret, ok2 := key.Spec.(*mesh.Secret)
-	if !ok1 || !ok2 {
-		return a, fmt.Errorf("%s and %s must be Secrets", cert.Key(), key.Key())
-	}
-	if a.cert, err = parseCert(certSecret.Data); err != nil {
-		return a, fmt.Errorf("%s: %w", cert.Key(), err)
-	}
-	if a.key, err = parseSigner(keySecret.Data); err != nil {
-		return a, fmt.Errorf("%s: %w", key.Key(), err)
-	}
-	if !a.cert.IsCA || !samePublic(a.cert.PublicKey, a.key.Public()) {
-		return a, fmt.Errorf("%s is no authority's certificate of %s", cert.Key(), key.Key())
-	}
-	a.roots = slices.Clone(certSecret.Data)
-	return a, nil
 }
