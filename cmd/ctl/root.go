@@ -62,6 +62,7 @@ func rootCommand(t terminal) *cobra.Command {
 		inspectCommand(g),
 		tokenCommand(g),
 		joinTokenCommand(g),
+		caCommand(g),
 		versionCommand(g),
 		manual.Command("1"),
 	)

@@ -77,7 +77,7 @@ var mayImport = []struct {
 	{"pkg/cp/snapshot", []string{"pkg/mesh", "pkg/cp/store", "pkg/cp/policy"}, "changes in, immutable mesh out; policies choose what has which names"},
 	{"pkg/cp/policy", []string{"pkg/mesh"}, "which policies apply: no plan, no Envoy"},
 	{"pkg/cp/plan", []string{"pkg/mesh", "pkg/proxy", "pkg/cp/snapshot", "pkg/cp/policy"}, "a plan speaks the mesh's words; render speaks Envoy's"},
-	{"pkg/cp/ca", []string{"pkg/mesh", "pkg/cp/store", "pkg/keyfile"}, "signs; whom is decided elsewhere"},
+	{"pkg/cp/ca", []string{"pkg/mesh", "pkg/api", "pkg/cp/store", "pkg/keyfile"}, "signs; whom is decided elsewhere"},
 	{"pkg/cp/trust", []string{"pkg/mesh", "pkg/api/hostv1", "pkg/cp/store", "pkg/cp/ca", "pkg/cp/xds"}, "brings what authorities are to the streams"},
 	{"pkg/cp/token", []string{"pkg/mesh", "pkg/cp/store"}, "issues and checks; who may ask is decided elsewhere"},
 	{"pkg/cp/admission", []string{"pkg/mesh", "pkg/cp/store"}, "the one door to the store"},

@@ -99,6 +99,8 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		Dial:     w.dial,
 		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
 		OnNames:  w.dns.SetNames,
+		OnTrust:  id.Trust,
+		OnIssuer: id.IssueBy,
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
 	})

@@ -42,6 +42,8 @@ type Config struct {
 	DPAuth           string
 	LocalhostIsAdmin bool
 
+	CARotateByHand bool
+
 	LogLevel  string
 	LogFormat string
 }
@@ -92,6 +94,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.ResourceFiles, "resource-files", "", "folder of this machine in which resources may name files (certificates of an ExternalService); none by default")
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
 	fs.BoolVar(&c.LocalhostIsAdmin, "localhost-is-admin", false, "let anybody on this machine administrate over plain HTTP on loopback, as Kuma does")
+	fs.BoolVar(&c.CARotateByHand, "ca-rotate-by-hand", false, "leave it to `weftctl ca rotate` to exchange a mesh's builtin authority; otherwise it is exchanged when two thirds of its life are over")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/replica"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
+	"github.com/weft-mesh/weft/pkg/cp/trust"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
 	"github.com/weft-mesh/weft/pkg/keyfile"
@@ -43,12 +44,13 @@ type ControlPlane struct {
 	newest    store.Store // the store without a mirror
 	replicas  *replica.Group
 	own       *ca.Own
-	builtin   *ca.Meshes
+	meshes    *ca.Meshes
 	tokens    *token.Issuer
 	admission *admission.Admission
 	auth      *host.Auth
 	xds       *xds.Server
 	publisher *publish.Publisher
+	trust     *trust.Keeper
 	metrics   *prometheus.Registry
 	admin     string // the administrator's token
 	instance  string // another one at every start
@@ -84,9 +86,9 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := c.sameAuthority(ctx); err != nil {
 		return nil, err
 	}
-	c.builtin = &ca.Meshes{Store: c.store}
+	c.meshes = &ca.Meshes{Store: c.newest, ReadFile: publish.FilesUnder(cfg.ResourceFiles)}
 	c.tokens = &token.Issuer{Store: c.store}
-	c.admission = &admission.Admission{Store: c.store, Authority: c.builtin, Keys: c.tokens, Zone: cfg.Zone, Native: native}
+	c.admission = &admission.Admission{Store: c.store, Authority: c.meshes, Keys: c.tokens, Zone: cfg.Zone, Native: native}
 	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +110,11 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	})
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	c.admission.Seen = c.seen
+	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
+	c.trust = &trust.Keeper{
+		Store: c.newest, Meshes: c.meshes, Stream: c.xds, Registered: c.registered, Replica: c.instance,
+		ByAge: !cfg.CARotateByHand, Log: log.With("part", "trust"),
+	}
 	c.replicas = c.group()
 	for _, m := range slices.Concat(c.xds.Metrics(), c.publisher.Metrics(), storeMetrics(opened), c.replicas.Metrics(), []prometheus.Collector{
 		c.stateMetric(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -126,6 +133,14 @@ func (c *ControlPlane) seen(ctx context.Context, name string) ([]*mesh.Resource,
 		return nil, err
 	}
 	return s.Mesh(name).Dataplanes(), nil
+}
+
+// registered is how many dataplanes a mesh has.
+func (c *ControlPlane) registered(name string) int {
+	if s := c.publisher.State(); s != nil && s.Mesh(name) != nil {
+		return len(s.Mesh(name).Dataplanes())
+	}
+	return 0
 }
 
 // native lets the package that speaks Envoy's words judge a ProxyTemplate.
@@ -147,6 +162,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.publisher.Run(ctx) })
 	g.Go(func() error { return c.replicas.Run(ctx) })
+	g.Go(func() error { return c.trust.Run(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
 	g.Go(func() error { return c.tellSystemd(ctx) })
@@ -185,7 +201,7 @@ func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
 		},
 		Delete: c.admission.DeleteAt,
 		Own:    c.own,
-		Meshes: c.builtin,
+		Meshes: c.meshes,
 		Log:    c.log.With("part", "host"),
 	})
 	c.xds.Register(s)

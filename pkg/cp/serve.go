@@ -144,6 +144,7 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			}
 			return t, err
 		},
+		Authorities:  authorities{c},
 		Stage:        c.publisher.Stage,
 		Insight:      c.insight,
 		KnownInsight: c.knownInsight,

@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The modes of an MTLSBackend.
 const (
@@ -29,6 +32,17 @@ func (s *MeshSpec) Backend() *MTLSBackend {
 		}
 	}
 	return nil
+}
+
+// KeepsSecret tells whether an authority of the mesh has its key in the Secret
+// of this name, which then goes to no host.
+func (s *MeshSpec) KeepsSecret(name string) bool {
+	if s == nil || s.MTLS == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.MTLS.Backends, func(b MTLSBackend) bool {
+		return b.Conf != nil && b.Conf.Key != nil && b.Conf.Key.Secret == name
+	})
 }
 
 // PermittedOnly tells whether proxies are told only of services that some

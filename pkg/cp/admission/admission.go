@@ -50,6 +50,10 @@ type Admission struct {
 	// reading them in the store; nil has them read.
 	Seen func(ctx context.Context, mesh string) ([]*mesh.Resource, error)
 
+	// Settled tells why a mesh's authorities should not change now: hosts that
+	// have not done what follows from the last change. Nil never does.
+	Settled func(mesh string) error
+
 	// meshes is held for writing while a mesh changes, for reading while
 	// something is put into one.
 	meshes sync.RWMutex
@@ -140,7 +144,7 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		}
 		if preview {
 			if err == nil && r.Kind == mesh.MeshKind {
-				err = checkMesh(wanted.Spec, current.Spec)
+				err = a.checkMesh(wanted.Meta.Name, wanted.Spec, current.Spec)
 			}
 			result.Resource, result.Created = wanted, !exists
 			result.Resource.Meta.Version, result.Resource.Meta.Created, result.Resource.Meta.Modified = version, current.Meta.Created, current.Meta.Modified

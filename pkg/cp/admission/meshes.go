@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -30,7 +31,7 @@ func (a *Admission) mesh(ctx context.Context, name string) (*mesh.MeshSpec, erro
 // prepareMesh makes what a mesh needs before anybody can see the mesh, so that
 // nobody sees one without it. was is nil for a new one.
 func (a *Admission) prepareMesh(ctx context.Context, r mesh.Resource, was mesh.Spec) error {
-	if err := checkMesh(r.Spec, was); err != nil {
+	if err := a.checkMesh(r.Meta.Name, r.Spec, was); err != nil {
 		return err
 	}
 	if err := a.Authority.Ensure(ctx, r.Meta.Name, r.Spec.(*mesh.MeshSpec)); err != nil {
@@ -40,7 +41,7 @@ func (a *Admission) prepareMesh(ctx context.Context, r mesh.Resource, was mesh.S
 }
 
 // checkMesh refuses what may not become of a mesh. was is nil for a new one.
-func checkMesh(is, was mesh.Spec) error {
+func (a *Admission) checkMesh(name string, is, was mesh.Spec) error {
 	now, ok := is.(*mesh.MeshSpec)
 	if !ok {
 		return fmt.Errorf("spec is %T, want a mesh", is)
@@ -49,17 +50,52 @@ func checkMesh(is, was mesh.Spec) error {
 	if !ok {
 		return nil
 	}
-	return checkBackend(now.Backend(), old.Backend())
+	return a.checkBackends(name, now, old)
 }
 
-// checkBackend keeps a mesh from changing its authority while proxies trust
-// the old one: they would all refuse each other.
-func checkBackend(now, was *mesh.MTLSBackend) error {
-	if now == nil || was == nil || now.Name == was.Name {
+// checkBackends keeps a mesh from changing its authorities faster than its hosts
+// can follow: they would refuse each other. Another one signs only once every
+// host believes it, and one goes only once no host has a certificate of it.
+func (a *Admission) checkBackends(name string, now, was *mesh.MeshSpec) error {
+	signs, signed := now.Backend(), was.Backend()
+	if signs == nil || signed == nil {
+		return nil // mTLS goes on or off for all
+	}
+	if signs.Name != signed.Name && backendOf(was, signs.Name) == nil {
+		return refused("mtls.enabledBackend",
+			"cannot change from %q to %q at once: add %[2]q to mtls.backends first, enable it when `weftctl ca status` says that all hosts know it, and remove %[1]q when they all have its certificates", signed.Name, signs.Name)
+	}
+	var gone string
+	for _, be := range was.MTLS.Backends {
+		is := backendOf(now, be.Name)
+		if is == nil {
+			gone = be.Name
+		} else if is.Type != be.Type || be.Type == "provided" && !reflect.DeepEqual(is.Conf, be.Conf) {
+			return refused("mtls.backends", "%q cannot become another authority while mTLS is on: add the new one under another name, enable it, and remove %[1]q", be.Name)
+		}
+	}
+	switch {
+	case gone == signed.Name:
+		return refused("mtls.backends", "cannot lose %q yet: hosts have certificates of it; enable another backend in one change, and remove this one in another", gone)
+	case a.Settled == nil || signs.Name == signed.Name && gone == "":
 		return nil
 	}
-	return refused("mtls.enabledBackend",
-		"cannot change from %q to %q while mTLS is on: set it to \"\" first, which turns mTLS off for all of the mesh", was.Name, now.Name)
+	if err := a.Settled(name); err != nil {
+		return refused("mtls", "cannot change its authorities yet: %s; `weftctl ca status` shows how far they are", err)
+	}
+	return nil
+}
+
+func backendOf(s *mesh.MeshSpec, name string) *mesh.MTLSBackend {
+	if s.MTLS == nil {
+		return nil
+	}
+	for i := range s.MTLS.Backends {
+		if s.MTLS.Backends[i].Name == name {
+			return &s.MTLS.Backends[i]
+		}
+	}
+	return nil
 }
 
 // deleteMesh deletes the content of a mesh and then the mesh. When it is

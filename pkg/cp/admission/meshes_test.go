@@ -57,7 +57,7 @@ func TestMeshComesLast(t *testing.T) {
 func TestBackendStays(t *testing.T) {
 	f := newFixture(t)
 	_, err := f.Put(t.Context(), meshWith("default", "ca-2"))
-	wantErr(t, err, ErrRefused, "mtls.enabledBackend", `"ca-1"`, `"ca-2"`, "turns mTLS off")
+	wantErr(t, err, ErrRefused, "mtls.enabledBackend", `"ca-1"`, `"ca-2"`, "add \"ca-2\" to mtls.backends first")
 	wantErr(t, err, mesh.ErrInvalid)
 	if v, ok := errors.AsType[mesh.Violations](err); !ok || v[0].Field != "mtls.enabledBackend" {
 		t.Errorf("violations are %v", v)

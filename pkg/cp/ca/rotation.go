@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -318,56 +319,20 @@ func (m *Meshes) Old(ctx context.Context, meshName string, spec *mesh.MeshSpec) 
 	return m.now().After(a.cert.NotAfter.Add(-life / 3)), nil
 }
 
-// Status is how the authorities of a mesh are.
-type Status struct {
-	Mesh     string          `json:"mesh"`
-	Issuer   string          `json:"issuer,omitempty"` // see Bundle
-	Backends []BackendStatus `json:"backends"`
-	Rotation *RotationStatus `json:"rotation,omitempty"`
-}
-
-// BackendStatus is one of them.
-type BackendStatus struct {
-	Name        string    `json:"name"`
-	Type        string    `json:"type"`
-	Signs       bool      `json:"signs"`
-	Fault       string    `json:"fault,omitempty"`
-	Algorithm   string    `json:"algorithm,omitempty"`
-	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256 of the SubjectPublicKeyInfo, in hex
-	NotBefore   time.Time `json:"notBefore,omitzero"`
-	NotAfter    time.Time `json:"notAfter,omitzero"`
-}
-
-// RotationStatus is a rotation without its key.
-type RotationStatus struct {
-	Backend    string    `json:"backend"`
-	Stage      Stage     `json:"stage"`
-	Reason     string    `json:"reason,omitempty"`
-	Started    time.Time `json:"started"`
-	Since      time.Time `json:"since"`
-	Old        string    `json:"old"` // fingerprints
-	New        string    `json:"new"`
-	Dataplanes int       `json:"dataplanes"` // of the mesh
-	Connected  int       `json:"connected"`
-	Ready      int       `json:"ready"`
-	WaitsFor   string    `json:"waitsFor"`
-	Replicas   int       `json:"replicas"` // that have told of their hosts in this stage
-}
-
 // Status tells how a mesh's authorities are; registered is how many dataplanes
 // it has.
-func (m *Meshes) Status(ctx context.Context, meshName string, registered int) (s Status, err error) {
+func (m *Meshes) Status(ctx context.Context, meshName string, registered int) (s api.MeshAuthorities, err error) {
 	spec, err := m.meshSpec(ctx, meshName)
 	if err != nil {
 		return s, err
 	}
-	s = Status{Mesh: meshName, Backends: []BackendStatus{}}
+	s = api.MeshAuthorities{Mesh: meshName, Backends: []api.MeshAuthority{}}
 	if spec.MTLS == nil {
 		return s, nil
 	}
 	now := m.now()
 	for _, be := range spec.MTLS.Backends {
-		b := BackendStatus{Name: be.Name, Type: be.Type, Signs: be.Name == spec.MTLS.EnabledBackend}
+		b := api.MeshAuthority{Name: be.Name, Type: be.Type, Signs: be.Name == spec.MTLS.EnabledBackend}
 		g, err := m.generation(ctx, meshName, be)
 		if err != nil {
 			b.Fault = err.Error()
@@ -386,8 +351,8 @@ func (m *Meshes) Status(ctx context.Context, meshName string, registered int) (s
 		}
 		replicas, hosts, ready := r.Progress(now)
 		_, why := r.Due(now, registered)
-		st := RotationStatus{
-			Backend: be.Name, Stage: r.Stage, Reason: r.Reason, Started: r.Started, Since: r.Since,
+		st := api.AuthorityRotation{
+			Backend: be.Name, Stage: string(r.Stage), Reason: r.Reason, Started: r.Started, Since: r.Since,
 			Dataplanes: registered, Connected: hosts, Ready: ready, WaitsFor: why, Replicas: replicas,
 		}
 		if old, err := m.builtin(ctx, meshName, be.Name); err == nil {

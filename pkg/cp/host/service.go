@@ -34,7 +34,7 @@ type Service struct {
 	// Delete is store.Store's.
 	Delete func(ctx context.Context, k mesh.Key, at mesh.Version) error
 
-	Own    *ca.Own     // signs agents' certificates
+	Own    *ca.Own    // signs agents' certificates
 	Meshes *ca.Meshes // signs workloads'
 	Log    *slog.Logger
 }

@@ -71,12 +71,18 @@ func (v *vault) keepFiles(files map[string]file) {
 // present ones is on its way.
 var errMoved = errors.New("it has just changed")
 
+// errKept: the mesh's own authority is made of it, whatever a policy says.
+var errKept = errors.New("it is the key of the mesh's authority, which goes to nobody")
+
 // bytes returns what a source of a plan of m stands for.
 func (v *vault) bytes(m *snapshot.Mesh, from proxy.Origin, s *proxy.Source) ([]byte, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	switch {
 	case s.Secret != "":
+		if m.Spec().KeepsSecret(s.Secret) {
+			return nil, errKept
+		}
 		r := v.secrets[mesh.Key{Kind: mesh.SecretKind.Name, Mesh: m.Name(), Name: s.Secret}]
 		if r == nil || strconv.FormatInt(int64(r.Meta.Version), 10) != s.Version {
 			return nil, errMoved

@@ -38,10 +38,11 @@ const (
 	AdminResources Permission = "admin-resources" // kinds that only administrators see
 	IssueTokens    Permission = "issue-tokens"
 	Inspect        Permission = "inspect"
+	Rotate         Permission = "rotate" // authorities and signing keys
 )
 
 var permissions = []Permission{
-	ViewAbout, ViewConfig, ViewHosts, ReadResources, WriteResources, AdminResources, IssueTokens, Inspect,
+	ViewAbout, ViewConfig, ViewHosts, ReadResources, WriteResources, AdminResources, IssueTokens, Inspect, Rotate,
 }
 
 // granted says what members of a group may do. What is not here is denied.

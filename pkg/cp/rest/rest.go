@@ -54,6 +54,7 @@ type Server struct {
 	// IssueDataplane makes a dataplane token. What is wrong with the request
 	// comes back as mesh.Violations.
 	IssueDataplane func(ctx context.Context, req api.DataplaneTokenRequest) (string, error)
+	Authorities    authorities
 	// Stage shows as YAML what a stage of the pipeline makes of a dataplane. It
 	// fails with mesh.ErrInvalid for a stage that there is not.
 	Stage func(ctx context.Context, mesh, name, stage string) ([]byte, error)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,6 +29,16 @@ const token = "the admin token of these tests"
 type noAuthority struct{}
 
 func (noAuthority) Ensure(context.Context, string, *mesh.MeshSpec) error { return nil }
+
+type noAuthorities struct{}
+
+func (noAuthorities) Status(_ context.Context, mesh string) (api.MeshAuthorities, error) {
+	return api.MeshAuthorities{Mesh: mesh}, nil
+}
+func (noAuthorities) Rotate(context.Context, string, string, time.Duration, time.Duration) error {
+	return nil
+}
+func (noAuthorities) EndRotation(context.Context, string) error { return nil }
 
 type noKeys struct{}
 
@@ -79,7 +90,8 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 		IssueDataplane: func(context.Context, api.DataplaneTokenRequest) (string, error) {
 			return "a.b.c", nil
 		},
-		Stage: func(context.Context, string, string, string) ([]byte, error) { return []byte("a: 1\n"), nil },
+		Authorities: noAuthorities{},
+		Stage:       func(context.Context, string, string, string) ([]byte, error) { return []byte("a: 1\n"), nil },
 		Insight: func(context.Context, string, string) (api.DataplaneInsight, error) {
 			return api.DataplaneInsight{}, nil
 		},

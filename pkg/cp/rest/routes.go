@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 	all = append(all, s.overviewRoutes()...)
 	all = append(all, s.insightRoutes()...)
 	all = append(all, s.inspectRoutes()...)
+	all = append(all, s.authorityRoutes()...)
 	for _, k := range mesh.Kinds {
 		if k.ReadOnly {
 			continue

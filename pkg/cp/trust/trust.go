@@ -200,7 +200,7 @@ func (k *Keeper) lead(ctx context.Context) {
 			continue
 		}
 		for _, be := range spec.MTLS.Backends {
-			if be.Type != ca.Meshes {
+			if be.Type != ca.Builtin {
 				continue
 			}
 			if err := k.step(ctx, name, be.Name, now); err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, ca.ErrNoRotation) && ctx.Err() == nil {

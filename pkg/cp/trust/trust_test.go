@@ -1,0 +1,147 @@
+package trust
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/cp/ca"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/memory"
+	"github.com/weft-mesh/weft/pkg/cp/xds"
+	"github.com/weft-mesh/weft/pkg/mesh"
+)
+
+// A fakeStream is a control plane's hosts: those of its mesh do at once what
+// they are told, but for the ones that sulk.
+type fakeStream struct {
+	mu    sync.Mutex
+	hosts int
+	sulks int
+	told  []string // number of roots and who signs, one line a change
+}
+
+func (f *fakeStream) PublishTrust(name string, t *hostv1.Trust, i *hostv1.Issuer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, fmt.Sprintf("%s: %d roots, %.8s", name, strings.Count(string(t.GetRoots()), "BEGIN"), i.GetAuthority()))
+	return nil
+}
+
+func (f *fakeStream) Taken(_, _ string) (agents, taken int, lacking []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := range f.sulks {
+		lacking = append(lacking, fmt.Sprintf("web-%d", n))
+	}
+	return f.hosts, f.hosts - f.sulks, lacking
+}
+
+func (f *fakeStream) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.told, "\n")
+}
+
+func (f *fakeStream) sulk(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sulks = n
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !is(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// TestReplicasLeadARotation has two replicas with a host each walk one rotation.
+func TestReplicasLeadARotation(t *testing.T) {
+	s := memory.New()
+	spec := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "ca-1", Backends: []mesh.MTLSBackend{{Name: "ca-1", Type: ca.Builtin}}}}
+	if _, err := s.Put(t.Context(), mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "default"}, Spec: spec}); err != nil {
+		t.Fatal(err)
+	}
+	meshes := &ca.Meshes{Store: s}
+	if err := meshes.Ensure(t.Context(), "default", spec); err != nil {
+		t.Fatal(err)
+	}
+	old, err := meshes.Bundle(t.Context(), "default", spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := []*fakeStream{{hosts: 1}, {hosts: 1, sulks: 1}}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for n, stream := range streams {
+		k := &Keeper{
+			Store: s, Meshes: &ca.Meshes{Store: s}, Stream: stream, Registered: func(string) int { return 2 },
+			Replica: fmt.Sprint(n), Every: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		}
+		running.Go(func() {
+			if err := k.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer running.Wait()
+	defer stop()
+	first := fmt.Sprintf("default: 1 roots, %.8s", old.Issuer)
+	for _, f := range streams {
+		eventually(t, "hosts are told whom to trust", func() bool { return f.String() == first })
+	}
+	if err := meshes.BeginRotation(t.Context(), "default", ca.Options{Wait: time.Millisecond, Patience: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both replicas have reported, and one of its hosts lacks the root", func() bool {
+		st, err := meshes.Status(t.Context(), "default", 2)
+		return err == nil && st.Rotation != nil && st.Rotation.Replicas == 2 && st.Rotation.Ready == 1 && st.Rotation.Stage == string(ca.Spread)
+	})
+	streams[1].sulk(0)
+	eventually(t, "the rotation is over", func() bool {
+		_, _, err := meshes.Rotation(t.Context(), "default", "ca-1")
+		return err != nil
+	})
+	now, err := meshes.Bundle(t.Context(), "default", spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		first, fmt.Sprintf("default: 2 roots, %.8s", old.Issuer), fmt.Sprintf("default: 2 roots, %.8s", now.Issuer), fmt.Sprintf("default: 1 roots, %.8s", now.Issuer),
+	}
+	for _, f := range streams {
+		eventually(t, "hosts are told of every stage", func() bool { return slices.Equal(strings.Split(f.String(), "\n"), want) })
+
+	}
+	if err := s.Delete(t.Context(), mesh.Key{Kind: mesh.MeshKind.Name, Name: "default"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "hosts of a mesh that is gone are told nothing", func() bool { return strings.HasSuffix(streams[0].String(), "default: 0 roots, ") })
+}
+
+func TestSettled(t *testing.T) {
+	f := &fakeStream{hosts: 3}
+	if err := Settled(f, "default"); err != nil {
+		t.Errorf("when all have answered: %v", err)
+	}
+	f.sulk(1)
+	if err := Settled(f, "default"); err == nil || !strings.Contains(err.Error(), "1 of 3") || !strings.Contains(err.Error(), "web-0") {
+		t.Errorf("when one has not: %v", err)
+	}
+}
+
+var (
+	_ Store  = store.Store(nil)
+	_ Stream = (*xds.Server)(nil)
+)
