@@ -37,6 +37,9 @@ faults is refused whole.`,
 		if err != nil {
 			return usageError{err}
 		}
+		if err := agent.Rejoin(cmd.Context(), b.Config, log); err != nil {
+			return err
+		}
 		a, err := agent.New(*b.Config, version, log)
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func TestChecks(t *testing.T) {
 		{"Envoy waits", envoyCheck(serving, relay.Status{Envoy: relay.SideStatus{Connected: true}}, "1.40.0", now), false, "waits for its configuration"},
 		{"Envoy has not asked", envoyCheck(serving, relay.Status{}, "1.40.0", now), false, "has not asked"},
 		{"certificate", certificateCheck(identity.Status{Workload: cert, RidesOut: 84 * time.Hour}, now), true, "good for 7d0h, renewed in 3d12h; lasts at least 3d12h without a control plane"},
-		{"certificate expired", certificateCheck(identity.Status{Workload: old}, now), false, "expired on"},
+		{"certificate expired", certificateCheck(identity.Status{Workload: old}, now), false, "EXPIRED on"},
 		{"none yet", certificateCheck(identity.Status{}, now), false, "none yet"},
 		{"mesh without mTLS", certificateCheck(identity.Status{Registered: true}, now), true, "no mTLS"},
 		{"agent's own expired", certificateCheck(identity.Status{Agent: old, Workload: cert}, now), false, "the agent's own has expired"},

@@ -39,8 +39,10 @@ type Config struct {
 	ServiceAddress string
 	ControlPlanes  []string
 
-	StateDir string
-	RunDir   string
+	StateDir      string
+	RunDir        string
+	KeyStore      string // keysInFiles or keysInMemory
+	JoinTokenFile string
 
 	Envoy            string
 	EnvoyConcurrency int
@@ -107,6 +109,9 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 
 	fs.StringVar(&c.StateDir, "state-dir", "/var/lib/weft-agent", "folder of the host's keys and certificates, 0700")
 	fs.StringVar(&c.RunDir, "run-dir", "/run/weft-agent", "folder of sockets and of Envoy's bootstrap, 0700")
+
+	fs.StringVar(&c.KeyStore, "key-store", keysInFiles, "where the host's private keys are: file, in the state folder; or memory, in the run folder, which must be a tmpfs: a reboot then takes them, and the host joins anew with the token of --join-token-file")
+	fs.StringVar(&c.JoinTokenFile, "join-token-file", "", "file with a join token, its owner's alone, by which this host joins again when it has no certificate or an expired one; read anew each time")
 
 	fs.StringVar(&c.Envoy, "envoy", "", "Envoy's binary; default: /usr/lib/weft/envoy, then the PATH")
 	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
@@ -196,6 +201,12 @@ func (c *Config) valid() error {
 		if !filepath.IsAbs(dir) {
 			bad(key, "%q must be an absolute path", dir)
 		}
+	}
+	if c.KeyStore != keysInFiles && c.KeyStore != keysInMemory {
+		bad("keyStore", "%q is neither file nor memory", c.KeyStore)
+	}
+	if c.JoinTokenFile != "" && !filepath.IsAbs(c.JoinTokenFile) {
+		bad("joinTokenFile", "%q must be an absolute path", c.JoinTokenFile)
 	}
 	// A unix socket's path has 108 bytes; the longest name beneath is 16.
 	if len(c.RunDir) > 90 {

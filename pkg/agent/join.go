@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -52,16 +53,24 @@ func Join(ctx context.Context, host Config, workload, token string, log *slog.Lo
 		return cfg, err
 	}
 	defer held.release()
-	_, err = identity.Join(ctx, identity.JoinOptions{
+	return cfg, cfg.spend(ctx, t, address, log)
+}
+
+// spend leaves the identity that the token is good for in its folder.
+func (c *Config) spend(ctx context.Context, t api.JoinToken, address netip.Addr, log *slog.Logger) error {
+	if err := c.identityDirReady(); err != nil {
+		return err
+	}
+	_, err := identity.Join(ctx, identity.JoinOptions{
 		Addresses: t.Addresses,
 		Authority: t.Authority,
 		Token:     t.Token,
-		Dataplane: cfg.Dataplane(address),
-		Dir:       cfg.StateDir,
+		Dataplane: c.Dataplane(address),
+		Dir:       c.identityDir(),
 		Mark:      proxy.MarkAgent,
 		Log:       log,
 	})
-	return cfg, err
+	return err
 }
 
 // joining is the configuration of a workload that is to join. At the top there

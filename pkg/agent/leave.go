@@ -77,7 +77,7 @@ func (c *Config) forget() error {
 		files = append(files, filepath.Join(c.StateDir, "lock"))
 	}
 	return errors.Join(
-		identity.Remove(c.StateDir),
+		c.removeIdentity(),
 		removeFiles(c.RunDir, c.xdsSocket(), c.adminSocket(), c.bootstrapFile()),
 		relay.RemoveCache(c.cacheDir()),
 		removeFiles(c.StateDir, files...),
@@ -110,7 +110,7 @@ func awaitLock(ctx context.Context, cfg Config) (*lock, error) {
 func deregister(ctx context.Context, cfg Config, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	id, err := identity.Open(cfg.StateDir, log)
+	id, err := cfg.openIdentity(log)
 	if errors.Is(err, identity.ErrNotJoined) {
 		return nil
 	}

@@ -30,6 +30,7 @@ type Status struct {
 	Identity    identity.Status       `json:"identity,omitzero"`
 	Relay       relay.Status          `json:"relay,omitzero"`
 	Envoy       envoy.Status          `json:"envoy,omitzero"`
+	TLS         TLSStatus             `json:"tls,omitzero"`
 	AccessLogs  []accesslog.Status    `json:"accessLogs,omitempty"`
 }
 
@@ -47,7 +48,7 @@ func (w *Workload) status(ctx context.Context) Status {
 	cfg := *w.now.Load()
 	s := Status{
 		Workload: cfg.Workload, Title: cfg.Title(),
-		Identity: w.identity.Status(), Relay: w.relay.Status(), Envoy: w.envoy.Status(),
+		Identity: w.identity.Status(), Relay: w.relay.Status(), Envoy: w.envoy.Status(), TLS: tlsOf(ctx, envoy.NewAdmin(cfg.adminSocket())),
 		AccessLogs: w.logs.Status(),
 	}
 	w.mu.Lock()
@@ -63,10 +64,12 @@ func (w *Workload) status(ctx context.Context) Status {
 		redirectionCheck(cfg, s, errors.Join(redirected, err), now),
 		envoyCheck(s.Envoy, s.Relay, envoyVersion, now),
 		certificateCheck(s.Identity, now),
+		tlsCheck(s.TLS),
 		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),
 	)
 	s.Checks = append(s.Checks, logChecks(s.AccessLogs, now)...)
 	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, w.cfg.cacheDir())...)
+	s.Checks = append(s.Checks, keptKeysChecks(s.Identity, w.cfg.identityDir())...)
 	return s.judged()
 }
 
@@ -116,25 +119,6 @@ func refusals(r relay.Status) (out []string) {
 	return out
 }
 
-func certificateCheck(i identity.Status, now time.Time) Check {
-	c := Check{Name: "certificate", Remedy: "the control plane renews it as soon as it answers; see below"}
-	w := i.Workload
-	switch {
-	case i.Agent.Expired:
-		c.Text = "the agent's own has expired on " + i.Agent.Expires.UTC().Format(time.DateTime)
-		c.Remedy = "join again: weft-agent join TOKEN with a new token of weftctl join-token"
-	case w.Expires.IsZero() && i.Registered:
-		c.OK, c.Text = true, "none: the mesh has no mTLS"
-	case w.Expires.IsZero():
-		c.Text = "none yet"
-	case w.Expired:
-		c.Text = "expired on " + w.Expires.UTC().Format(time.DateTime)
-	default:
-		c.OK, c.Text = true, fmt.Sprintf("%s, good for %s, renewed in %s; lasts at least %s without a control plane", w.URIs[0], until(now, w.Expires), until(now, w.Renewal), span(i.RidesOut))
-	}
-	return c
-}
-
 func controlPlaneCheck(s relay.SideStatus, i identity.Status, now time.Time) Check {
 	c := Check{Name: "control plane", Remedy: controlPlaneRemedy(s.LastError)}
 	switch {
@@ -160,7 +144,9 @@ func controlPlaneRemedy(words string) string {
 	const keeps = "; until then the running Envoy goes on with what it has"
 	switch {
 	case strings.Contains(words, "is not registered"):
-		return "the Dataplane was deleted, or a host of the same name has left: restart the agent, which registers this host again"
+		return "the agent is registering this host again; if that does not help, its log says why"
+	case strings.Contains(words, "this name is another host's"), strings.Contains(words, "join this host again"):
+		return "do what it says" + keeps
 	case strings.Contains(words, "x509: certificate is valid for"):
 		return "start weft-cp with --advertise for the address that this host dials, or write another into controlPlane of the agent's configuration and restart the agent" + keeps
 	case strings.Contains(words, "signed by unknown authority"):

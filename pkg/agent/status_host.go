@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"time"
-
-	"github.com/weft-mesh/weft/pkg/agent/identity"
 )
 
 // A HostStatus tells how a host is.
@@ -123,7 +121,7 @@ func lookAt(ctx context.Context, cfg Config) Status {
 		}
 		s.Checks = append(s.Checks, c)
 	}
-	id, err := identity.Open(cfg.StateDir, nil)
+	id, err := cfg.openIdentity(nil)
 	if err != nil {
 		s.Checks = append(s.Checks, Check{Name: "certificate", Text: err.Error(), Remedy: "join this host again"})
 		return s

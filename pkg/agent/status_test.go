@@ -16,7 +16,8 @@ import (
 func TestControlPlaneRemedy(t *testing.T) {
 	tests := []struct{ name, words, want string }{
 		{"down", `dial tcp 192.0.2.1:5678: connect: connection refused`, "is weft-cp up"},
-		{"deleted", `dataplane "default.web-1" is not registered: start its agent: not found`, "restart the agent"},
+		{"deleted", `dataplane "default.web-1" is not registered: start its agent: not found`, "registering this host again"},
+		{"put out", `not authenticated: the Dataplane of this host was deleted on 2026-01-01 00:00:00 UTC: join this host again: ...`, "do what it says"},
 		{"other names", `tls: failed to verify certificate: x509: certificate is valid for a, not b`, "--advertise"},
 		{"other authority", `tls: failed to verify certificate: x509: certificate signed by unknown authority`, "ca.key"},
 	}

@@ -69,15 +69,15 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := identity.Open(cfg.StateDir, log.With("part", "identity"))
+	id, err := cfg.openIdentity(log.With("part", "identity"))
 	if err != nil {
 		return nil, err
 	}
 	if want := (proxy.ID{Mesh: cfg.Mesh, Name: cfg.Name}); id.ID() != want {
 		return nil, fmt.Errorf("the identity in %s is of dataplane %q in mesh %q, but the configuration names %q in mesh %q: join again, or give this agent its own --state-dir",
-			cfg.StateDir, id.ID().Name, id.ID().Mesh, want.Name, want.Mesh)
+			cfg.identityDir(), id.ID().Name, id.ID().Mesh, want.Name, want.Mesh)
 	}
-	id.Addresses, id.Mark, id.Log = cfg.ControlPlanes, proxy.MarkAgent, log.With("part", "identity")
+	id.Addresses, id.TokenFile, id.Mark, id.Log = cfg.ControlPlanes, cfg.JoinTokenFile, proxy.MarkAgent, log.With("part", "identity")
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
 		identity: id, rules: rules, address: address,

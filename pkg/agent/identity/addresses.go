@@ -66,9 +66,6 @@ func (i *Identity) learn(said []string) {
 		return
 	}
 	i.log().Info("control planes learned", "addresses", said)
-	if i.files.dir == "" {
-		return
-	}
 	if err := keyfile.Write(i.learnedFile(), []byte(strings.Join(said, "\n")+"\n")); err != nil {
 		i.log().Warn("addresses of control planes were not saved", "error", err)
 	}
@@ -82,12 +79,7 @@ func (i *Identity) readLearned() []string {
 	return usable(strings.Fields(string(data)))
 }
 
-func (i *Identity) forgetLearned() error {
-	if i.files.dir == "" {
-		return nil
-	}
-	return removeFile(i.learnedFile())
-}
+func (i *Identity) forgetLearned() error { return removeFile(i.learnedFile()) }
 
 func usable(said []string) (out []string) {
 	for _, a := range said {

@@ -114,9 +114,6 @@ func (i *Identity) contactFile() string { return filepath.Join(i.files.dir, "hea
 // older by more than a twentieth of what grace waits for. A restart in an
 // outage goes on from there.
 func (i *Identity) noteContact() {
-	if i.files.dir == "" {
-		return
-	}
 	i.mu.Lock()
 	at, noted := i.contact.at, i.contact.noted
 	c := i.workload.leaf

@@ -302,29 +302,6 @@ func TestLostIsRegisteredAgain(t *testing.T) {
 	must(t, <-done)
 }
 
-// TestInMemory has no folder: nothing is written, a new joining is all.
-func TestInMemory(t *testing.T) {
-	w := newWorld(t)
-	o := w.options(t, token.Claims{})
-	o.Dir = ""
-	i := join(t, o)
-	must(t, register(t, i, doc("default", "web-1", "web")))
-	i.learn([]string{w.address})
-	i.met()
-	w.pass(time.Minute)
-	i.parted()
-	if s, _ := i.Current(); s.Version == "" || !i.Status().InMemory || i.Status().Unsaved != "" {
-		t.Errorf("status %+v", i.Status())
-	}
-	for _, name := range []string{"agent.pem", "workload.pem", "heard", "control-planes"} {
-		if _, err := os.Stat(name); err == nil {
-			t.Errorf("%s was written to the working folder", name)
-		}
-	}
-	again := join(t, o) // on the same machine
-	must(t, register(t, again, doc("default", "web-1", "web")))
-}
-
 // TestExpiredJoinsAgain has a host come back by itself that was off for long.
 func TestExpiredJoinsAgain(t *testing.T) {
 	w := newWorld(t)

@@ -14,8 +14,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/keyfile"
 )
 
-// A folder is where an identity outlives the process. The zero value is none:
-// nothing is written, and there is nothing to read.
+// A folder is where an identity outlives the process.
 type folder struct {
 	dir   string
 	log   *slog.Logger // nil: nothing is moved aside
@@ -36,9 +35,6 @@ func (f *folder) path(name string) string { return filepath.Join(f.dir, name+".p
 // save puts a file in place of the newest, and that in place of the one before.
 // A crash leaves one of the two, whole.
 func (f *folder) save(name, owner string, d document) error {
-	if f.dir == "" {
-		return nil
-	}
 	data, err := d.encode(name + ":" + owner)
 	if err != nil {
 		return err
@@ -118,9 +114,6 @@ func (f *folder) discard(path string, why error) {
 
 // forget removes all files of that name. It succeeds when there is none.
 func (f *folder) forget(name string) error {
-	if f.dir == "" {
-		return nil
-	}
 	all, err := filepath.Glob(f.path(name) + "*")
 	errs := []error{err}
 	for _, path := range all {

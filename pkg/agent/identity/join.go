@@ -35,12 +35,10 @@ type JoinOptions struct {
 	Authority string   // SHA-256 of its authority's SubjectPublicKeyInfo, in hex
 	Token     string   // dataplane token; spent here and kept nowhere
 	Dataplane []byte   // the JSON document that will be registered
-	// Dir is the state folder, 0700; made where it is not there. "": the
-	// identity is kept in memory alone.
-	Dir  string
-	Mark uint32 // as in Identity
-	Now  func() time.Time
-	Log  *slog.Logger
+	Dir       string   // where the identity is left, 0700; made where it is not there
+	Mark      uint32   // as in Identity
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // joinTimeout bounds the try of one address.
@@ -58,10 +56,8 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	if o.Dir != "" {
-		if err := keyfile.Dir(o.Dir); err != nil {
-			return nil, fmt.Errorf("join: %w", err)
-		}
+	if err := keyfile.Dir(o.Dir); err != nil {
+		return nil, fmt.Errorf("join: %w", err)
 	}
 	p, authority, err := o.spend(ctx)
 	if err != nil {

@@ -38,8 +38,6 @@ type Status struct {
 	FailClosed bool      `json:"failClosed,omitempty"`
 	// ControlPlanes are the addresses that are tried, in no order.
 	ControlPlanes []string `json:"controlPlanes,omitempty"`
-	// InMemory: the keys are nowhere else, and a restart joins anew.
-	InMemory bool `json:"inMemory,omitempty"`
 	// Unsaved is why the newest certificates are not on disk.
 	Unsaved string `json:"unsaved,omitempty"`
 	// PassedOver lists the files that were not used at the start, and why.
@@ -70,7 +68,7 @@ func (i *Identity) Status() Status {
 	if i.contact.open > 0 {
 		s.Heard = now
 	}
-	s.InMemory, s.Unsaved, s.PassedOver = i.files.dir == "", i.saveFault, slices.Clone(i.files.aside)
+	s.Unsaved, s.PassedOver = i.saveFault, slices.Clone(i.files.aside)
 	s.RidesOut = s.Agent.Expires.Sub(s.Agent.Renewal)
 	if i.workload.leaf != nil {
 		s.Workload = describe(i.workload.leaf, nil, now)

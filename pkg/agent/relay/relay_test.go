@@ -513,15 +513,43 @@ func TestStatusIsJSON(t *testing.T) {
 func (cp *fakeCP) tellSoon() { time.AfterFunc(5*time.Millisecond, cp.tell) }
 
 func TestRetryAfter(t *testing.T) {
-	if d := retryAfter(0); d != 0 {
-		t.Errorf("first retry after %v, want at once", d)
+	for range 100 {
+		if d := retryAfter(0); d >= atOnce {
+			t.Errorf("first retry after %v, want less than %v", d, atOnce)
+		}
 	}
-	for tries, ms := range map[int]int{1: 100, 2: 200, 3: 400, 6: 3200, 7: 5000, 1000: 5000} {
+	for tries, ms := range map[int]int{1: 100, 2: 200, 3: 400, 6: 3200, 8: 10000, 1000: 10000} {
 		top := time.Duration(ms) * time.Millisecond
 		for range 100 {
 			if d := retryAfter(tries); d < top/2 || d > top {
 				t.Fatalf("retry %d after %v, want %v to %v", tries, d, top/2, top)
 			}
+		}
+	}
+}
+
+// TestTenThousandReturn has as many hosts lose their control plane at the same
+// moment, and counts how they come back to it.
+func TestTenThousandReturn(t *testing.T) {
+	const hosts = 10_000
+	for _, away := range []time.Duration{0, 5 * time.Second, time.Minute, time.Hour} {
+		perSecond := map[int]int{}
+		var last time.Duration
+		for range hosts {
+			at := retryAfter(0)
+			for tries := 1; at < away; tries++ {
+				at += retryAfter(tries)
+			}
+			perSecond[int((at-away)/time.Second)]++
+			last = max(last, at-away)
+		}
+		peak := 0
+		for _, n := range perSecond {
+			peak = max(peak, n)
+		}
+		t.Logf("away for %s: all %d are back after %s, at most %d in a second", away, hosts, last.Round(time.Millisecond), peak)
+		if last > lastWait || away >= time.Minute && peak > hosts/4 {
+			t.Errorf("away for %s: all %d are back after %s, at most %d in a second", away, hosts, last, peak)
 		}
 	}
 }

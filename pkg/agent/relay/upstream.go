@@ -24,11 +24,18 @@ const (
 // maxResponse bounds, in bytes, one response of the control plane.
 const maxResponse = 64 << 20
 
-// Waits between attempts: none, then firstWait, doubled up to lastWait.
+// Waits between attempts: up to atOnce, then firstWait, doubled up to lastWait.
+// A stream that breaks is another control plane's within a second; hosts that
+// lost one at the same moment come to the next spread over atOnce, or over
+// half of lastWait when none was there for long.
 const (
+	atOnce    = 400 * time.Millisecond
 	firstWait = 100 * time.Millisecond
-	lastWait  = 5 * time.Second
+	lastWait  = 10 * time.Second
 )
+
+// connectTime bounds one attempt to connect.
+const connectTime = 5 * time.Second
 
 // removalGrace is how long the removal of a cluster waits for the change of
 // listeners or routes that goes with it, which comes in a message of its own.
@@ -37,7 +44,7 @@ const removalGrace = 50 * time.Millisecond
 func dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: lastWait}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTime}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 	}
 }
@@ -73,7 +80,7 @@ func (r *Relay) follow(ctx context.Context) {
 // vain: half of it fixed, half by chance, so that hosts do not come in step.
 func retryAfter(tries int) time.Duration {
 	if tries == 0 {
-		return 0
+		return rand.N(atOnce)
 	}
 	d := min(firstWait<<min(tries-1, 10), lastWait)
 	return d/2 + rand.N(d/2)
