@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	c.meshes = &ca.Meshes{Store: c.newest, ReadFile: publish.FilesUnder(cfg.ResourceFiles)}
 	c.tokens = &token.Issuer{Store: c.store}
 	c.admission = &admission.Admission{Store: c.store, Authority: c.meshes, Keys: c.tokens, Zone: cfg.Zone, Native: native}
-	if err := c.admission.EnsureDefaultMesh(ctx); err != nil {
+	if err := errors.Join(c.admission.EnsureZone(ctx), c.admission.EnsureDefaultMesh(ctx)); err != nil {
 		return nil, err
 	}
 	c.auth = &host.Auth{

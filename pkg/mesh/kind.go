@@ -36,8 +36,7 @@ type Kind struct {
 	ReadOnly bool    // the control plane tells it, nobody writes it
 	Policy   *Policy // nil for what is no policy
 	// Pending says why the kind has no effect yet, and what does its work
-	// meanwhile, in a sentence that may follow "a MeshTimeout is stored, but ";
-	// "" where it has its effect.
+	// meanwhile, as it stands in Note; "" where it has its effect.
 	Pending string
 	New     func() Spec
 }
@@ -49,6 +48,14 @@ type Policy struct {
 	To        bool // spec.to: for what they call
 	From      bool // spec.from: for who calls them
 	Rules     bool // spec.rules: as From, in the newer form
+}
+
+// Note tells people that a kind has no effect yet; "" where it has.
+func (k *Kind) Note() string {
+	if k.Pending == "" {
+		return ""
+	}
+	return "a " + k.Name + " is checked and kept, and has no effect yet: " + k.Pending
 }
 
 // Nested tells whether documents of the kind have their fields under "spec",

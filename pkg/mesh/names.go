@@ -88,6 +88,7 @@ func (r Resource) Validate() (v Violations) {
 	}
 	v = append(v, ValidateName(r.Kind, r.Meta.Name)...)
 	v = append(v, ValidateLabels(r.Meta.Labels)...)
+	v = append(v, r.validateMeaning()...)
 	return append(v, r.Spec.Validate()...)
 }
 

@@ -28,3 +28,14 @@ func OwnSecret(name string) bool {
 	}
 	return false
 }
+
+// CACertSecret is where the certificate of a mesh's authority is kept, in PEM.
+func CACertSecret(mesh, backend string) string { return mesh + ".ca-builtin-cert-" + backend }
+
+// CAKeySecret is where its key is kept, in PEM.
+func CAKeySecret(mesh, backend string) string { return mesh + ".ca-builtin-key-" + backend }
+
+// Secrets are the names of those that the authority of a mesh is made of.
+func (b *MTLSBackend) Secrets(mesh string) []string {
+	return []string{CACertSecret(mesh, b.Name), CAKeySecret(mesh, b.Name)}
+}

@@ -178,28 +178,3 @@ func (a *Admission) Current(ctx context.Context, k mesh.Key) (r mesh.Resource, f
 	}
 	return r, err == nil, err
 }
-
-// Delete deletes what is stored under k: see DeleteAt.
-func (a *Admission) Delete(ctx context.Context, k mesh.Key) error { return a.DeleteAt(ctx, k, 0) }
-
-// DeleteAt deletes what is stored under k if it has the version at; 0 means
-// whatever there is. It fails with store.ErrNotFound and store.ErrConflict. A
-// mesh goes with everything in it; one that has dataplanes is kept, ErrRefused.
-func (a *Admission) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error {
-	if k.Kind == mesh.MeshKind.Name {
-		return a.deleteMesh(ctx, k, at)
-	}
-	return a.Store.Delete(ctx, k, at)
-}
-
-// PreviewDelete returns what DeleteAt would delete, or its error.
-func (a *Admission) PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Version) (mesh.Resource, error) {
-	r, err := a.Store.Get(ctx, k)
-	if err == nil && at != 0 && at != r.Meta.Version {
-		err = fmt.Errorf("delete %s at version %d: %w", k, at, store.ErrConflict)
-	}
-	if err == nil && r.Kind == mesh.MeshKind {
-		err = a.checkDeserted(ctx, k)
-	}
-	return r, err
-}

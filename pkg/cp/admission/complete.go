@@ -2,18 +2,13 @@ package admission
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
-
-// DefaultZone is the zone of a control plane that was given no other.
-const DefaultZone = "default"
 
 // complete returns a copy of r as it is to be stored: with the tags and labels
 // that the control plane adds, those of Kuma.
@@ -47,39 +42,9 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 			return wanted, nil, err
 		}
 	}
-	computed := labels(wanted, a.zone())
-	wanted.Meta.Labels = maps.Clone(r.Meta.Labels)
-	if wanted.Meta.Labels == nil {
-		wanted.Meta.Labels = map[string]string{}
-	}
-	for _, key := range slices.Sorted(maps.Keys(computed)) {
-		if was, given := wanted.Meta.Labels[key]; given && was != computed[key] {
-			warnings = append(warnings, fmt.Sprintf("label %s is set by the control plane: %q was replaced by %q", key, was, computed[key]))
-		}
-		wanted.Meta.Labels[key] = computed[key]
-	}
+	warnings = append(warnings, about(r)...)
+	wanted.Meta.Labels, warnings = a.label(wanted, warnings)
 	return wanted, warnings, nil
-}
-
-func (a *Admission) zone() string { return cmp.Or(a.Zone, DefaultZone) }
-
-// labels are those that the control plane sets. What is not bound to a zone
-// has only its mesh.
-func labels(r mesh.Resource, zone string) map[string]string {
-	set := map[string]string{}
-	if r.Kind.Scope == mesh.InMesh {
-		set["kuma.io/mesh"] = r.Meta.Mesh
-	}
-	if dp, ok := r.Spec.(*mesh.Dataplane); ok {
-		set["kuma.io/env"] = "universal"
-		set[mesh.OriginLabel] = "zone"
-		set[mesh.ZoneLabel] = zone
-		set["kuma.io/proxy-type"] = "sidecar"
-		if dp.Networking.Gateway != nil {
-			set["kuma.io/proxy-type"] = "gateway"
-		}
-	}
-	return set
 }
 
 // addZone sets the zone tag on everything that has tags. What has none gets

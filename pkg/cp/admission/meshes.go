@@ -156,6 +156,15 @@ func (a *Admission) EnsureDefaultMesh(ctx context.Context) error {
 	return err
 }
 
+// EnsureZone makes the Zone that this control plane is of, unless it is there.
+func (a *Admission) EnsureZone(ctx context.Context) error {
+	_, err := a.PutAt(ctx, mesh.Resource{Kind: mesh.ZoneKind, Meta: mesh.Meta{Name: a.zone()}, Spec: &mesh.Zone{}})
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
 // refused returns a violation that is an ErrRefused as well.
 func refused(field, reason string, args ...any) error {
 	var v mesh.Violations

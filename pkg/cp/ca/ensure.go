@@ -21,12 +21,12 @@ import (
 
 // CertKey and KeyKey name the Secrets of a mesh's builtin authority.
 func CertKey(meshName, backend string) mesh.Key {
-	return mesh.Key{Kind: mesh.SecretKind.Name, Mesh: meshName, Name: meshName + ".ca-builtin-cert-" + backend}
+	return mesh.Key{Kind: mesh.SecretKind.Name, Mesh: meshName, Name: mesh.CACertSecret(meshName, backend)}
 }
 
 // KeyKey names the Secret of the private key, see CertKey.
 func KeyKey(meshName, backend string) mesh.Key {
-	return mesh.Key{Kind: mesh.SecretKind.Name, Mesh: meshName, Name: meshName + ".ca-builtin-key-" + backend}
+	return mesh.Key{Kind: mesh.SecretKind.Name, Mesh: meshName, Name: mesh.CAKeySecret(meshName, backend)}
 }
 
 // Ensure makes the mesh's builtin authorities unless they are there: ECDSA
