@@ -57,13 +57,20 @@ scale: build envoy ## measure the control plane at scale and write docs/scale.md
 	@hack/scale.sh
 
 .PHONY: check
-check: lint generated ## format, vet, lint, generated files, architecture rules
+check: lint generated systems ## format, vet, lint, generated files, architecture rules
 	@unformatted=$$(gofmt -l cmd internal pkg test); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make format:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go mod tidy -diff
 	go test ./internal/arch
 	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh .ci/run
+
+.PHONY: systems
+systems: ## vet and build the agent for Windows and macOS, where it redirects nothing
+	@for os in windows darwin; do echo "GOOS=$$os"; \
+	  GOOS=$$os go vet ./cmd/dp-agent ./pkg/agent/... ./pkg/settings ./pkg/keyfile && \
+	  GOOS=$$os go build -o /dev/null ./cmd/dp-agent || exit 1; \
+	done
 
 .PHONY: format
 format: ## gofmt everything

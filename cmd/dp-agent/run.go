@@ -51,6 +51,9 @@ faults is refused whole.`,
 			File: *b.file, Signals: again, Read: b.again,
 			Level: func(text string) error { return level.UnmarshalText([]byte(text)) },
 		}
+		if was, err := underSystem(cmd.Context(), *b.file, a.Run); was {
+			return err
+		}
 		return a.Run(cmd.Context())
 	}
 	return cmd

@@ -32,7 +32,7 @@ func (w *Workload) moved(c Config) (is bool) {
 // Envoy knows of it when traffic comes by other rules.
 func (w *Workload) change(ctx context.Context, c Config) (func(context.Context), error) {
 	next := w.cfg
-	next.Port, next.Protocol, next.Tags, next.Address, next.ServiceAddress = c.Port, c.Protocol, c.Tags, c.Address, c.ServiceAddress
+	next.Port, next.Protocol, next.Tags, next.Address, next.ServiceAddress, next.Outbounds = c.Port, c.Protocol, c.Tags, c.Address, c.ServiceAddress, c.Outbounds
 	next.MetricsPort, next.Scrape, next.ProbePort, next.Probes = c.MetricsPort, c.Scrape, c.ProbePort, c.Probes
 	next.Only, next.Inbound, next.InboundMethod, next.Forwarded = c.Only, c.Inbound, c.InboundMethod, c.Forwarded
 	next.ExcludeOutbound, next.ExcludeInbound, next.Resolvers, next.CaptureSSH = c.ExcludeOutbound, c.ExcludeInbound, c.Resolvers, c.CaptureSSH

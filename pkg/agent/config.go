@@ -51,6 +51,7 @@ type Config struct {
 	ChangeTime       time.Duration
 
 	Redirect        bool
+	Outbounds       []string
 	RedirectEngine  string
 	RedirectTable   string
 	RedirectCgroup  string // of the ebpf engine
@@ -89,9 +90,6 @@ type Config struct {
 	host     *pflag.FlagSet // of a listed one: the host's settings
 }
 
-// DefaultConfigFile is where join writes the configuration.
-const DefaultConfigFile = "/etc/weft/agent.yaml"
-
 // Bind makes a flag of every field, with its default. The flags' names are the
 // file's keys too, see package settings.
 func (c *Config) Bind(fs *pflag.FlagSet) {
@@ -107,8 +105,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.ServiceAddress, "service-address", "", "address at which the service itself listens; default: loopback")
 	fs.StringSliceVar(&c.ControlPlanes, "control-plane", nil, "addresses of the control plane, host:port; join has them from the token")
 
-	fs.StringVar(&c.StateDir, "state-dir", "/var/lib/weft-agent", "folder of the host's keys and certificates, 0700")
-	fs.StringVar(&c.RunDir, "run-dir", "/run/weft-agent", "folder of sockets and of Envoy's bootstrap, 0700")
+	fs.StringVar(&c.StateDir, "state-dir", defaultStateDir, "folder of the host's keys and certificates, 0700")
+	fs.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of sockets and of Envoy's bootstrap, 0700")
 
 	fs.StringVar(&c.KeyStore, "key-store", keysInFiles, "where the host's private keys are: file, in the state folder; or memory, in the run folder, which must be a tmpfs: a reboot then takes them, and the host joins anew with the token of --join-token-file")
 	fs.StringVar(&c.JoinTokenFile, "join-token-file", "", "file with a join token, its owner's alone, by which this host joins again when it has no certificate or an expired one; read anew each time")
@@ -119,7 +117,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
 	fs.DurationVar(&c.ChangeTime, "change-time", 30*time.Second, "how long connections live on after a policy has changed how they are treated: HTTP ends after the answer that is under way, and what takes longer is cut then")
 
-	fs.BoolVar(&c.Redirect, "redirect", true, "point the host's traffic at Envoy; with false only explicit outbounds work")
+	fs.BoolVar(&c.Redirect, "redirect", canRedirect, "point the host's traffic at Envoy, on Linux; with false only explicit outbounds work, see outbound")
+	fs.StringSliceVar(&c.Outbounds, "outbound", nil, "explicit outbounds: services that can be called at a port of this host, with or without redirection, [ADDRESS:]PORT=SERVICE, such as 10001=backend for 127.0.0.1:10001")
 	fs.StringVar(&c.RedirectEngine, "redirect-engine", engineAuto, "how the host's network is changed: "+strings.Join(engineNames(), ", ")+"; auto takes nftables where the kernel has it, else iptables; ebpf is taken only by its name")
 	fs.StringVar(&c.RedirectTable, "redirect-table", "weft", "name of what the agent owns in the kernel")
 	fs.StringVar(&c.RedirectCgroup, "redirect-cgroup", "", "folder of the cgroup v2 tree whose processes the ebpf engine sees, this agent and Envoy among them, such as system.slice; default: all")
@@ -134,7 +133,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.SystemRoots, "system-roots", "", "file of the authorities (PEM) by which servers outside of the mesh are known; default: the host's own")
 	fs.Uint16Var(&c.DNSPort, "dns-port", 15053, "port of the agent's DNS server, on loopback")
 	fs.Uint16Var(&c.EnvoyDNSPort, "envoy-dns-port", 15054, "port at which Envoy asks the agent where hosts outside of the mesh are, on loopback")
-	fs.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "where the host's own DNS servers are read")
+	fs.StringVar(&c.ResolvConf, "resolv-conf", defaultResolvConf, "where the host's own DNS servers are read")
 	fs.StringSliceVar(&c.Only, "only", nil, "whose calls and DNS queries are redirected, such as "+forms(owners)+"; default: everybody's")
 	fs.StringSliceVar(&c.ExcludeOutbound, "exclude-outbound", nil, "what goes out directly, such as "+forms(kinds)+"; calls to services never do")
 	fs.StringVar(&c.Inbound, "inbound", inboundService, "which ports are called through Envoy: service, the service's own; or all, where calls to any other port are refused unless excluded")
@@ -221,6 +220,12 @@ func (c *Config) valid() error {
 	if c.RedirectCgroup != "" && !filepath.IsLocal(c.RedirectCgroup) {
 		bad("redirectCgroup", "%q is no folder of the cgroup tree: write it from the tree's root, such as system.slice", c.RedirectCgroup)
 	}
+	if c.Redirect && !canRedirect {
+		bad("redirect", "is true, but %s has no redirection that the agent could set up: leave it out, and name explicit outbounds, such as outbound: [10001=backend]", runtime.GOOS)
+	}
+	if _, err := c.outbounds(); err != nil {
+		bad("outbound", "%s", err)
+	}
 	if c.Inbound != inboundService && c.Inbound != inboundAll {
 		bad("inbound", "%q is neither service nor all", c.Inbound)
 	}
@@ -290,21 +295,23 @@ func (c *Config) concurrency() int {
 	return min(runtime.NumCPU(), 4)
 }
 
+// canRedirect: there are engines for this system.
+const canRedirect = runtime.GOOS == "linux"
+
 // envoyBinary is the configured one, the packaged one, or what the PATH has.
 func (c *Config) envoyBinary() string {
-	const packaged = "/usr/lib/weft/envoy"
 	if c.Envoy != "" {
 		return c.Envoy
 	}
-	if _, err := os.Stat(packaged); err == nil {
-		return packaged
+	if _, err := os.Stat(packagedEnvoy); err == nil {
+		return packagedEnvoy
 	}
-	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
-		if p := filepath.Join(dir, "envoy"); filepath.IsAbs(p) {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if p := filepath.Join(dir, envoyName); filepath.IsAbs(p) {
 			if _, err := os.Stat(p); err == nil {
 				return p
 			}
 		}
 	}
-	return packaged // its absence is told with a remedy when it is checked
+	return packagedEnvoy // its absence is told with a remedy when it is checked
 }

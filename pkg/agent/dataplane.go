@@ -30,6 +30,10 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 			"tags":           tags,
 		}}
 	}
+	// Faults are told by Validate.
+	if o, err := c.outbounds(); err == nil && o != nil {
+		networking["outbound"] = o
+	}
 	if c.Redirect {
 		redirected := map[string]any{"redirectPortOutbound": c.OutboundPort}
 		if !c.Gateway {
@@ -44,7 +48,6 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 		networking["transparentProxying"] = redirected
 	}
 	whole := map[string]any{"type": "Dataplane", "mesh": c.Mesh, "name": c.Name, "networking": networking}
-	// Faults are told by Validate.
 	if m, err := c.metrics(); err == nil && m != nil {
 		whole["metrics"] = m
 	}

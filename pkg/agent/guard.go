@@ -71,7 +71,7 @@ func (s SSHSession) captured(r redirect.Rules) bool {
 func (c *Config) Guard(rules redirect.Rules, session *SSHSession) error {
 	var errs []error
 	if session != nil && !c.CaptureSSH && session.captured(rules) {
-		errs = append(errs, fmt.Errorf("%w: you are here by SSH, at port %d, which Envoy would take: add excludeInbound: port:%d, or set captureSSH: true", ErrUnsafe, session.Server.Port(), session.Server.Port()))
+		errs = append(errs, fmt.Errorf("%w: you are here by SSH, at port %d, which Envoy would take: add excludeInbound: port:%d, or set captureSsh: true", ErrUnsafe, session.Server.Port(), session.Server.Port()))
 	}
 	if !c.ShareMarks {
 		used, err := marksInUse()

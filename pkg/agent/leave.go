@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/agent/identity"
@@ -145,7 +144,7 @@ func stopRunning(ctx context.Context, cfg Config, log *slog.Logger) (*lock, erro
 		}
 		if running.pid > 0 && running.pid != told {
 			log.Info("stopping the agent", "pid", running.pid)
-			if err := syscall.Kill(running.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			if err := endProcess(running.pid); err != nil {
 				return nil, fmt.Errorf("stop the agent (pid %d): %w", running.pid, err)
 			}
 			told = running.pid
@@ -166,9 +165,8 @@ func removeFiles(dir string, files ...string) error {
 			errs = append(errs, err)
 		}
 	}
-	err := os.Remove(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
-		errs = append(errs, err)
+	if left, err := os.ReadDir(dir); err == nil && len(left) == 0 {
+		errs = append(errs, os.Remove(dir))
 	}
 	return errors.Join(errs...)
 }

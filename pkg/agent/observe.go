@@ -52,6 +52,15 @@ func dialOut(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.DialContext(ctx, network, address)
 }
 
+// mark is that of the agent's own sockets. Where nothing is redirected, none is
+// needed, and none is set that would take a capability.
+func (c *Config) mark() uint32 {
+	if !c.Redirect && !canMark() {
+		return 0
+	}
+	return proxy.MarkAgent
+}
+
 func isVIP(a netip.Addr) bool {
 	return proxy.VIP4.Contains(a.Unmap()) || proxy.VIP6.Contains(a)
 }

@@ -173,7 +173,7 @@ func (c *Config) keepOpen(r *redirect.Rules, d doors) ([]Door, error) {
 	if !r.Inbound.All {
 		for _, door := range found {
 			if slices.ContainsFunc(r.Inbound.Ports, func(p redirect.PortRange) bool { return p.First <= door.Port && door.Port <= p.Last }) {
-				return nil, fmt.Errorf("port: %s would be taken by Envoy, and you may be locked out: choose another port for the service, or set captureSSH: true", door)
+				return nil, fmt.Errorf("port: %s would be taken by Envoy, and you may be locked out: choose another port for the service, or set captureSsh: true", door)
 			}
 		}
 		return nil, nil

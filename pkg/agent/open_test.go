@@ -66,7 +66,7 @@ func TestServiceAtADoor(t *testing.T) {
 	for port, refused := range map[uint16]bool{22: true, 2224: true, 8080: false} {
 		r := redirect.Rules{Inbound: redirect.Inbound{To: 15006, Ports: []redirect.PortRange{{First: port, Last: port}}}}
 		_, err := (&Config{}).keepOpen(&r, host(t, nil))
-		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "captureSSH: true") {
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "captureSsh: true") {
 			t.Errorf("port %d: %v", port, err)
 		}
 	}

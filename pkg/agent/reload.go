@@ -44,7 +44,7 @@ const (
 
 // effects are the settings that can change at run time.
 var effects = map[string]effect{
-	"port": moves, "protocol": moves, "tag": moves, "address": moves, "service-address": moves, "metrics-port": moves, "scrape": moves,
+	"port": moves, "protocol": moves, "tag": moves, "outbound": moves, "address": moves, "service-address": moves, "metrics-port": moves, "scrape": moves,
 	"probe-port": moves, "probes": moves, "only": moves, "inbound": moves, "inbound-method": moves, "exclude-outbound": moves,
 	"exclude-inbound": moves, "forwarded": moves, "resolvers": moves, "capture-ssh": moves, "share-marks": movesNothing,
 	"log-level": movesLog, "workload": movesNothing,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -81,4 +82,27 @@ func (c *Config) probes() (map[string]any, error) {
 		return nil, errors.Join(errs...)
 	}
 	return map[string]any{"port": c.ProbePort, "endpoints": endpoints}, nil
+}
+
+// outbounds are the services that have a port of this host.
+func (c *Config) outbounds() (all []map[string]any, err error) {
+	var errs []error
+	for _, s := range c.Outbounds {
+		at, service, ok := strings.Cut(s, "=")
+		o := map[string]any{"tags": map[string]string{"kuma.io/service": service}}
+		port := at
+		if host, p, err := net.SplitHostPort(at); err == nil {
+			o["address"], port = host, p
+			_, err := netip.ParseAddr(host)
+			ok = ok && err == nil
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		if !ok || service == "" || err != nil || n == 0 {
+			errs = append(errs, fmt.Errorf("%q is not [ADDRESS:]PORT=SERVICE, such as 10001=backend", s))
+			continue
+		}
+		o["port"] = n
+		all = append(all, o)
+	}
+	return all, errors.Join(errs...)
 }

@@ -88,7 +88,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
 		Direct:     []string{cfg.envoyResolver().String()},
-		Mark:       proxy.MarkAgent,
+		Mark:       cfg.mark(),
 		ResolvConf: cfg.ResolvConf,
 		Log:        log.With("part", "dns"),
 	})

@@ -32,6 +32,19 @@ var sharedSettings = []string{
 // needs one of its own.
 var apartSettings = []string{"redirect-table", "inbound-port", "outbound-port", "dns-port", "envoy-dns-port", "metrics-port"}
 
+// ownSettings are a workload's own: nobody else's count.
+func (c *Config) ownSettings() (names []string) {
+	sorted := c.flags.SortFlags
+	c.flags.SortFlags = false // in the order of Bind
+	defer func() { c.flags.SortFlags = sorted }()
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains(hostSettings, f.Name) && !slices.Contains(sharedSettings, f.Name) {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
 // workloadsKey is the file's list of further workloads.
 const workloadsKey = "workloads"
 

@@ -74,7 +74,7 @@ func isLink(path string) bool {
 }
 
 func check(path string, info fs.FileInfo, forbidden fs.FileMode, remedy string) error {
-	if loose := info.Mode().Perm() & forbidden; loose != 0 {
+	if loose := info.Mode().Perm() & forbidden; modes && loose != 0 {
 		return fmt.Errorf("%s has mode %04o, which lets others in: run `%s`, and take what was in it for known to others: %w",
 			path, info.Mode().Perm(), remedy, ErrExposed)
 	}

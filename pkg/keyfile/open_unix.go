@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// modes: a file's mode bits say who may read it.
+const modes = true
+
 // openNoFollow opens for reading; a symlink fails, a FIFO does not block.
 func openNoFollow(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
