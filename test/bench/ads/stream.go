@@ -9,21 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -58,8 +54,8 @@ type stream struct {
 	done   chan struct{}
 
 	send  func(typeURL, nonce string, names []string, first bool) error
-	asked map[string]map[string]bool // names by type
-	have  map[string]map[string]bool
+	asked map[string]map[string]bool   // names by type
+	have  map[string]map[string]string // versions, which only delta has, by type and name
 	nonce map[string]string
 	full  bool
 	seen  *sought // what was reported already
@@ -76,7 +72,10 @@ func (f *fleet) connect(ctx context.Context, n int) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{
 		f: f, n: n, cancel: cancel, done: make(chan struct{}), world: f.c.World > 0 && n%f.c.World == 0,
-		asked: map[string]map[string]bool{}, have: map[string]map[string]bool{}, nonce: map[string]string{},
+		asked: map[string]map[string]bool{}, have: map[string]map[string]string{}, nonce: map[string]string{},
+	}
+	if before := f.streams[n]; before != nil && !s.world { // as Envoy does, it says what it has
+		s.asked, s.have, s.full = before.asked, before.have, before.full
 	}
 	f.streams[n] = s
 	go func() {
@@ -127,7 +126,12 @@ func (s *stream) runDelta(ctx context.Context, client discoveryv3.AggregatedDisc
 		node = nil
 		return st.Send(req)
 	}
-	if err := s.ask(resource.ClusterType, nil); err != nil {
+	if !s.full {
+		err = s.ask(resource.ClusterType, nil)
+	} else {
+		err = s.resume(st, node)
+	}
+	if err != nil {
 		return err
 	}
 	for {
@@ -138,12 +142,26 @@ func (s *stream) runDelta(ctx context.Context, client discoveryv3.AggregatedDisc
 		s.f.bytes.Add(int64(proto.Size(r)))
 		named := make([]named, len(r.GetResources()))
 		for i, res := range r.GetResources() {
-			named[i].name, named[i].body = res.GetName(), res.GetResource().GetValue()
+			named[i].name, named[i].version, named[i].body = res.GetName(), res.GetVersion(), res.GetResource().GetValue()
 		}
 		if err := s.took(r.GetTypeUrl(), r.GetNonce(), named, r.GetRemovedResources()); err != nil {
 			return err
 		}
 	}
+}
+
+// resume asks for everything that an earlier stream asked for, and says which
+// versions that one had got.
+func (s *stream) resume(st discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, node *corev3.Node) error {
+	for _, typeURL := range []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType} {
+		req := &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, InitialResourceVersions: s.have[typeURL],
+			ResourceNamesSubscribe: slices.Sorted(maps.Keys(s.asked[typeURL]))}
+		node = nil
+		if err := st.Send(req); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stream) runWorld(ctx context.Context, client discoveryv3.AggregatedDiscoveryServiceClient, node *corev3.Node) error {
@@ -199,8 +217,8 @@ func worldName(a *anypb.Any) string {
 }
 
 type named struct {
-	name string
-	body []byte
+	name, version string
+	body          []byte
 }
 
 // ask follows more names, or all of a type at the first time.
@@ -228,13 +246,13 @@ func (s *stream) took(typeURL, nonce string, rs []named, gone []string) error {
 	s.nonce[typeURL] = nonce
 	have := s.have[typeURL]
 	if have == nil {
-		have = map[string]bool{}
+		have = map[string]string{}
 		s.have[typeURL] = have
 	}
 	look := s.f.look.Load()
 	var refs []string
 	for _, r := range rs {
-		have[r.name] = true
+		have[r.name] = r.version
 		refs = append(refs, s.f.refs.of(typeURL, r.body)...)
 		if look != nil && look != s.seen && look.typeURL == typeURL && bytes.Contains(r.body, look.text) {
 			s.seen = look
@@ -276,7 +294,7 @@ func (s *stream) complete() bool {
 	}
 	for _, t := range []string{resource.EndpointType, resource.RouteType} {
 		for name := range s.asked[t] {
-			if !s.have[t][name] {
+			if _, ok := s.have[t][name]; !ok {
 				return false
 			}
 		}
@@ -306,76 +324,4 @@ func (f *fleet) await(ctx context.Context, n int, within time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// A referenceCache remembers what resources refer to, as many proxies have the
-// same ones.
-type referenceCache struct {
-	mu    sync.Mutex
-	known map[[sha256.Size]byte][]string
-}
-
-// of are the assignments that a cluster has, the routes that a listener names.
-func (c *referenceCache) of(typeURL string, body []byte) []string {
-	if typeURL != resource.ClusterType && typeURL != resource.ListenerType {
-		return nil
-	}
-	sum := sha256.Sum256(body)
-	c.mu.Lock()
-	refs, ok := c.known[sum]
-	c.mu.Unlock()
-	if ok {
-		return refs
-	}
-	if typeURL == resource.ClusterType {
-		refs = assignmentOf(body)
-	} else {
-		refs = routesOf(body)
-	}
-	c.mu.Lock()
-	c.known[sum] = refs
-	c.mu.Unlock()
-	return refs
-}
-
-func assignmentOf(body []byte) []string {
-	var c clusterv3.Cluster
-	if proto.Unmarshal(body, &c) != nil || c.GetType() != clusterv3.Cluster_EDS {
-		return nil
-	}
-	if n := c.GetEdsClusterConfig().GetServiceName(); n != "" {
-		return []string{n}
-	}
-	return []string{c.GetName()}
-}
-
-func routesOf(body []byte) (names []string) {
-	var l listenerv3.Listener
-	if proto.Unmarshal(body, &l) != nil {
-		return nil
-	}
-	for _, chain := range l.GetFilterChains() {
-		for _, filter := range chain.GetFilters() {
-			var h hcmv3.HttpConnectionManager
-			if a := filter.GetTypedConfig(); a.MessageIs(&h) && a.UnmarshalTo(&h) == nil {
-				if rds := h.GetRds(); rds != nil {
-					names = append(names, rds.GetRouteConfigName())
-				}
-			}
-		}
-	}
-	return names
-}
-
-// firstString reads field 1, where it stands first.
-func firstString(b []byte) string {
-	num, typ, n := protowire.ConsumeTag(b)
-	if n < 0 || num != 1 || typ != protowire.BytesType {
-		return ""
-	}
-	text, n := protowire.ConsumeString(b[n:])
-	if n < 0 {
-		return ""
-	}
-	return text
 }
