@@ -68,6 +68,8 @@ type Refusal struct {
 	Resources []string  `json:"resources,omitempty"`
 	Reason    string    `json:"reason"` // Envoy's words
 	At        time.Time `json:"at"`
+	// Origins are the policies that had a say in those resources: Timeout "t1".
+	Origins []string `json:"origins,omitempty"`
 }
 
 // Validate accepts it: nobody writes one.

@@ -39,9 +39,9 @@ func places(c *proxy.Config) []place {
 		}
 	}
 	whole := api.Attachment{Type: api.AttachedDataplane}
-	add(whole, origins(c.Tracing, c.Template, c.Metrics)...)
+	add(whole, proxy.Origins(c.Tracing, c.Template, c.Metrics)...)
 	if c.Transparent != nil {
-		add(whole, origins(c.Transparent.AccessLogs)...)
+		add(whole, proxy.Origins(c.Transparent.AccessLogs)...)
 	}
 	for i := range c.Inbounds {
 		in := &c.Inbounds[i]
@@ -52,11 +52,11 @@ func places(c *proxy.Config) []place {
 		if in.Access.Policy != "" {
 			add(at, permission(in.Access))
 		}
-		add(at, origins(in)...)
+		add(at, proxy.Origins(in)...)
 	}
 	for i := range c.Outbounds {
 		out := &c.Outbounds[i]
-		for _, o := range origins(out) {
+		for _, o := range proxy.Origins(out) {
 			if isOfService(o) {
 				add(api.Attachment{Type: api.AttachedService, Name: out.Service, Service: out.Service}, o)
 				continue
@@ -68,7 +68,7 @@ func places(c *proxy.Config) []place {
 	}
 	for i := range c.Clusters {
 		cl := &c.Clusters[i]
-		for _, o := range origins(cl) {
+		for _, o := range proxy.Origins(cl) {
 			if isOfService(o) {
 				add(api.Attachment{Type: api.AttachedService, Name: cl.Service, Service: cl.Service}, o)
 			}

@@ -16,7 +16,7 @@ import (
 // store.ErrNotFound for a dataplane that there is not.
 func (p *Publisher) Insight(ctx context.Context, meshName, name string) (api.DataplaneInsight, error) {
 	in := p.KnownInsight(meshName, name)
-	if in.Weft != nil {
+	if in.Weft != nil && len(in.Weft.Refused) == 0 {
 		return in, nil
 	}
 	id := proxy.ID{Mesh: meshName, Name: name}
@@ -25,6 +25,12 @@ func (p *Publisher) Insight(ctx context.Context, meshName, name string) (api.Dat
 		return in, err
 	}
 	o, err := p.make(m, snapshot.NewView(m), id)
+	if in.Weft != nil {
+		for i, r := range in.Weft.Refused {
+			in.Weft.Refused[i].Origins = origins(o.config, r.Type, r.Resources)
+		}
+		return in, nil
+	}
 	if errors.Is(err, xds.ErrUnknown) {
 		return in, err
 	}

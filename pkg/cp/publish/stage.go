@@ -77,7 +77,7 @@ func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 		doc.Problem = err.Error()
 	}
 	if st, ok := p.stream.Status(id); ok {
-		doc.Refused = refusals(st)
+		doc.Refused = blame(o.config, refusals(st))
 	}
 	return yaml.Marshal(doc)
 }
@@ -86,12 +86,14 @@ func (p *Publisher) showPlan(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 type refused struct {
 	Type string `json:"type"`
 	xds.Refusal
+	// Origins are the policies that had a say in it.
+	Origins []string `json:"origins,omitempty"`
 }
 
 func refusals(st xds.Status) (all []refused) {
 	for _, t := range st.Types {
 		if t.Refused != nil {
-			all = append(all, refused{t.Type, *t.Refused})
+			all = append(all, refused{Type: t.Type, Refusal: *t.Refused})
 		}
 	}
 	return all
@@ -105,16 +107,23 @@ func (p *Publisher) showRender(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 	return render.YAML(b)
 }
 
-func (p *Publisher) showStream(_ *snapshot.Mesh, id proxy.ID) ([]byte, error) {
+func (p *Publisher) showStream(m *snapshot.Mesh, id proxy.ID) ([]byte, error) {
 	st, ok := p.stream.Status(id)
 	if !ok {
 		return []byte("connected: false\n"), nil
 	}
-	return yaml.Marshal(struct {
+	doc := struct {
 		Connected bool `json:"connected"`
 		xds.Status
-		Problem string `json:"problem,omitempty"`
-	}{true, st, p.problem(id)})
+		Refused []refused `json:"refused,omitempty"`
+		Problem string    `json:"problem,omitempty"`
+	}{Connected: true, Status: st, Problem: p.problem(id)}
+	if doc.Refused = refusals(st); len(doc.Refused) > 0 {
+		if o, _, err := p.rendered(m, id); err == nil {
+			doc.Refused = blame(o.config, doc.Refused)
+		}
+	}
+	return yaml.Marshal(doc)
 }
 
 // problem tells why a connected proxy does not have the newest plan.

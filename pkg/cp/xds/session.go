@@ -243,7 +243,7 @@ func (s *session) send(f *follower, n news) error {
 	s.nonces++
 	f.nonce, f.pending = strconv.FormatUint(s.nonces, 10), true
 	// Before it is out, so that no answer is faster.
-	s.st.sent(response{typeURL: typeURL, nonce: f.nonce, version: n.version, names: namesOf(n.put)})
+	s.st.sent(response{typeURL: typeURL, nonce: f.nonce, version: n.version, names: namesOf(n.put), gone: n.gone, whole: !s.st.delta})
 	m := s.frame(typeURL, f.nonce, n)
 	if state := s.st.s.state; s.st.delta && state != nil {
 		m.add(protowire.AppendBytes(protowire.AppendTag(nil, responseFrom, protowire.BytesType), appendString(nil, 1, state())))

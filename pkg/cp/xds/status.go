@@ -29,7 +29,8 @@ type TypeStatus struct {
 	Responses uint64 `json:"responses"`
 	Taken     uint64 `json:"taken"`
 	Refusals  uint64 `json:"refusals"`
-	// Refused is the last refusal, until the proxy takes a later response.
+	// Refused is the last refusal, until the proxy takes a later response about
+	// the same resources.
 	Refused *Refusal `json:"refused,omitempty"`
 }
 
@@ -52,6 +53,20 @@ const (
 type response struct {
 	typeURL, nonce, version string
 	names                   func() []string
+	gone                    []string
+	whole                   bool // it has everything of its type
+}
+
+// unmended tells which of the refused resources a response that was taken does not
+// speak of: the proxy still goes on with what it had of those.
+func (r response) unmended(refused []string) (left []string) {
+	if r.whole {
+		return nil
+	}
+	names := r.names()
+	return slices.DeleteFunc(slices.Clone(refused), func(n string) bool {
+		return slices.Contains(names, n) || slices.Contains(r.gone, n)
+	})
 }
 
 // A tracker follows what one stream was sent and what it answered.
@@ -105,7 +120,16 @@ func (t *tracker) answered(typeURL, nonce, refused string) (_ *Refusal, news boo
 	now := time.Now().UTC()
 	if refused == "" {
 		ts.Taken++
-		ts.Acked, ts.AckedAt, ts.Refused, ts.told = r.version, now, nil, ""
+		ts.Acked, ts.AckedAt = r.version, now
+		if ts.Refused != nil {
+			if left := r.unmended(ts.Refused.Resources); len(left) > 0 {
+				still := *ts.Refused // who has the other one may be reading it
+				still.Resources = left
+				ts.Refused = &still
+				return nil, false
+			}
+		}
+		ts.Refused, ts.told = nil, ""
 		return nil, false
 	}
 	ts.Refusals++

@@ -1,21 +1,19 @@
-package inspect
+package proxy
 
 import (
 	"reflect"
 	"slices"
-
-	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-var originType = reflect.TypeFor[proxy.Origin]()
+var originType = reflect.TypeFor[Origin]()
 
-// origins are the policies that a part of a plan names as where its values
-// come from, each once, in the order of the fields. So what plans learn to say
-// is found here without a word about it.
-func origins(parts ...any) (all []proxy.Origin) {
+// Origins are the policies that parts of a plan name as where their values come
+// from, each once, in the order of the fields. So what plans learn to say is
+// found here without a word about it.
+func Origins(parts ...any) (all []Origin) {
 	for _, p := range parts {
-		walk(reflect.ValueOf(p), func(o proxy.Origin) {
-			if o != (proxy.Origin{}) && !slices.Contains(all, o) {
+		walk(reflect.ValueOf(p), func(o Origin) {
+			if o != (Origin{}) && !slices.Contains(all, o) {
 				all = append(all, o)
 			}
 		})
@@ -23,7 +21,7 @@ func origins(parts ...any) (all []proxy.Origin) {
 	return all
 }
 
-func walk(v reflect.Value, found func(proxy.Origin)) {
+func walk(v reflect.Value, found func(Origin)) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if !v.IsNil() {
@@ -38,7 +36,7 @@ func walk(v reflect.Value, found func(proxy.Origin)) {
 		}
 	case reflect.Struct:
 		if v.Type() == originType {
-			found(v.Interface().(proxy.Origin))
+			found(v.Interface().(Origin))
 			return
 		}
 		for i := range v.NumField() {
