@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -15,7 +16,14 @@ type fields struct {
 	byName map[string]int // camelCase and snake_case
 }
 
+// known are the fields of the types that were asked for: a document may hold
+// thousands of values of one type.
+var known sync.Map // reflect.Type -> fields
+
 func fieldsOf(t reflect.Type) fields {
+	if fs, ok := known.Load(t); ok {
+		return fs.(fields)
+	}
 	fs := fields{names: make([]string, t.NumField()), byName: map[string]int{}}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
@@ -26,6 +34,7 @@ func fieldsOf(t reflect.Type) fields {
 		fs.byName[name] = i
 		fs.byName[snake(name)] = i
 	}
+	known.Store(t, fs)
 	return fs
 }
 

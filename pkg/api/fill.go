@@ -110,6 +110,10 @@ func (f *filler) fillMap(path string, n node, v reflect.Value) {
 	if len(n.members) == 0 {
 		return
 	}
+	if len(n.members) > maxItems {
+		f.add(path, "has %d entries, %d are allowed", len(n.members), maxItems)
+		return
+	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.members)))
 	for _, m := range n.members {
 		e := reflect.New(v.Type().Elem()).Elem()
@@ -128,6 +132,10 @@ func (f *filler) fillSlice(path string, n node, v reflect.Value) {
 		return
 	}
 	if len(n.items) == 0 {
+		return
+	}
+	if len(n.items) > maxItems {
+		f.add(path, "has %d items, %d are allowed", len(n.items), maxItems)
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))

@@ -14,6 +14,10 @@ const (
 	MaxDocument = 1 << 20
 	// MaxDepth is how deep objects and lists may nest.
 	MaxDepth = 64
+	// maxItems is how many items a list has at most, and how many entries a
+	// map: what is said of each, and what is wrong with it, takes many times
+	// the bytes that it is written in.
+	maxItems = 10_000
 	// maxExpanded bounds a document once its YAML aliases are written out: the
 	// bytes of all scalars and keys, and nodeCost for each node.
 	maxExpanded = 4 * MaxDocument
