@@ -66,6 +66,9 @@ type httpServer struct {
 // Limits of a connection, so that a slow client costs itself only. Bodies are
 // bounded by the handlers.
 func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Logger) httpServer {
+	if door != nil {
+		door = newCrowd(door, log)
+	}
 	return httpServer{name: name, door: door, Server: &http.Server{
 		Handler:           h,
 		ConnContext:       rest.ConnContext,
@@ -74,7 +77,9 @@ func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Log
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// Each stream may have a document of 1 MB under way.
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 32, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		// "OPTIONS *" asks for a credential too.
 		DisableGeneralOptionsHandler: true,
 	}}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/api"
 )
@@ -100,6 +101,10 @@ func body(c call) ([]byte, error) {
 		case t != "application/json" && t != "application/yaml" && t != "application/x-yaml" && t != "text/yaml":
 			return nil, errMediaType
 		}
+	}
+	// A small body that becomes a large one is nothing that we read.
+	if how := c.Header.Get("Content-Encoding"); how != "" && !strings.EqualFold(how, "identity") {
+		return nil, fmt.Errorf("%w, as it is: Content-Encoding %.32q is not read", errMediaType, how)
 	}
 	data, err := io.ReadAll(c.Body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
