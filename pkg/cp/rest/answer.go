@@ -25,7 +25,7 @@ func asJSON(status int, v any) (answer, error) {
 	if err := e.Encode(v); err != nil {
 		return answer{}, fmt.Errorf("write the answer: %w", err)
 	}
-	return answer{status: status, contentType: "application/json", body: b.Bytes()}, nil
+	return answer{status: status, contentType: typeJSON, body: b.Bytes()}, nil
 }
 
 func asText(contentType string, body []byte) answer {

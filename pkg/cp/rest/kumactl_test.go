@@ -244,3 +244,26 @@ func TestNames(t *testing.T) {
 		t.Error("no kind is shown as Mesh TLSes")
 	}
 }
+
+func TestNegotiation(t *testing.T) {
+	f := newFixture(t)
+	for accept, want := range map[string]string{
+		"":                                    typeJSON,
+		"*/*":                                 typeJSON,
+		"application/json":                    typeJSON,
+		"application/yaml":                    typeYAML,
+		"text/yaml, */*;q=0.1":                typeYAML,
+		"application/json, text/yaml":         typeJSON,
+		"application/json;q=0.5, text/yaml":   typeYAML,
+		"application/yaml;q=x, text/html;;,=": typeJSON,
+		"image/png":                           typeJSON,
+	} {
+		resp, body := f.request(t, "GET", "/meshes/default", "", "Accept", accept)
+		if got := resp.header.Get("Content-Type"); got != want || resp.status != 200 || (want == typeYAML) != strings.Contains(body, "type: Mesh\nname: default\n") {
+			t.Errorf("%q is answered %d %s:\n%s", accept, resp.status, got, body)
+		}
+	}
+	if resp, body := f.request(t, "GET", "/nonsense", "", "Accept", "text/yaml"); resp.status != 404 || !strings.Contains(body, "status: 404") {
+		t.Errorf("a fault is answered %d:\n%s", resp.status, body)
+	}
+}

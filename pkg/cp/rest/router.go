@@ -48,13 +48,14 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
-	answer := h.answer(w, r)
+	answer := negotiated(r, h.answer(w, r))
 	header.Set("Content-Type", answer.contentType)
 	if h.Stale != nil {
 		if since := h.Stale(); !since.IsZero() {
 			header.Set("Warning", fmt.Sprintf(`110 weft-cp "the store is away since %s: this is what was known then"`, since.UTC().Format(time.RFC3339)))
 		}
 	}
+	header.Set("Vary", "Accept")
 	if answer.etag != "" {
 		header.Set("ETag", answer.etag)
 	}
