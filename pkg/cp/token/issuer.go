@@ -5,13 +5,14 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/uuid"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/signing"
 )
 
 // Store is what an Issuer needs of the control plane's store.
@@ -22,18 +23,20 @@ type Store interface {
 	Delete(ctx context.Context, k mesh.Key, at mesh.Version) error
 }
 
-// An Issuer makes and verifies the dataplane tokens of all meshes of one store.
-// Its methods may be called at once from many goroutines.
+// An Issuer makes and verifies the tokens of one store. Its methods may be
+// called at once from many goroutines.
 type Issuer struct {
 	Store Store
-	Now   func() time.Time // nil: time.Now
+	// PublicKeys verify tokens that were signed elsewhere, beside those that
+	// the keys of the store have signed.
+	PublicKeys []PublicKey
+	// Off are the kinds of tokens that are signed elsewhere only: this Issuer
+	// makes none, and takes none by keys of the store.
+	Off []string
+	Now func() time.Time // nil: time.Now
 
 	keys keyCache
 }
-
-// skew is how far a token is dated back, so that a verifier whose clock is a
-// little behind accepts it at once.
-const skew = 5 * time.Second
 
 // maxToken bounds what is parsed: a token with a hundred tags has 8 kB.
 const maxToken = 16 << 10
@@ -52,25 +55,29 @@ func (i *Issuer) Issue(ctx context.Context, c Claims, validFor time.Duration) (s
 	if c.Mesh == "" {
 		return "", errors.New("issue dataplane token: no mesh named")
 	}
+	return i.sign(ctx, Family{Dataplane, c.Mesh}, validFor, func(r jwt.RegisteredClaims) jwt.Claims {
+		c.RegisteredClaims = r
+		return c
+	})
+}
+
+// sign makes a token of what claims returns, given its id and times.
+func (i *Issuer) sign(ctx context.Context, f Family, validFor time.Duration, claims func(jwt.RegisteredClaims) jwt.Claims) (string, error) {
+	if slices.Contains(i.Off, f.Kind) {
+		var v mesh.Violations
+		v.Add("", "this control plane issues no %s tokens (--token-issuers-off): sign them with `weftctl generate %[1]s-token`", f.Kind)
+		return "", v
+	}
 	if validFor <= 0 {
-		return "", fmt.Errorf("issue dataplane token: valid for %s, must be more than 0", validFor)
+		return "", fmt.Errorf("issue %s token: valid for %s, must be more than 0", f.Kind, validFor)
 	}
-	serial, key, err := i.newestKey(ctx, c.Mesh)
+	serial, key, err := i.newestKey(ctx, f)
 	if err != nil {
-		return "", fmt.Errorf("issue dataplane token: %w", err)
+		return "", fmt.Errorf("issue %s token: %w", f.Kind, err)
 	}
-	now := i.now()
-	c.RegisteredClaims = jwt.RegisteredClaims{
-		ID:        uuid.NewString(),
-		IssuedAt:  jwt.NewNumericDate(now.Add(-skew)),
-		NotBefore: jwt.NewNumericDate(now.Add(-skew)),
-		ExpiresAt: jwt.NewNumericDate(now.Add(validFor)),
-	}
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, c)
-	t.Header["kid"] = serial.String()
-	raw, err := t.SignedString(key)
+	raw, err := signing.Sign(key, serial.String(), claims(signing.Registered(i.now(), validFor)))
 	if err != nil {
-		return "", fmt.Errorf("issue dataplane token of mesh %q: %w", c.Mesh, err)
+		return "", fmt.Errorf("issue %s token: %w", f.Kind, err)
 	}
 	return raw, nil
 }
@@ -80,31 +87,72 @@ func (i *Issuer) Issue(ctx context.Context, c Claims, validFor time.Duration) (s
 // remedy and never repeat the token. They do not tell a mesh that is not there
 // from a signature that is wrong.
 func (i *Issuer) Verify(ctx context.Context, raw, meshName string) (Claims, error) {
-	if len(raw) > maxToken {
-		return Claims{}, refused("it is longer than %d bytes", maxToken)
-	}
 	var c Claims
+	err := i.verify(ctx, Family{Dataplane, meshName}, raw, &c, &c.RegisteredClaims, func() error {
+		if c.Mesh != "" && c.Mesh != meshName {
+			return refused("it is of mesh %s, asked for was mesh %s: %s", short(c.Mesh), short(meshName), Family{Kind: Dataplane}.remedy())
+		}
+		return nil
+	})
+	if err != nil {
+		return Claims{}, err
+	}
+	return c, nil
+}
+
+// VerifyUser is Verify for a token of the REST API.
+func (i *Issuer) VerifyUser(ctx context.Context, raw string) (UserClaims, error) {
+	var c UserClaims
+	if err := i.verify(ctx, Family{Kind: User}, raw, &c, &c.RegisteredClaims, nil); err != nil {
+		return UserClaims{}, err
+	}
+	if c.Name == "" {
+		return UserClaims{}, refused("it names no user: %s", Family{Kind: User}.remedy())
+	}
+	return c, nil
+}
+
+// VerifyZone is Verify for a token of a zone's ingress or egress.
+func (i *Issuer) VerifyZone(ctx context.Context, raw string) (ZoneClaims, error) {
+	var c ZoneClaims
+	if err := i.verify(ctx, Family{Kind: Zone}, raw, &c, &c.RegisteredClaims, nil); err != nil {
+		return ZoneClaims{}, err
+	}
+	return c, nil
+}
+
+// verify reads raw into claims, of which registered is a part. check is asked
+// once claims are read and before a key is looked for.
+func (i *Issuer) verify(ctx context.Context, f Family, raw string, claims jwt.Claims, registered *jwt.RegisteredClaims, check func() error) error {
+	if len(raw) > maxToken {
+		return refused("it is longer than %d bytes", maxToken)
+	}
 	var failure error // ours, in words, where the parser would wrap it in its own
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}),
 		jwt.WithExpirationRequired(),
 		jwt.WithTimeFunc(i.now),
 	)
-	_, err := parser.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
+	_, err := parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+		if check != nil {
+			if failure = check(); failure != nil {
+				return nil, failure
+			}
+		}
 		var key *rsa.PublicKey
-		key, failure = i.verifier(ctx, c, t.Header["kid"], meshName)
+		key, failure = i.verifier(ctx, f, t.Header["kid"])
 		return key, failure
 	})
 	if failure != nil {
-		return Claims{}, failure
+		return failure
 	}
 	if err != nil {
-		return Claims{}, explain(err, c, meshName)
+		return explain(err, f, *registered)
 	}
-	if err := i.checkRevoked(ctx, meshName, c.ID); err != nil {
-		return Claims{}, err
+	if registered.ID == "" {
+		return refused("it has no id (claim jti), by which it could be revoked: %s", f.remedy())
 	}
-	return c, nil
+	return i.checkRevoked(ctx, f, registered.ID)
 }
 
 // Known verifies a token for the mesh that it names itself: whoever passes is
@@ -113,55 +161,62 @@ func (i *Issuer) Known(ctx context.Context, raw string) error {
 	var c Claims
 	if len(raw) <= maxToken { // Verify refuses the others
 		if _, _, err := jwt.NewParser().ParseUnverified(raw, &c); err != nil {
-			return explain(jwt.ErrTokenMalformed, c, "")
+			return explain(jwt.ErrTokenMalformed, Family{Kind: Dataplane}, c.RegisteredClaims)
 		}
 	}
 	_, err := i.Verify(ctx, raw, c.Mesh)
 	return err
 }
 
-// verifier returns the key that must have signed a token of the mesh.
-func (i *Issuer) verifier(ctx context.Context, c Claims, kid any, meshName string) (*rsa.PublicKey, error) {
-	if c.Mesh != "" && c.Mesh != meshName {
-		return nil, refused("it is of mesh %s, asked for was mesh %s: %s", short(c.Mesh), short(meshName), remedy)
+// verifier returns the key that must have signed a token of the family.
+func (i *Issuer) verifier(ctx context.Context, f Family, kid any) (*rsa.PublicKey, error) {
+	text, _ := kid.(string)
+	for _, k := range i.PublicKeys {
+		if k.Family == f && k.ID == text && text != "" {
+			return k.Key, nil
+		}
 	}
-	serial, err := parseSerial(kid)
+	serial, err := parseSerial(f, kid)
 	if err != nil {
 		return nil, err
 	}
-	key, err := i.key(ctx, meshName, serial)
+	if slices.Contains(i.Off, f.Kind) {
+		return nil, wrongSignature(f)
+	}
+	key, err := i.key(ctx, f, serial)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, wrongSignature(meshName)
+		return nil, wrongSignature(f)
 	case err != nil:
-		return nil, fmt.Errorf("verify dataplane token of mesh %s: %w", short(meshName), err)
+		return nil, fmt.Errorf("verify one of the %s: %w", f, err)
 	}
 	return &key.PublicKey, nil
 }
-
-const remedy = "make a new one on the control plane with `weftctl join-token` or `weftctl token dataplane`"
 
 func refused(why string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(why, args...))
 }
 
-func wrongSignature(meshName string) error {
-	return refused("it was not signed by mesh %s of this control plane: %s", short(meshName), remedy)
+func wrongSignature(f Family) error {
+	if f.Kind == Dataplane {
+		return refused("it was not signed by mesh %s of this control plane: %s", short(f.Mesh), f.remedy())
+	}
+	return refused("it was not signed as a %s token by this control plane: %s", f.Kind, f.remedy())
 }
 
 // explain turns the parser's error into words for the token's owner.
-func explain(err error, c Claims, meshName string) error {
+func explain(err error, f Family, c jwt.RegisteredClaims) error {
 	switch {
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return refused("it is no JWT: give the whole token, without `Bearer` and line breaks")
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
-		return refused("it has no end (claim exp): %s", remedy)
+		return refused("it has no end (claim exp): %s", f.remedy())
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return refused("it expired on %s: %s", day(c.ExpiresAt), remedy)
+		return refused("it expired on %s: %s", day(c.ExpiresAt), f.remedy())
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		return refused("it is not valid before %s: check the clocks of the control plane and of whoever made it", day(c.NotBefore))
 	default: // the signature, or its algorithm
-		return wrongSignature(meshName)
+		return wrongSignature(f)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -66,15 +68,80 @@ func (r Request) validate() (validFor time.Duration, v mesh.Violations) {
 	default:
 		v.Add("type", "must be %q, %q, %q or empty", TypeDataplane, TypeIngress, TypeEgress)
 	}
-	if r.ValidFor == "" {
-		return DefaultValidity, v
+	validFor = validity(&v, r.ValidFor, DefaultValidity)
+	return validFor, v
+}
+
+// A ZoneRequest is the body of POST /tokens/zone.
+type ZoneRequest struct {
+	Zone     string   `json:"zone,omitempty"`
+	Scope    []string `json:"scope"`
+	ValidFor string   `json:"validFor,omitempty"` // Go duration; "" means DefaultValidity
+}
+
+// IssueZone makes the token that is asked for, see IssueDataplane.
+func (i *Issuer) IssueZone(ctx context.Context, r ZoneRequest) (string, error) {
+	var v mesh.Violations
+	if len(r.Scope) == 0 {
+		v.Add("scope", "must list %q, %q or both", TypeIngress, TypeEgress)
 	}
-	validFor, err := time.ParseDuration(r.ValidFor)
+	for n, s := range r.Scope {
+		if s != TypeIngress && s != TypeEgress {
+			v.Add("scope["+strconv.Itoa(n)+"]", "must be %q or %q", TypeIngress, TypeEgress)
+		}
+	}
+	validFor := validity(&v, r.ValidFor, DefaultValidity)
+	if err := v.Err(); err != nil {
+		return "", err
+	}
+	return i.sign(ctx, Family{Kind: Zone}, validFor, func(c jwt.RegisteredClaims) jwt.Claims {
+		return ZoneClaims{Zone: r.Zone, Scope: r.Scope, RegisteredClaims: c}
+	})
+}
+
+// A UserRequest is the body of POST /tokens/user.
+type UserRequest struct {
+	Name     string   `json:"name"`
+	Groups   []string `json:"groups,omitempty"`
+	ValidFor string   `json:"validFor"` // Go duration
+}
+
+// IssueUser makes the token that is asked for, see IssueDataplane.
+func (i *Issuer) IssueUser(ctx context.Context, r UserRequest) (string, error) {
+	var v mesh.Violations
+	if r.Name == "" {
+		v.Add("name", "must be set")
+	}
+	for n, g := range r.Groups {
+		if g == "" {
+			v.Add("groups["+strconv.Itoa(n)+"]", "must not be empty")
+		}
+	}
+	if r.ValidFor == "" {
+		v.Add("validFor", "must be set, to a duration such as 24h")
+	}
+	validFor := validity(&v, r.ValidFor, 0)
+	if err := v.Err(); err != nil {
+		return "", err
+	}
+	return i.sign(ctx, Family{Kind: User}, validFor, func(c jwt.RegisteredClaims) jwt.Claims {
+		return UserClaims{Name: r.Name, Groups: r.Groups, RegisteredClaims: c}
+	})
+}
+
+// validity reads how long a token is to live.
+func validity(v *mesh.Violations, text string, without time.Duration) time.Duration {
+	if text == "" {
+		return without
+	}
+	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
 		v.Add("validFor", "must be a duration such as 24h or 30m")
-	case validFor <= 0:
+	case d <= 0 && without > 0:
 		v.Add("validFor", "must be more than 0; leave it out for 10 years")
+	case d <= 0:
+		v.Add("validFor", "must be more than 0")
 	}
-	return validFor, v
+	return d
 }

@@ -33,7 +33,7 @@ func (i *Issuer) Spend(ctx context.Context, c Claims, key crypto.PublicKey) erro
 		return nil
 	}
 	if c.ID == "" || c.ExpiresAt == nil {
-		return refused("it is for one joining but has no id or no end: %s", remedy)
+		return refused("it is for one joining but has no id or no end: %s", Family{Kind: Dataplane}.remedy())
 	}
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
@@ -63,7 +63,7 @@ func (i *Issuer) spentFor(ctx context.Context, k mesh.Key, text string) error {
 	if s, ok := r.Spec.(*mesh.Secret); ok && string(s.Data) == text {
 		return nil
 	}
-	return refused("it was good for one joining, and has been used: %s", remedy)
+	return refused("it was good for one joining, and has been used: %s", Family{Kind: Dataplane}.remedy())
 }
 
 // forgetSpent removes what says that tokens are spent which have ended since.

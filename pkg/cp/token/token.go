@@ -1,8 +1,10 @@
-// Package token issues and verifies dataplane tokens: what an operator gives to
-// a host so that it may become certain dataplanes of a mesh.
+// Package token issues and verifies tokens: of dataplanes, which an operator
+// gives to a host so that it may become certain dataplanes of a mesh, of zones,
+// and of the users of the REST API.
 //
-// A token is an RS256 JWT with the claims of Kuma's. It
-// is signed by the mesh's own key, so a token is never good for another mesh.
+// A token is an RS256 JWT with the claims of Kuma's. Each kind has keys of its
+// own, dataplane tokens those of their mesh, so that a token is never good for
+// another mesh nor for another purpose.
 package token
 
 import (
@@ -12,15 +14,14 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/signing"
 )
 
 var (
 	// ErrRefused is what every error about a token itself wraps: the caller has
 	// not shown who he is. Errors of the store do not wrap it.
-	ErrRefused = errors.New("dataplane token refused")
+	ErrRefused = errors.New("token refused")
 	// ErrNoSigningKey: the mesh has no key to sign with.
 	ErrNoSigningKey = errors.New("signing key not found")
 )
@@ -35,18 +36,14 @@ const (
 // WorkloadLabel is the label that the Workload claim speaks of.
 const WorkloadLabel = "kuma.io/workload"
 
-// Claims is what a token says. What is empty is not restricted.
-type Claims struct {
-	Name     string              `json:"Name,omitempty"`
-	Mesh     string              `json:"Mesh,omitempty"`
-	Tags     map[string][]string `json:"Tags,omitempty"`
-	Type     string              `json:"Type,omitempty"`
-	Workload string              `json:"Workload,omitempty"`
-	// Once: good for one joining, see Issuer.Spend, and for nothing else.
-	Once bool `json:"Once,omitempty"`
-	// ID (jti) names the token in the revocation list and in the audit log.
-	jwt.RegisteredClaims
-}
+// Claims is what a dataplane token says. What is empty is not restricted.
+type Claims signing.DataplaneClaims
+
+// What the tokens of zones and users say.
+type (
+	ZoneClaims = signing.ZoneClaims
+	UserClaims = signing.UserClaims
+)
 
 // Allows tells everything about the Dataplane that the token does not permit.
 //

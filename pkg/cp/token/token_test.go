@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/store/memory"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/signing"
 )
 
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -29,12 +31,26 @@ type world struct {
 	key   *rsa.PrivateKey // of mesh default
 }
 
+// madeKeys are the signing keys of every world: making them takes long.
+var madeKeys = sync.OnceValue(func() map[string][]byte {
+	keys := map[string][]byte{}
+	for _, of := range []string{"default", "other", "zone", "user"} {
+		key, err := signing.NewKey()
+		if err != nil {
+			panic(err)
+		}
+		keys[of] = key
+	}
+	return keys
+})
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{store: memory.New(), now: start}
 	w.Issuer = &token.Issuer{Store: w.store, Now: func() time.Time { return w.now }}
 	for _, name := range []string{"default", "other"} {
 		put(t, w.store, mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: name}, Spec: new(mesh.MeshSpec)})
+		w.secret(t, name, "dataplane-token-signing-key-"+name+"-1", madeKeys()[name])
 		if err := w.Ensure(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
