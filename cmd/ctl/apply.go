@@ -1,13 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,36 +12,77 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// maxInput is how much apply reads from one file, in bytes.
-const maxInput = 64 << 20
-
 func applyCommand(g *global) *cobra.Command {
-	var files []string
+	var in input
+	var dry bool
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Create or update resources from YAML or JSON files",
 		Long: `Creates or updates resources from YAML or JSON files.
 
-A file may hold several YAML documents with lines "---" between them. All
-documents are checked before the first one is sent. A resource that names no
-mesh goes into that of --mesh.`,
-		Example: "  weftctl apply -f mesh.yaml -f permissions.yaml\n  weftctl get traffic-permissions -o yaml | weftctl apply -f -",
+A file may hold several YAML documents with lines "---" between them; of a
+folder all files are read that end in .yaml, .yml or .json, those of its
+folders too. All documents are checked before the first one is sent, and sent
+in the order in which they need each other. A resource that names no mesh goes
+into that of --mesh.
+
+With --var, {{ NAME }} in a file stands for a value. What begins with a dot, as
+in {{ .service }}, is the resource's own.`,
+		Example: "  weftctl apply -f mesh.yaml -f permissions.yaml\n  weftctl get traffic-permissions -o yaml | weftctl apply -f -\n  weftctl apply -f ./shop --var host=db.example.com --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return g.apply(cmd.Context(), files)
+			if dry {
+				return g.tryApply(cmd.Context(), in)
+			}
+			return g.apply(cmd.Context(), in)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, `file to read, "-" is standard input; may be given again`)
-	_ = cmd.MarkFlagRequired("file")
+	in.flags(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "ask the control plane what would become of them, and change nothing")
 	return cmd
 }
 
-func (g *global) apply(ctx context.Context, files []string) error {
+// tryApply prints what apply would do.
+func (g *global) tryApply(ctx context.Context, in input) error {
 	c, err := g.client()
 	if err != nil {
 		return err
 	}
-	rs, err := g.read(files)
+	rs, err := g.read(in)
+	if err != nil {
+		return fault{err}
+	}
+	d, err := c.Diff(ctx, rs)
+	if err != nil {
+		return fault{inMesh(g.mesh, err)}
+	}
+	var errs []error
+	for _, r := range d.Resources {
+		key := mesh.Key{Kind: r.Type, Mesh: r.Mesh, Name: r.Name}
+		for _, w := range r.Warnings {
+			fmt.Fprintf(g.err, "warning: %s: %s\n", key, w)
+		}
+		switch {
+		case r.Error != nil:
+			errs = append(errs, about(key, r.Error))
+		case r.Change == api.ChangeUnchanged:
+			fmt.Fprintf(g.out, "%s: unchanged\n", key)
+		default:
+			fmt.Fprintf(g.out, "%s: would be %s\n", key, r.Change)
+		}
+	}
+	if len(errs) > 0 {
+		return fault{errors.Join(errs...)}
+	}
+	return nil
+}
+
+func (g *global) apply(ctx context.Context, in input) error {
+	c, err := g.client()
+	if err != nil {
+		return err
+	}
+	rs, err := g.read(in)
 	if err != nil {
 		return fault{err}
 	}
@@ -104,83 +141,4 @@ func same(stored, wish mesh.Resource) bool {
 		return string(b)
 	}
 	return plain(stored) == plain(wish)
-}
-
-// read returns the resources of all files in the order in which they must be
-// applied, or everything that is wrong with them.
-func (g *global) read(files []string) ([]mesh.Resource, error) {
-	var rs []mesh.Resource
-	var errs []error
-	first := map[mesh.Key]string{}
-	for _, file := range files {
-		data, err := g.readFile(file)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		ds := api.Documents(data)
-		if len(ds) == 0 {
-			errs = append(errs, fmt.Errorf("%s: has no document in it", file))
-		}
-		for _, d := range ds {
-			r, at := d.Resource, fmt.Sprintf("%s: document %d (line %d)", file, d.Index, d.Line)
-			if err := d.Err; err != nil {
-				errs = append(errs, listed(at, err))
-				continue
-			}
-			if r.Kind.Scope == mesh.InMesh && r.Meta.Mesh == "" {
-				r.Meta.Mesh = g.mesh
-			}
-			if err := r.Validate().Err(); err != nil {
-				errs = append(errs, listed(at+", "+r.Key().String(), err))
-			} else if other, twice := first[r.Key()]; twice {
-				errs = append(errs, fmt.Errorf("%s: is %s, as is %s", at, r.Key(), other))
-			}
-			first[r.Key()] = at
-			rs = append(rs, r)
-		}
-	}
-	if len(errs) > 0 {
-		return nil, errors.Join(append(errs, errors.New("nothing was applied"))...)
-	}
-	slices.SortStableFunc(rs, func(a, b mesh.Resource) int {
-		return cmp.Compare(slices.Index(mesh.Kinds, a.Kind), slices.Index(mesh.Kinds, b.Kind))
-	})
-	return rs, nil
-}
-
-func (g *global) readFile(file string) ([]byte, error) {
-	in := g.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxInput+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	case len(data) > maxInput:
-		return nil, fmt.Errorf("%s: has more than %d bytes", file, maxInput)
-	}
-	return data, nil
-}
-
-// listed puts each violation on a line of its own.
-func listed(at string, err error) error {
-	v, ok := errors.AsType[mesh.Violations](err)
-	if !ok {
-		return fmt.Errorf("%s: %w", at, err)
-	}
-	for _, w := range v {
-		at += "\n* "
-		if w.Field != "" {
-			at += w.Field + ": "
-		}
-		at += w.Reason
-	}
-	return errors.New(at)
 }

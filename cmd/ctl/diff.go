@@ -12,7 +12,7 @@ import (
 )
 
 func diffCommand(g *global) *cobra.Command {
-	var files []string
+	var in input
 	var output string
 	cmd := &cobra.Command{
 		Use:   "diff -f FILE",
@@ -27,21 +27,20 @@ differ. Proxies that change alike stand together.`,
 			if err := knownOutput(output); err != nil {
 				return err
 			}
-			return g.diff(cmd.Context(), files, output)
+			return g.diff(cmd.Context(), in, output)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, `file to read, "-" is standard input; may be given again`)
+	in.flags(cmd)
 	outputFlag(cmd, &output)
-	_ = cmd.MarkFlagRequired("file")
 	return cmd
 }
 
-func (g *global) diff(ctx context.Context, files []string, output string) error {
+func (g *global) diff(ctx context.Context, in input, output string) error {
 	c, err := g.client()
 	if err != nil {
 		return err
 	}
-	rs, err := g.read(files)
+	rs, err := g.read(in)
 	if err != nil {
 		return fault{err}
 	}

@@ -106,6 +106,9 @@ func (p *fakePlane) resources(w http.ResponseWriter, r *http.Request, meshName s
 		http.NotFound(w, r)
 		return
 	}
+	if len(path) > 2 && p.inspect(w, path[1], path[2]) {
+		return
+	}
 	if len(path) == 1 {
 		p.list(w, k, meshName)
 		return
@@ -130,7 +133,7 @@ func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string) {
 	items := map[string]json.RawMessage{}
 	var names []string
 	for key, r := range p.stored {
-		if key.Kind == k.Name && key.Mesh == meshName {
+		if key.Kind == k.Name && (meshName == "" || key.Mesh == meshName) {
 			items[key.Name], _ = api.Encode(r)
 			names = append(names, key.Name)
 		}
@@ -141,6 +144,26 @@ func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string) {
 		sorted = append(sorted, items[n])
 	}
 	answer(w, 200, api.NewPage(len(sorted), sorted, ""))
+}
+
+// inspect answers what is told of resources, always the same.
+func (p *fakePlane) inspect(w http.ResponseWriter, name, what string) bool {
+	switch what {
+	case "_resources":
+		var items []json.RawMessage
+		for i := range 12 {
+			items = append(items, json.RawMessage(fmt.Sprintf(`{"type":"Dataplane","name":"web-%d"}`, i)))
+		}
+		answer(w, 200, api.NewPage(len(items), items, ""))
+	case "_overview":
+		answer(w, 200, map[string]any{"name": name, "dataplaneInsight": api.DataplaneInsight{
+			Subscriptions: []api.Subscription{{ID: "1", ConnectTime: time.Now().Add(-3 * time.Hour)}},
+			Weft:          &api.Findings{Warnings: []api.Finding{{Part: "outbound api", Text: "no such service"}}},
+		}})
+	default:
+		return false
+	}
+	return true
 }
 
 func (p *fakePlane) put(w http.ResponseWriter, r *http.Request, k *mesh.Kind) {

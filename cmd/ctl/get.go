@@ -33,12 +33,14 @@ func getCommand(g *global) *cobra.Command {
 				return fmt.Errorf("--output: %q is not one of table, yaml, json", output)
 			}
 			if len(args) == 1 {
-				return g.list(cmd.Context(), k, form.list)
+				err = g.list(cmd.Context(), k, form.list)
+			} else if err = nameTyped(args[1]); err == nil {
+				err = g.getOne(cmd.Context(), k, args[1], form.one)
 			}
-			if err := nameTyped(args[1]); err != nil {
-				return err
+			if note := k.Note(); note != "" && err == nil {
+				fmt.Fprintf(g.err, "note: %s\n", note)
 			}
-			return g.getOne(cmd.Context(), k, args[1], form.one)
+			return err
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, yaml or json")

@@ -92,6 +92,32 @@ func (c *Client) Delete(ctx context.Context, k *mesh.Kind, meshName, name string
 	return err
 }
 
+// Affected returns the dataplanes that a policy or service acts on, how many of
+// them there are, and the names of the first.
+func (c *Client) Affected(ctx context.Context, k *mesh.Kind, meshName, name string) (total int, names []string, err error) {
+	var p Page
+	if err := c.getJSON(ctx, itemPath(k, meshName, name)+"/_resources/dataplanes", &p); err != nil {
+		return 0, nil, err
+	}
+	for _, item := range p.Items {
+		var m meta
+		if err := json.Unmarshal(item, &m); err != nil {
+			return 0, nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+		}
+		names = append(names, m.Name)
+	}
+	return p.Total, names, nil
+}
+
+// DataplaneInsight tells how the proxy of a dataplane fares.
+func (c *Client) DataplaneInsight(ctx context.Context, meshName, name string) (in DataplaneInsight, err error) {
+	var doc struct {
+		Insight DataplaneInsight `json:"dataplaneInsight"`
+	}
+	err = c.getJSON(ctx, itemPath(mesh.DataplaneKind, meshName, name)+"/_overview", &doc)
+	return doc.Insight, err
+}
+
 // DataplaneToken asks for a dataplane token. It is a secret.
 func (c *Client) DataplaneToken(ctx context.Context, req DataplaneTokenRequest) (string, error) {
 	if req.Tags == nil {

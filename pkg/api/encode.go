@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,9 +21,21 @@ import (
 // kuma.io/zone.
 func Encode(r mesh.Resource) ([]byte, error) { return encodeAs(r.Kind.Name, r, r.Spec) }
 
+// EncodePlain is Encode without what the control plane adds by itself: the
+// document that r's author would write.
+func EncodePlain(r mesh.Resource) ([]byte, error) {
+	m := meta{Type: r.Kind.Name, Mesh: r.Meta.Mesh, Name: r.Meta.Name, Labels: map[string]string{}}
+	for k, v := range r.Meta.Labels {
+		if !slices.Contains(mesh.ComputedLabels, k) {
+			m.Labels[k] = v
+		}
+	}
+	return encode(r, m, r.Spec)
+}
+
 // encodeAs is Encode with another type and other fields after what r is called.
 func encodeAs(name string, r mesh.Resource, fields any) ([]byte, error) {
-	m := meta{
+	return encode(r, meta{
 		Type:             name,
 		Mesh:             r.Meta.Mesh,
 		Name:             r.Meta.Name,
@@ -30,7 +43,10 @@ func encodeAs(name string, r mesh.Resource, fields any) ([]byte, error) {
 		ModificationTime: timeOrNil(r.Meta.Modified),
 		Labels:           r.Meta.Labels,
 		KRI:              r.KRI(r.Meta.Labels[mesh.ZoneLabel]),
-	}
+	}, fields)
+}
+
+func encode(r mesh.Resource, m meta, fields any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

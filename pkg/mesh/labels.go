@@ -17,6 +17,11 @@ const (
 	ListenerEgressLabel  = "kuma.io/listener-zoneegress"
 )
 
+// ComputedLabels are all of those.
+var ComputedLabels = []string{
+	MeshLabel, ZoneLabel, OriginLabel, EnvLabel, DisplayNameLabel, ProxyTypeLabel, ListenerIngressLabel, ListenerEgressLabel,
+}
+
 // Labels that people set and that mean something.
 const (
 	// WorkloadLabel is how people name what runs behind a Dataplane.
