@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/agent"
 	"github.com/weft-mesh/weft/pkg/settings"
+	"github.com/weft-mesh/weft/pkg/systemd"
 )
 
 // maxToken is more than any join token has, in bytes.
@@ -24,8 +27,9 @@ func joinCommand(getenv func(string) string) *cobra.Command {
 TOKEN is the one word that "weftctl join-token" prints; "-" reads it from
 standard input, so that it stands in no process list. The control plane is
 verified by the hash in the token before the token is sent, and the token is
-exchanged for a certificate of this host's own. Nothing is redirected yet:
-"weft-agent run" does that.
+exchanged for a certificate of this host's own. Where the package has made a
+service of the agent, that is started then; elsewhere nothing is redirected
+until "weft-agent run".
 
 The Dataplane's name is that of the token, else SERVICE-HOSTNAME. It must be
 this host's alone: whoever joins later by the same name replaces the earlier.
@@ -44,6 +48,7 @@ runs takes it in by itself.`,
 		},
 	}
 	b := bind(cmd, getenv)
+	noStart := cmd.Flags().Bool("no-start", false, "do not start the agent's service")
 	workload := cmd.Flags().String("workload", "", "join as one more workload of this host, by this name: a letter and at most 14 of a-z, 0-9 and -")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		host := b
@@ -82,9 +87,29 @@ runs takes it in by itself.`,
 		if err := host.write(); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "joined mesh %q as %q for service %q\nconfiguration: %s\nnext: weft-agent run\n",
-			joined.Mesh, joined.Name, joined.Service, *host.file)
-		return err
+		next, failed := started(cmd.Context(), *host.file, *noStart)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "joined mesh %q as %q for service %q\nconfiguration: %s\nnext: %s\n",
+			joined.Mesh, joined.Name, joined.Service, *host.file, next)
+		return errors.Join(err, failed)
 	}
 	return cmd
+}
+
+// packagedUnit is the agent as packages install it.
+const packagedUnit = "weft-agent.service"
+
+// started starts the agent of a host whose package made a service of it, and
+// tells what to do next. Configurations elsewhere are run by whoever wrote them.
+func started(ctx context.Context, file string, not bool) (next string, err error) {
+	const run = "weft-agent run"
+	if not || file != agent.DefaultConfigFile {
+		return run, nil
+	}
+	switch err := systemd.StartEnabled(ctx, packagedUnit); {
+	case errors.Is(err, systemd.ErrNoUnit):
+		return run, nil
+	case err != nil:
+		return "systemctl start " + packagedUnit, fmt.Errorf("this host has joined, but its agent does not run: %w", err)
+	}
+	return "weft-agent status", nil
 }

@@ -30,15 +30,26 @@ its DNS queries and calls over TCP find nobody until the agent is there.
 
 With --confirm-within it is on trial: unless "weft-agent redirect confirm"
 follows in that time, traffic goes as if there were no redirection, whatever
-became of this command, the agent and your session. The kernel sees to that.`,
+became of this command, the agent and your session. The kernel sees to that.
+
+With --last it is what was last in force, of every workload, whatever the
+configuration says now; what was taken off stays off. So it is at the start of
+the host, before anything that could call or be called, by weft-redirect.service.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
 	b.ofWorkload(cmd)
 	within := cmd.Flags().Duration("confirm-within", 0, "take it off again after this time, from 1s to 1h, unless it is confirmed; 0s: it stays")
+	last := cmd.Flags().Bool("last", false, "put in force what was last, of every workload")
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be sent to this host as it is, and change nothing")
 	output := cmd.Flags().StringP("output", "o", "text", "of --dry-run: text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *last {
+			if err := alone(cmd, "last", "confirm-within", "dry-run", "workload"); err != nil {
+				return err
+			}
+			return applyLast(cmd, b)
+		}
 		if err := b.redirectable(); err != nil {
 			return err
 		}
@@ -272,12 +283,22 @@ func redirectRemove(getenv func(string) string) *cobra.Command {
 
 The host is open then: calls come in and go out around Envoy, and names in .mesh
 are not answered. It stays so: an agent that runs does not mend it, and one that
-starts later leaves it off. "weft-agent redirect apply" turns it on again.`,
+starts later leaves it off. "weft-agent redirect apply" turns it on again.
+
+With --for-now it is off only until the agent starts, or the host. That is for
+when the agent has been stopped: one that runs puts it back at once.`,
 		Args: cobra.NoArgs,
 	}
 	b := bind(cmd, getenv)
 	b.ofWorkload(cmd)
+	forNow := cmd.Flags().Bool("for-now", false, "until the agent starts, or the host")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *forNow {
+			if err := alone(cmd, "for-now", "workload"); err != nil {
+				return err
+			}
+			return removeForNow(cmd, b)
+		}
 		if err := b.load(true); err != nil {
 			return err
 		}

@@ -59,6 +59,9 @@ func (c *Config) put(ctx context.Context, choice Choice, rules redirect.Rules) e
 		}
 		return err
 	}
+	if err := c.remember(choice, rules); err != nil {
+		return fmt.Errorf("the redirection is in force, but would not be after a boot: %w", err)
+	}
 	if err := choice.retire(ctx, rules.Table); err != nil {
 		return fmt.Errorf("the redirection is in force by %s, but what another engine had was not taken off: %w", choice.Engine, err)
 	}
@@ -204,6 +207,7 @@ func (w *Workload) redirect(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("redirect this host's traffic: %w", err)
 	case on:
+		w.remember()
 		w.log.Info("traffic redirected", "engine", w.choice.Engine, "why", w.choice.Why, "table", w.cfg.RedirectTable, "inbound_port", w.cfg.Port)
 		if _, doors, err := w.cfg.RulesAndDoors(); err == nil && len(doors) > 0 {
 			w.log.Info("ports left open", "doors", doors)
@@ -241,8 +245,24 @@ func (w *Workload) keep(ctx context.Context) error {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		if _, err := w.keeper.Apply(ctx); err != nil && ctx.Err() == nil {
+		on, err := w.keeper.Apply(ctx)
+		if err != nil && ctx.Err() == nil {
 			w.log.Error("changed redirection was not put in force, trying on", "error", err)
 		}
+		if on {
+			w.remember()
+		}
+	}
+}
+
+// remember keeps for the next boot what is in force. Without it the host would
+// be open then until the agent is there, which is worth a word and no more.
+func (w *Workload) remember() {
+	rules, _, err := w.wanted()
+	if err == nil {
+		err = w.now.Load().remember(w.choice, rules)
+	}
+	if err != nil {
+		w.log.Warn("redirection was not kept for the next boot", "error", err)
 	}
 }
