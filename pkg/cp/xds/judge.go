@@ -2,7 +2,6 @@ package xds
 
 import (
 	"slices"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,27 +17,17 @@ func (s *Server) Judge(mesh string) {
 			continue
 		}
 		for _, st := range e.streams {
-			select {
-			case st.again <- struct{}{}:
-			default: // it is about to be
-			}
+			st.look.Reset(0)
 		}
 	}
 }
 
-// keepJudging judges the stream until it ends: a stream can outlive what it was
-// opened with.
-func (st *stream) keepJudging() {
-	tick := time.NewTicker(st.s.judgeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-st.again:
-		case <-tick.C:
-		case <-st.ctx.Done():
-			return
-		}
-		st.judge()
+// lookAgain judges the stream, and again and again until it ends: a stream can
+// outlive what it was opened with. Between two looks nobody waits, who would
+// take a stack.
+func (st *stream) lookAgain() {
+	if st.judge(); st.ctx.Err() == nil {
+		st.look.Reset(st.s.judgeEvery)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -35,8 +36,8 @@ type stream struct {
 	envoy string                  // version, from the first request
 	acks  tracker
 	entry *entry
-	open  func() bool   // stops the wait for the first request
-	again chan struct{} // capacity 1: judge the credential now
+	open  func() bool // stops the wait for the first request
+	look  *time.Timer // when the credential is looked at again
 }
 
 func (a ads) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
@@ -63,7 +64,7 @@ func (a ads) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_D
 func (s *Server) run(ctx context.Context, isDelta bool, work func(*stream) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	st := &stream{s: s, delta: isDelta, since: time.Now().UTC(), ctx: ctx, end: end, again: make(chan struct{}, 1)}
+	st := &stream{s: s, delta: isDelta, since: time.Now().UTC(), ctx: ctx, end: end}
 	waiting := time.AfterFunc(firstRequest, func() {
 		end(status.Errorf(codes.DeadlineExceeded, "no request within %s of opening the stream", firstRequest))
 	})
@@ -121,14 +122,16 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 	if err := st.admit(node, first.typeURL); err != nil {
 		return err
 	}
+	st.look = time.AfterFunc(math.MaxInt64, st.lookAgain)
+	defer st.look.Stop()
 	if err := st.s.join(st); err != nil {
 		return err
 	}
 	defer st.s.leave(st)
+	st.look.Reset(st.s.judgeEvery)
 	if err := st.s.pace.wait(st.ctx, id); err != nil {
 		return err
 	}
-	go st.keepJudging()
 	if err := st.s.connect(st.ctx, id); err != nil {
 		st.s.log.Warn("proxy could not be served", "proxy", id, "error", err)
 		return statusOf(err, unprepared)
