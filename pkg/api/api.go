@@ -2,7 +2,10 @@
 // YAML, list pages, the error document, the join token, and a client.
 package api
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // A Page is the document that answers a list.
 type Page struct {
@@ -60,4 +63,35 @@ type DataplaneTokenRequest struct {
 	ValidFor string `json:"validFor"`
 	// Once makes it good for one joining only.
 	Once bool `json:"once,omitempty"`
+}
+
+// A ZoneTokenRequest is the body of POST /tokens/zone.
+type ZoneTokenRequest struct {
+	Zone     string   `json:"zone"`
+	Scope    []string `json:"scope"` // ingress, egress
+	ValidFor string   `json:"validFor"`
+}
+
+// A UserTokenRequest is the body of POST /tokens/user.
+type UserTokenRequest struct {
+	Name     string   `json:"name"`
+	Groups   []string `json:"groups"`
+	ValidFor string   `json:"validFor"` // a Go duration
+}
+
+// A SigningKey is one of the keys that sign tokens, without itself.
+type SigningKey struct {
+	ID    string    `json:"id"` // the kid of its tokens
+	Made  time.Time `json:"made"`
+	Signs bool      `json:"signs"`
+}
+
+// SigningKeys are those of one kind of tokens.
+type SigningKeys struct {
+	Keys []SigningKey `json:"keys"`
+}
+
+// A Revocation names a token that is to be good no more.
+type Revocation struct {
+	ID string `json:"id"` // its claim jti
 }

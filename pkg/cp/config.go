@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/rest"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -43,6 +44,11 @@ type Config struct {
 	LocalhostIsAdmin bool
 
 	CARotateByHand bool
+
+	Access          map[string]*rest.Subjects // by the name of the list
+	TokenPublicKeys []string
+	TokenIssuersOff []string
+	APIClientCerts  string
 
 	LogLevel  string
 	LogFormat string
@@ -95,6 +101,10 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.DPAuth, "dp-auth", DPAuthToken, `how dataplanes without an agent are known: "token", or "none" for load tests`)
 	fs.BoolVar(&c.LocalhostIsAdmin, "localhost-is-admin", false, "let anybody on this machine administrate over plain HTTP on loopback, as Kuma does")
 	fs.BoolVar(&c.CARotateByHand, "ca-rotate-by-hand", false, "leave it to `weftctl ca rotate` to exchange a mesh's builtin authority; otherwise it is exchanged when two thirds of its life are over")
+	fs.StringSliceVar(&c.TokenPublicKeys, "token-public-keys", nil, "keys of tokens that are signed elsewhere: dataplane:MESH:KID=FILE, zone:KID=FILE or user:KID=FILE")
+	fs.StringSliceVar(&c.TokenIssuersOff, "token-issuers-off", nil, "kinds of tokens that only --token-public-keys verify, and that are not made here: dataplane, zone, user")
+	fs.StringVar(&c.APIClientCerts, "api-client-certs", "", "folder of certificates, *.pem and *.crt, by which people are administrators on HTTPS; none by default")
+	c.bindAccess(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }
@@ -149,6 +159,7 @@ func (c *Config) Validate() error {
 	if c.LocalhostIsAdmin && c.APIAddress == "" {
 		bad("localhostIsAdmin", "needs apiAddress")
 	}
+	c.validateTokens(bad)
 	return errors.Join(errs...)
 }
 

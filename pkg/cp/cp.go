@@ -2,6 +2,7 @@ package cp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,8 +53,9 @@ type ControlPlane struct {
 	publisher *publish.Publisher
 	trust     *trust.Keeper
 	metrics   *prometheus.Registry
-	admin     string // the administrator's token
-	instance  string // another one at every start
+	admin     string         // the administrator's token
+	people    *x509.CertPool // by whose certificates people are administrators; nil: by none
+	instance  string         // another one at every start
 }
 
 // New opens the control plane's doors and its store, and makes what a first
@@ -87,7 +89,16 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		return nil, err
 	}
 	c.meshes = &ca.Meshes{Store: c.newest, ReadFile: publish.FilesUnder(cfg.ResourceFiles)}
-	c.tokens = &token.Issuer{Store: c.store}
+	c.tokens = &token.Issuer{Store: c.store, Off: cfg.TokenIssuersOff}
+	if c.tokens.PublicKeys, err = cfg.publicKeys(); err != nil {
+		return nil, err
+	}
+	if c.people, err = cfg.clientCertificates(); err != nil {
+		return nil, err
+	}
+	if err := c.tokens.EnsureGlobal(ctx); err != nil {
+		return nil, err
+	}
 	c.admission = &admission.Admission{Store: c.store, Authority: c.meshes, Keys: c.tokens, Zone: cfg.Zone, Native: native}
 	if err := errors.Join(c.admission.EnsureZone(ctx), c.admission.EnsureDefaultMesh(ctx)); err != nil {
 		return nil, err

@@ -26,7 +26,6 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
-	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/keyfile"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -110,14 +109,19 @@ func (s httpServer) run(ctx context.Context) error {
 // that.
 func (c *ControlPlane) httpServers() []httpServer {
 	log := c.log.With("part", "rest")
-	byToken := rest.AdminToken(sha256.Sum256([]byte(c.admin)))
+	byToken := rest.Bearer(sha256.Sum256([]byte(c.admin)), c.verifyUser)
 	plain := byToken
 	if c.cfg.LocalhostIsAdmin {
 		plain = rest.FirstOf(byToken, rest.LocalhostIsAdmin)
 	}
-	secure := newHTTPServer("api-tls-address", c.doors.apiTLS, c.rest(byToken), log)
+	secure := newHTTPServer("api-tls-address", c.doors.apiTLS, c.rest(rest.FirstOf(byToken, rest.ClientCertificate)), log)
 	secure.tls = true
-	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.own.GetCertificate}
+	// Sessions are not resumed: a resumed one would stand on an old check of
+	// the certificate.
+	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.own.GetCertificate, SessionTicketsDisabled: true}
+	if c.people != nil {
+		secure.TLSConfig.ClientAuth, secure.TLSConfig.ClientCAs = tls.VerifyClientCertIfGiven, c.people
+	}
 	return []httpServer{
 		newHTTPServer("api-socket", c.doors.socket, c.rest(rest.FirstOf(byToken, rest.LocalSocket)), log),
 		newHTTPServer("api-address", c.doors.api, c.rest(plain), log),
@@ -143,12 +147,16 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			return api.Hosts{Addresses: addresses, Authority: c.own.Fingerprint()}, err
 		},
 		IssueDataplane: func(ctx context.Context, r api.DataplaneTokenRequest) (string, error) {
-			t, err := c.tokens.IssueDataplane(ctx, token.Request(r))
-			if errors.Is(err, token.ErrNoSigningKey) {
-				err = fmt.Errorf("%w: %w", store.ErrNotFound, err)
-			}
-			return t, err
+			return issued(c.tokens.IssueDataplane(ctx, token.Request(r)))
 		},
+		IssueZone: func(ctx context.Context, r api.ZoneTokenRequest) (string, error) {
+			return issued(c.tokens.IssueZone(ctx, token.ZoneRequest(r)))
+		},
+		IssueUser: func(ctx context.Context, r api.UserTokenRequest) (string, error) {
+			return issued(c.tokens.IssueUser(ctx, token.UserRequest(r)))
+		},
+		Access:       c.cfg.access(),
+		Tokens:       tokenKeys{c.tokens},
 		Authorities:  authorities{c},
 		Stage:        c.publisher.Stage,
 		Insight:      c.insight,

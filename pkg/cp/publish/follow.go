@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
@@ -136,8 +137,13 @@ func (p *Publisher) apply(changes []store.Change) {
 	now := time.Now()
 	judge := map[string]bool{}
 	for _, c := range changes {
-		if c.Key.Kind == mesh.SecretKind.Name { // it may revoke tokens, or be their key
+		switch c.Key.Kind { // it may revoke tokens, or be their key
+		case mesh.SecretKind.Name:
 			judge[c.Key.Mesh] = true
+		case mesh.GlobalSecretKind.Name:
+			if of, ok := strings.CutPrefix(c.Key.Name, "dataplane-token-revocations-"); ok {
+				judge[of] = true
+			}
 		}
 		p.vault.keep(c)
 		if c.Now == nil {

@@ -43,23 +43,6 @@ func (s *Server) hosts(call) (answer, error) {
 	return asJSON(http.StatusOK, h)
 }
 
-func (s *Server) dataplaneToken(c call) (answer, error) {
-	data, err := body(c)
-	if err != nil {
-		return answer{}, err
-	}
-	var req api.DataplaneTokenRequest
-	if err := strictly(data, &req); err != nil {
-		return answer{}, &api.SyntaxError{Text: err.Error()}
-	}
-	token, err := s.IssueDataplane(c.Context(), req)
-	if err != nil {
-		return answer{}, err
-	}
-	s.Log.Info("dataplane token was issued", "user", c.user.Name, "mesh", req.Mesh, "name", req.Name, "tags", req.Tags, "valid_for", req.ValidFor)
-	return asText("text/plain; charset=utf-8", []byte(token)), nil
-}
-
 // strictly refuses fields that it does not know: dropping a misspelt "tags"
 // would make a token that allows everything.
 func strictly(data []byte, v any) error {

@@ -111,7 +111,7 @@ func (s *Server) preview(c call, r mesh.Resource, meshes map[string]bool) (*stor
 	err := r.Validate().Err()
 	switch {
 	case err != nil:
-	case !c.user.may(needs):
+	case !s.everywhere(c.user, needs):
 		err = denial{c.user, fmt.Sprintf("access the resource of type %q", r.Kind.Name)}
 	case r.Kind.ReadOnly:
 		err = fmt.Errorf("%w: the control plane writes a %s itself", errReadOnly, r.Kind.Name)

@@ -19,6 +19,9 @@ var (
 	ErrNoCredential = errors.New("the request shows no credential")
 	// ErrBadCredential: the request shows one that is not accepted.
 	ErrBadCredential = errors.New("the credential is not accepted")
+	// ErrTokenRefused: it is a user's token, and the error says why it is not
+	// good.
+	ErrTokenRefused = errors.New("the token is not accepted")
 )
 
 var (
@@ -60,6 +63,7 @@ var statuses = []struct {
 }{
 	{errPanic, http.StatusInternalServerError, "", "Internal Server Error"},
 	{ErrNoCredential, http.StatusUnauthorized, "", "the request shows no credential: " + howToLogIn},
+	{ErrTokenRefused, http.StatusUnauthorized, "", ""},
 	{ErrBadCredential, http.StatusUnauthorized, "", "the credential is not accepted: " + howToLogIn},
 	{errDenied, http.StatusForbidden, "Access Denied", ""},
 	{errNoRoute, http.StatusNotFound, "Page Not Found", "there is nothing at this path; GET /_resources lists the types of resources and their paths"},

@@ -347,7 +347,7 @@ func (s *Server) kri(c call) (answer, error) {
 		return answer{}, wrong(errQuery, "kri", "%s", err)
 	}
 	k, _ := mesh.KindByName(key.Kind)
-	if k.Admin && !c.user.may(AdminResources) {
+	if k.Admin && !s.everywhere(c.user, AdminResources) {
 		return answer{}, denial{c.user, fmt.Sprintf("access the resource of type %q", k.Name)}
 	}
 	r, err := s.Store.Get(c.Context(), key)

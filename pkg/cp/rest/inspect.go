@@ -48,7 +48,7 @@ func (s *Server) inspectRoutes() []route {
 	}
 	for _, proxies := range append([]string{dataplane}, zoneProxies()...) {
 		for _, what := range []string{"xds", "stats", "clusters"} {
-			all = append(all, get(proxies+"/"+what, cannotAdmin, s.admin))
+			all = append(all, route{"GET " + proxies + "/" + what, adminPermissions[what], seeDataplanes, cannotAdmin, s.admin})
 		}
 	}
 	for _, k := range mesh.Kinds {
@@ -58,6 +58,9 @@ func (s *Server) inspectRoutes() []route {
 	}
 	return all
 }
+
+// adminPermissions are what one needs to see what Envoy tells of itself.
+var adminPermissions = map[string]Permission{"xds": Inspect, "stats": ViewStats, "clusters": ViewClusters}
 
 // zoneProxies are the items of proxies between zones.
 func zoneProxies() (items []string) {

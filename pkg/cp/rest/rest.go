@@ -42,6 +42,9 @@ type Server struct {
 
 	// Authenticate says who sends a request. FirstOf joins several.
 	Authenticate Authenticator
+	// Access are the lists of those who may do something in all meshes, beside
+	// administrators. Roles are resources, and come from the store.
+	Access map[Permission]Subjects
 
 	// Info is what GET / tells. Product, Tagline and BasedOnKuma are filled in
 	// here: clients look at them.
@@ -54,7 +57,11 @@ type Server struct {
 	// IssueDataplane makes a dataplane token. What is wrong with the request
 	// comes back as mesh.Violations.
 	IssueDataplane func(ctx context.Context, req api.DataplaneTokenRequest) (string, error)
-	Authorities    authorities
+	// IssueZone and IssueUser are the same for zones and users.
+	IssueZone   func(ctx context.Context, req api.ZoneTokenRequest) (string, error)
+	IssueUser   func(ctx context.Context, req api.UserTokenRequest) (string, error)
+	Tokens      tokens
+	Authorities authorities
 	// Stage shows as YAML what a stage of the pipeline makes of a dataplane. It
 	// fails with mesh.ErrInvalid for a stage that there is not.
 	Stage func(ctx context.Context, mesh, name, stage string) ([]byte, error)

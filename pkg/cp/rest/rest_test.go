@@ -40,6 +40,15 @@ func (noAuthorities) Rotate(context.Context, string, string, time.Duration, time
 }
 func (noAuthorities) EndRotation(context.Context, string) error { return nil }
 
+type noTokens struct{}
+
+func (noTokens) Keys(context.Context, string, string) (api.SigningKeys, error) {
+	return api.SigningKeys{}, nil
+}
+func (noTokens) RotateKey(context.Context, string, string) (string, error) { return "2", nil }
+func (noTokens) DropKey(context.Context, string, string, string) error     { return nil }
+func (noTokens) Revoke(context.Context, string, string, string) error      { return nil }
+
 type noKeys struct{}
 
 func (noKeys) Ensure(context.Context, string) error { return nil }
@@ -91,6 +100,9 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 			return "a.b.c", nil
 		},
 		Authorities: noAuthorities{},
+		Tokens:      noTokens{},
+		IssueZone:   func(context.Context, api.ZoneTokenRequest) (string, error) { return "a.b.z", nil },
+		IssueUser:   func(context.Context, api.UserTokenRequest) (string, error) { return "a.b.u", nil },
 		Stage:       func(context.Context, string, string, string) ([]byte, error) { return []byte("a: 1\n"), nil },
 		Insight: func(context.Context, string, string) (api.DataplaneInsight, error) {
 			return api.DataplaneInsight{}, nil

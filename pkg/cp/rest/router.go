@@ -84,7 +84,11 @@ func (h *router) answer(w http.ResponseWriter, r *http.Request) (a answer) {
 		return h.failure(r, failed, err)
 	}
 	failed = route.failed
-	if !user.may(route.needs) {
+	admitted, err := h.admits(route, r, user)
+	if err != nil {
+		return h.failure(r, failed, err)
+	}
+	if !admitted {
 		return h.failure(r, failed, denial{user, route.action})
 	}
 	a, err = route.serve(call{r, user})

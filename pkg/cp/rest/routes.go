@@ -43,12 +43,15 @@ func (s *Server) routes() []route {
 		{"GET /_weft/replicas", ViewHosts, "see the control planes", "Could not tell which control planes there are", s.replicas},
 		{"GET /_weft/hosts", ViewHosts, "see how hosts reach the control plane", "Could not tell how hosts reach the control plane", s.hosts},
 		{"POST /tokens/dataplane", IssueTokens, "generate dataplane tokens", badRequest, s.dataplaneToken},
+		{"POST /tokens/zone", IssueZoneTokens, "generate zone tokens", badRequest, s.zoneToken},
+		{"POST /tokens/user", IssueUserTokens, "generate user tokens", badRequest, s.userToken},
 		{"GET /meshes/{mesh}/dataplanes/{name}/_stages/{stage}", Inspect, "inspect dataplanes", "Could not inspect a dataplane", s.stage},
 	}
 	all = append(all, s.overviewRoutes()...)
 	all = append(all, s.insightRoutes()...)
 	all = append(all, s.inspectRoutes()...)
 	all = append(all, s.authorityRoutes()...)
+	all = append(all, s.tokenRoutes()...)
 	for _, k := range mesh.Kinds {
 		if k.ReadOnly {
 			continue

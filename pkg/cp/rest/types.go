@@ -50,7 +50,7 @@ type policyInfo struct {
 func (s *Server) resourceTypes(c call) (answer, error) {
 	types := []resourceType{}
 	for _, k := range kindsByName() {
-		if k.Admin && !c.user.may(AdminResources) {
+		if k.Admin && !s.everywhere(c.user, AdminResources) {
 			continue
 		}
 		t := resourceType{
