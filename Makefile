@@ -48,6 +48,17 @@ test: deps envoy build ## all tests: unit, components, real Envoy in network nam
 race: deps envoy build ## all tests again under the race detector
 	go test -race -timeout 40m ./...
 
+# Each decoder of what strangers send: package and target.
+FUZZ := pkg/api:FuzzDecode pkg/api:FuzzDecodeAs
+FUZZTIME ?= 60s
+
+.PHONY: fuzz
+fuzz: ## feed every decoder what nobody would write, 60 s each; FUZZTIME=10s for less
+	@for f in $(FUZZ); do \
+	  echo "$$f for $(FUZZTIME)"; \
+	  go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
 .PHONY: bench
 bench: deps envoy build ## figures: see test/bench
 	go test -run '^$$' -bench . -benchtime 10x ./test/bench
@@ -62,7 +73,7 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make format:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go mod tidy -diff
-	go test ./internal/arch
+	go test ./internal/arch ./internal/reference
 	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh .ci/run
 
 .PHONY: systems
@@ -84,6 +95,7 @@ lint: deps $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 generate: ## make the generated files anew
 	@$(MAKE) --no-print-directory proto OUT=pkg/api/hostv1
 	@$(MAKE) --no-print-directory bpf OUT=pkg/redirect/ebpf
+	@go test ./internal/reference -run Generated -update
 
 .PHONY: generated
 generated: deps

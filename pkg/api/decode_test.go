@@ -263,29 +263,6 @@ document 3 (line 6): names: unknown field`
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{
-		dataplane, "", "{}", "[]", "null", `{"type":"Mesh","name":"a","mtls":{"enabledBackend":"ca-1","backends":[{"name":"ca-1","type":"builtin"}]}}`,
-		"type: Secret\nmesh: a\nname: b\ndata: AAEC\n", "type: Mesh\nname: a\ntracing: {backends: [{sampling: 1.50}, {sampling: 1e400}, {sampling: .nan}]}\n",
-		"type: &a Mesh\nname: *a\n", "{\"type\":\"Mesh\",\"name\":\"\\ud800\"}", "? [a]\n: b", "a: !!binary x", "a: !!float x", "1: 2\ntrue: 3", "type: Dataplane\nprobes: {port: 1}\n",
-		"<<: [1]", "a: {<<: {b: 1}}", "---\n---\n", "%YAML 1.1\n---\na: 2026-01-01",
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = api.DecodeAll(data)
-		r, err := api.Decode(data)
-		if err != nil {
-			if !errors.Is(err, mesh.ErrInvalid) && !errors.Is(err, api.ErrTooLarge) {
-				t.Errorf("error %v is of no known kind", err)
-			}
-			return
-		}
-		_ = r.Validate() // must not panic
-		sameAgain(t, r)
-	})
-}
-
 // sameAgain wants that what Encode and EncodeYAML write is read as r.
 func sameAgain(t *testing.T, r mesh.Resource) {
 	t.Helper()

@@ -2,7 +2,10 @@ package mesh
 
 // A TargetRef names proxies, or what they call, by its kind.
 type TargetRef struct {
-	Kind        string   `json:"kind,omitempty"`        // one of RefKinds
+	// Kind is Mesh, MeshSubset, Dataplane, MeshService, MeshServiceSubset,
+	// MeshExternalService, MeshMultiZoneService, MeshGateway or MeshHTTPRoute, of
+	// which each policy allows some.
+	Kind        string   `json:"kind,omitempty"`
 	Name        string   `json:"name,omitempty"`        // of the resource of that kind
 	Namespace   string   `json:"namespace,omitempty"`   // for resources of Kubernetes
 	Labels      Tags     `json:"labels,omitempty"`      // in place of name: all that carry them

@@ -60,7 +60,7 @@ func (s *Server) routes() []route {
 			all = append(all, s.kindRoutes(k, path)...)
 		}
 	}
-	return all
+	return append(all, s.described(all))
 }
 
 func (s *Server) kindRoutes(k *mesh.Kind, path string) []route {
