@@ -19,10 +19,10 @@ type contact struct {
 }
 
 // graceAfter is for how long no control plane must have been heard until peers
-// with expired certificates are let in: two fifths of a certificate's life.
+// with expired certificates are let in: a third of a certificate's life.
 // Every certificate was then good for longer than that when it was lost, as
 // they are renewed at half at the latest.
-func graceAfter(c *x509.Certificate) time.Duration { return c.NotAfter.Sub(c.NotBefore) * 2 / 5 }
+func graceAfter(c *x509.Certificate) time.Duration { return c.NotAfter.Sub(c.NotBefore) / 3 }
 
 func (i *Identity) heard() {
 	i.mu.Lock()
@@ -96,8 +96,13 @@ func (i *Identity) tend(ctx context.Context) {
 	}
 }
 
-// tendEvery is as often as grace must be seen to begin: a hundredth of a
-// certificate's life, within a second and half a minute.
+// How often grace is looked for: a hundredth of a certificate's life, within
+// these.
+const (
+	minTend = 200 * time.Millisecond
+	maxTend = 30 * time.Second
+)
+
 func (i *Identity) tendEvery() time.Duration {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -105,7 +110,7 @@ func (i *Identity) tendEvery() time.Duration {
 	if c == nil {
 		c = i.agent.leaf
 	}
-	return max(time.Second, min(c.NotAfter.Sub(c.NotBefore)/100, 30*time.Second))
+	return max(minTend, min(c.NotAfter.Sub(c.NotBefore)/100, maxTend))
 }
 
 func (i *Identity) contactFile() string { return filepath.Join(i.files.dir, "heard") }

@@ -38,6 +38,8 @@ type Status struct {
 	FailClosed bool      `json:"failClosed,omitempty"`
 	// ControlPlanes are the addresses that are tried, in no order.
 	ControlPlanes []string `json:"controlPlanes,omitempty"`
+	// ControlPlane is the address that was connected to last.
+	ControlPlane string `json:"controlPlane,omitempty"`
 	// Unsaved is why the newest certificates are not on disk.
 	Unsaved string `json:"unsaved,omitempty"`
 	// PassedOver lists the files that were not used at the start, and why.
@@ -64,7 +66,7 @@ func (i *Identity) Status() Status {
 		LastTry: i.lastTry, LastError: i.lastError,
 		Agent: describe(i.agent.leaf, i.authority, now),
 	}
-	s.Heard, s.ControlPlanes = i.contact.at, i.addresses()
+	s.Heard, s.ControlPlanes, s.ControlPlane = i.contact.at, i.addresses(), i.last
 	if i.contact.open > 0 {
 		s.Heard = now
 	}
