@@ -201,8 +201,25 @@ type Status struct {
 		Name, Text, Remedy string
 		OK                 bool
 	}
-	Envoy struct{ PID int }
-	Kept  struct{ Looked time.Time } // of the redirection
+	Envoy    struct{ PID int }
+	Kept     struct{ Looked time.Time } // of the redirection
+	Identity struct {
+		Workload struct {
+			Expires time.Time
+			Expired bool
+		}
+		Grace, FailClosed bool
+		ControlPlane      string
+		ControlPlanes     []string
+		LastError         string
+	}
+	Relay struct {
+		ControlPlane struct {
+			Connected bool
+			Since     time.Time
+			LastError string
+		}
+	}
 }
 
 // Status is weft-agent status -o json of the host's first workload.

@@ -13,7 +13,13 @@ import (
 // all the while that something befalls one of them.
 func newLife(t *testing.T, args ...string) *life {
 	t.Helper()
-	l := &life{Mesh: testmesh.New(t)}
+	return newLifeIn(t, testmesh.New(t), args...)
+}
+
+// newLifeIn is newLife in a mesh that is there.
+func newLifeIn(t *testing.T, m *testmesh.Mesh, args ...string) *life {
+	t.Helper()
+	l := &life{Mesh: m}
 	l.web = l.Join(t, "web", args...)
 	l.api = l.Join(t, "api", args...)
 	l.rpc = l.Join(t, "rpc", append([]string{"--protocol", "grpc"}, args...)...)
