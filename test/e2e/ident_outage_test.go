@@ -51,7 +51,7 @@ func (l *life) certificates(t *testing.T, before map[string]time.Time) map[strin
 func TestIdentOutage(t *testing.T) {
 	life, rounds := 10*time.Second, 2
 	if *long {
-		life, rounds = 20*time.Second, 6
+		life, rounds = 20*time.Second, 8
 	}
 	m := testmesh.New(t)
 	lives(t, m, life.String(), "GRACE")
@@ -101,8 +101,9 @@ func TestIdentOutage(t *testing.T) {
 		l.load.AwaitMore(t, 100) // of new connections, too
 		denied(t)
 	})
+	back := func() { l.StartControlPlane(t) } // it outlives the step
 	l.step(t, "control plane back", 0, func(t *testing.T) {
-		l.StartControlPlane(t)
+		back()
 		last = l.certificates(t, last)
 		for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
 			h.WaitWell(t)
@@ -146,7 +147,7 @@ func TestIdentOutage(t *testing.T) {
 		status(t, l.api, "EXPIRED on", "peers refuse this host, as the mesh fails closed")
 		denied(t)
 		t.Logf("refused by the way\n%s", l.load.Take())
-		l.StartControlPlane(t)
+		back()
 		l.web.WaitAnswer(t, "http://api.mesh/")
 		for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
 			h.WaitWell(t)
