@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 // Bounds of an answer.
@@ -63,18 +65,15 @@ func compareMesh(ctx context.Context, doc *api.Difference, was, is *snapshot.Mes
 			break
 		}
 		doc.Looked++
-		before, same, err := planText(was, is, dp)
-		if err != nil {
-			return err
-		}
+		before, same := planned(was, is, dp)
 		if same {
 			continue
 		}
-		after, _, err := planText(is, nil, dp)
+		after, _ := planned(is, nil, dp)
+		text, err := plansDiffer(before, after)
 		if err != nil {
-			return err
+			return fmt.Errorf("print the plan of %s: %w", dp, err)
 		}
-		text := difference(before, after)
 		if text == "" {
 			continue
 		}
@@ -106,26 +105,99 @@ func dataplanes(m *snapshot.Mesh) []*mesh.Resource {
 	return m.Dataplanes()
 }
 
-// planText is the plan of a dataplane and what it warns of, as YAML; nothing
-// where there is none. same says that it is the plan in next, too, as it read
-// nothing that is different there.
-func planText(m, next *snapshot.Mesh, name string) (text []byte, same bool, err error) {
+// A planText is a plan, or what of it differs from another, as it is shown.
+type planText struct {
+	Plan     *proxy.Config  `json:"plan,omitempty"`
+	Left     string         `json:"andMore,omitempty"`
+	Warnings []plan.Warning `json:"warnings,omitempty"`
+}
+
+// planned is the plan of a dataplane and what it warns of; nothing where there
+// is none. same says that it is the plan in next, too, as it read nothing that
+// is different there.
+func planned(m, next *snapshot.Mesh, name string) (text planText, same bool) {
 	if m == nil || m.Dataplane(name) == nil {
-		return nil, false, nil
+		return planText{}, false
 	}
 	view := snapshot.NewView(m)
-	c, warnings := plan.For(view, name)
-	if view.Fresh(next) {
-		return nil, true, nil
+	text.Plan, text.Warnings = plan.For(view, name)
+	return text, view.Fresh(next)
+}
+
+// maxParts is how many inbounds, outbounds or clusters of one plan are told of
+// where they differ.
+const maxParts = 25
+
+// plansDiffer tells how two plans differ, and looks only at parts that do: a
+// plan of a large mesh has thousands of them. That a proxy comes or goes is
+// told without all that it would be told.
+func plansDiffer(was, is planText) (string, error) {
+	switch {
+	case was.Plan == nil && is.Plan == nil:
+		return "", nil
+	case was.Plan == nil:
+		return "+(a proxy of its own)\n", nil
+	case is.Plan == nil:
+		return "-(the proxy is gone)\n", nil
 	}
-	text, err = yaml.Marshal(struct {
-		Plan     any            `json:"plan"`
-		Warnings []plan.Warning `json:"warnings,omitempty"`
-	}{c, warnings})
-	if err != nil {
-		return nil, false, fmt.Errorf("print the plan of %s: %w", name, err)
+	a, b := *was.Plan, *is.Plan
+	left := 0
+	a.Inbounds, b.Inbounds = differing(a.Inbounds, b.Inbounds, func(in proxy.Inbound) string { return in.Listen.String() }, &left)
+	a.Outbounds, b.Outbounds = differing(a.Outbounds, b.Outbounds, func(out proxy.Outbound) string { return out.Name }, &left)
+	a.Clusters, b.Clusters = differing(a.Clusters, b.Clusters, func(c proxy.Cluster) string { return c.Name }, &left)
+	a.Secrets, b.Secrets = differing(a.Secrets, b.Secrets, func(s proxy.Secret) string { return s.Name }, &left)
+	if left == 0 && reflect.DeepEqual(a, b) && slices.Equal(was.Warnings, is.Warnings) {
+		return "", nil
 	}
-	return text, false, nil
+	was.Plan, is.Plan = &a, &b
+	if left > 0 {
+		was.Left, is.Left = "", fmt.Sprintf("%d more parts differ", left)
+	}
+	var texts [2][]byte
+	for i, t := range []planText{was, is} {
+		var err error
+		if texts[i], err = yaml.Marshal(t); err != nil {
+			return "", err
+		}
+	}
+	return difference(texts[0], texts[1]), nil
+}
+
+// differing are those of two lists that are not the same in both; beyond
+// maxParts they are counted.
+func differing[T any](was, is []T, name func(T) string, left *int) (a, b []T) {
+	before := make(map[string]int, len(was))
+	for i := range was {
+		before[name(was[i])] = i
+	}
+	take := func(list *[]T, part T) {
+		if len(*list) < maxParts {
+			*list = append(*list, part)
+		} else {
+			*left++
+		}
+	}
+	for i := range is {
+		n := name(is[i])
+		j, there := before[n]
+		delete(before, n)
+		switch {
+		case !there:
+			take(&b, is[i])
+		case !reflect.DeepEqual(was[j], is[i]):
+			if len(a) < maxParts && len(b) < maxParts {
+				a, b = append(a, was[j]), append(b, is[i])
+			} else {
+				*left++
+			}
+		}
+	}
+	for i := range was {
+		if _, gone := before[name(was[i])]; gone {
+			take(&a, was[i])
+		}
+	}
+	return a, b
 }
 
 // compareShared tells of the endpoints that every proxy of the mesh is told of.

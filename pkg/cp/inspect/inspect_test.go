@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -416,4 +417,36 @@ func asJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// TestNoMapHoldsOrigins: origins are looked for in fields and lists alone.
+func TestNoMapHoldsOrigins(t *testing.T) {
+	origin := reflect.TypeFor[proxy.Origin]()
+	seen := map[reflect.Type]bool{}
+	var in func(reflect.Type) bool
+	in = func(typ reflect.Type) bool {
+		if typ == origin || seen[typ] {
+			return typ == origin
+		}
+		seen[typ] = true
+		switch typ.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			return in(typ.Elem())
+		case reflect.Map:
+			if in(typ.Elem()) {
+				t.Errorf("%s holds origins, and is not looked into", typ)
+			}
+		case reflect.Struct:
+			found := false
+			for i := range typ.NumField() {
+				found = in(typ.Field(i).Type) || found
+			}
+			return found
+		default:
+		}
+		return false
+	}
+	if !in(reflect.TypeFor[proxy.Config]()) {
+		t.Error("a plan has no origins")
+	}
 }

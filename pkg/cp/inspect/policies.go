@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -126,17 +127,27 @@ func find(m *snapshot.Mesh, o proxy.Origin) *mesh.Resource {
 }
 
 // Attached lists the dataplanes on which a policy acts, sorted by name, each
-// with where. It makes the plan of every dataplane of the mesh, and ends with
-// ctx.
+// with where. It makes the plan of every dataplane that the policy's selectors
+// could mean, and ends with ctx.
 func Attached(ctx context.Context, m *snapshot.Mesh, policy proxy.Origin) ([]api.PolicyDataplane, error) {
 	found := []api.PolicyDataplane{}
+	var spec mesh.Spec
+	if r := find(m, policy); r != nil {
+		spec = r.Spec
+	}
 	for _, r := range m.Dataplanes() {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
+		if !couldMean(spec, r.Spec.(*mesh.Dataplane)) {
+			continue
+		}
 		c, _, err := planOf(m, r.Meta.Name)
 		if err != nil {
 			return nil, err
+		}
+		if !comesFrom(c, policy) {
+			continue
 		}
 		var at []api.Attachment
 		for _, p := range places(c) {
@@ -151,6 +162,31 @@ func Attached(ctx context.Context, m *snapshot.Mesh, policy proxy.Origin) ([]api
 		}
 	}
 	return found, nil
+}
+
+var selectorsType = reflect.TypeFor[[]mesh.Selector]()
+
+// couldMean tells whether some selector of a policy matches some part of a
+// dataplane, whichever side of a call that is about. Of a policy that has none
+// nothing is known.
+func couldMean(spec mesh.Spec, dp *mesh.Dataplane) bool {
+	if spec == nil {
+		return false
+	}
+	sets, has := dp.TagSets(), false
+	v := reflect.ValueOf(spec).Elem()
+	for i := range v.NumField() {
+		if v.Field(i).Type() != selectorsType {
+			continue
+		}
+		has = true
+		for _, s := range v.Field(i).Interface().([]mesh.Selector) {
+			if slices.ContainsFunc(sets, s.Matches) {
+				return true
+			}
+		}
+	}
+	return !has
 }
 
 // Layout tells what the proxy of a dataplane listens on and calls, under the
