@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,13 +30,15 @@ import (
 // patience is how long a cluster may take to start or stop.
 const patience = 30 * time.Second
 
-const port = "5432"
+// ordinary is the port where settings name no other.
+const ordinary = "5432"
 
 // A Cluster is one PostgreSQL server.
 type Cluster struct {
-	Dir string // of the data
+	Dir string // of the data and the socket
 	// Start starts the server's process; it may do so in another namespace.
 	start   func(*exec.Cmd) error
+	port    string
 	args    []string
 	owner   *syscall.Credential
 	process *os.Process
@@ -62,7 +65,12 @@ func create(start func(*exec.Cmd) error, settings ...string) (_ *Cluster, err er
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir, start: start}
+	c := &Cluster{Dir: dir, start: start, port: ordinary}
+	for _, s := range settings {
+		if port, ok := strings.CutPrefix(s, "port="); ok {
+			c.port = port
+		}
+	}
 	if c.start == nil {
 		c.start = (*exec.Cmd).Start
 	}
@@ -84,16 +92,16 @@ func create(start func(*exec.Cmd) error, settings ...string) (_ *Cluster, err er
 		return nil, err
 	}
 	// --no-sync is about the empty cluster only.
-	cmd := exec.CommandContext(context.Background(), initdb, "-D", c.data(), "--no-sync", "--no-instructions", "-A", "trust", "-U", "weft", "-E", "UTF8", "--locale=C")
+	cmd := exec.CommandContext(context.Background(), initdb, "-D", c.Data(), "--no-sync", "--no-instructions", "-A", "trust", "-U", "weft", "-E", "UTF8", "--locale=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	// Who reaches it is up to listen_addresses.
-	if err := appendTo(filepath.Join(c.data(), "pg_hba.conf"), "host all all all trust\n"); err != nil {
+	if err := appendTo(filepath.Join(c.Data(), "pg_hba.conf"), "host all all all trust\n"); err != nil {
 		return nil, err
 	}
-	c.args = []string{"-D", c.data(), "-c", "unix_socket_directories=" + dir, "-c", "port=" + port, "-c", "shared_buffers=32MB", "-c", "max_connections=60"}
+	c.args = []string{"-D", c.Data(), "-c", "unix_socket_directories=" + dir, "-c", "port=" + c.port, "-c", "shared_buffers=32MB", "-c", "max_connections=60"}
 	for _, s := range append([]string{"listen_addresses="}, settings...) {
 		c.args = append(c.args, "-c", s)
 	}
@@ -109,7 +117,8 @@ func appendTo(file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-func (c *Cluster) data() string { return filepath.Join(c.Dir, "data") }
+// Data is the folder of the data.
+func (c *Cluster) Data() string { return filepath.Join(c.Dir, "data") }
 
 // unprivileged is whom a server runs as, which refuses root: nil is oneself.
 func unprivileged() (*syscall.Credential, error) {
@@ -231,15 +240,47 @@ func (c *Cluster) remove() {
 // DSN is how the cluster is reached on its socket; parameters are pairs of
 // names and values.
 func (c *Cluster) DSN(parameters ...string) string {
-	q := url.Values{"host": {c.Dir}, "port": {port}, "user": {"weft"}}
+	q := url.Values{"host": {c.Dir}, "port": {c.port}, "user": {"weft"}}
 	for i := 0; i+1 < len(parameters); i += 2 {
 		q.Set(parameters[i], parameters[i+1])
 	}
 	return "postgres:///postgres?" + q.Encode()
 }
 
-// PID is the server's.
-func (c *Cluster) PID() int { return c.process.Pid }
+// Own gives the server what a test has put into its data.
+func (c *Cluster) Own(t testing.TB) {
+	t.Helper()
+	if c.owner == nil {
+		return
+	}
+	files, err := filepath.Glob(filepath.Join(c.Data(), "*"))
+	for _, f := range files {
+		if err == nil {
+			err = os.Chown(f, int(c.owner.Uid), int(c.owner.Gid))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Signal sends a signal to the server and all of its sessions.
+func (c *Cluster) Signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", c.process.Pid, c.process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(strings.Fields(string(text)), strconv.Itoa(c.process.Pid)) {
+		pid, err := strconv.Atoi(p)
+		if err == nil {
+			err = syscall.Kill(pid, sig)
+		}
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatalf("signal %s to %s: %v", sig, p, err)
+		}
+	}
+}
 
 // Exec runs statements as the cluster's administrator.
 func (c *Cluster) Exec(t testing.TB, sql string) {

@@ -7,11 +7,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -148,21 +145,4 @@ func (f *follower) take(resp *discoveryv3.DeltaDiscoveryResponse, from string) {
 			}
 		}
 	}
-}
-
-// children are the processes that pid started.
-func children(t *testing.T, pid int) (all []int) {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range strings.Fields(string(text)) {
-		n, err := strconv.Atoi(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, n)
-	}
-	return all
 }

@@ -86,7 +86,7 @@ func TestReplicas(t *testing.T) {
 			outage(t, func() { r.PG.Stop(t, syscall.SIGQUIT) }, func() { r.PG.Start(t) })
 		})
 		run("the database hangs", func(t *testing.T) {
-			outage(t, func() { signalAll(t, r.PG.PID(), syscall.SIGSTOP) }, func() { signalAll(t, r.PG.PID(), syscall.SIGCONT) })
+			outage(t, func() { r.PG.Signal(t, syscall.SIGSTOP) }, func() { r.PG.Signal(t, syscall.SIGCONT) })
 		})
 		run("every session is ended", func(t *testing.T) {
 			r.PG.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weft-cp'")
@@ -149,17 +149,6 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 	}
 	sample(time.Now().Add(2*time.Second), r.All)
 	wantLeader(t, r.All...)
-}
-
-// signalAll sends a signal to a server of PostgreSQL and its sessions, which
-// have process groups of their own.
-func signalAll(t *testing.T, pid int, sig syscall.Signal) {
-	t.Helper()
-	for _, p := range append(children(t, pid), pid) {
-		if err := syscall.Kill(p, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			t.Fatal(err)
-		}
-	}
 }
 
 // wantLeader waits until exactly one leads.

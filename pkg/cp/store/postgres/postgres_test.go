@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/weft-mesh/weft/internal/testpg"
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -44,4 +47,16 @@ func open(t *testing.T, dsn string) *Store {
 		}
 	})
 	return s
+}
+
+// dial opens a connection as anybody may, without the administrator's rights.
+func dial(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Exec(ctx, "SELECT 1"); err != nil {
+		return nil, err
+	}
+	return c, nil
 }

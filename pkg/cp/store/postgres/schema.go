@@ -91,7 +91,8 @@ type querier interface {
 func status(ctx context.Context, q querier) (s store.Schema, err error) {
 	s.Newest = len(migrations)
 	var there bool
-	err = q.QueryRow(ctx, "SELECT to_regclass(quote_ident(current_schema()) || '.schema_version') IS NOT NULL").Scan(&there)
+	// Not to_regclass: it looks at a cache that another's commit may have passed by.
+	err = q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_version')").Scan(&there)
 	if err == nil && there {
 		err = q.QueryRow(ctx, "SELECT version FROM schema_version").Scan(&s.Version)
 	}
