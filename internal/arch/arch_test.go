@@ -162,6 +162,7 @@ var only = []struct {
 	{"database/sql", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
 	{"modernc.org/", []string{"pkg/cp/store/sqlite"}, "SQL stays in its store"},
 	{"github.com/jackc/pgx", []string{"pkg/cp/store/postgres", "internal/testpg", "test"}, "SQL stays in its store"},
+	{"github.com/anishathalye/porcupine", []string{"pkg/cp/store/storetest"}, "histories are judged in one place"},
 	{"k8s.io/", nil, "nothing speaks to Kubernetes yet"},
 	{"github.com/google/nftables", []string{"pkg/redirect/nftables", "internal"}, "netfilter stays in its engine"},
 	{"github.com/cilium/ebpf", []string{"pkg/redirect/ebpf"}, "eBPF stays in its engine"},

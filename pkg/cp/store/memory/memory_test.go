@@ -18,6 +18,10 @@ func TestStore(t *testing.T) {
 	}, storetest.Volatile, storetest.Feed(300))
 }
 
+func TestHistory(t *testing.T) {
+	storetest.HistoryInside(t, func(*testing.T, string) store.Store { return New() })
+}
+
 func TestClockSetBack(t *testing.T) {
 	s := New()
 	r := mesh.Resource{Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: "m", Name: "s"}, Spec: &mesh.Secret{}}

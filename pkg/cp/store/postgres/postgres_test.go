@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 
@@ -21,6 +23,21 @@ func TestStore(t *testing.T) {
 		s.feed = 300
 		return s
 	}, storetest.Feed(300))
+}
+
+// historyRounds is how often the processes of a history are killed.
+var historyRounds = flag.Int("history-rounds", 5, "how often a process that writes is killed")
+
+// historyDSN is the database of a history's processes.
+const historyDSN = "WEFT_TEST_HISTORY_DSN"
+
+func TestHistory(t *testing.T) {
+	dsn := os.Getenv(historyDSN)
+	if dsn == "" {
+		dsn = testpg.Schema(t)
+		t.Setenv(historyDSN, dsn)
+	}
+	storetest.History(t, func(t *testing.T, _ string) store.Store { return open(t, dsn) }, *historyRounds)
 }
 
 var schemas sync.Map // folder -> DSN

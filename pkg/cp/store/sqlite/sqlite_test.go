@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"flag"
 	"log/slog"
 	"testing"
 
@@ -14,6 +15,13 @@ func TestStore(t *testing.T) {
 		s.feed = 300
 		return s
 	}, storetest.Feed(300))
+}
+
+// historyRounds is how often the processes of a history are killed.
+var historyRounds = flag.Int("history-rounds", 5, "how often a process that writes is killed")
+
+func TestHistory(t *testing.T) {
+	storetest.History(t, func(t *testing.T, dir string) store.Store { return open(t, dir) }, *historyRounds)
 }
 
 func open(t *testing.T, dir string) *Store {

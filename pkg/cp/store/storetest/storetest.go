@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T, dir string) store.Store, options 
 		{"slow watcher", testSlowWatcher},
 		{"closed", testClosed},
 		{"reopen", testReopen},
+		{"many", testMany},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
