@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(getenv), configCommand(getenv), migrateCommand(getenv), backupCommand(getenv), versionCommand(), manual.Command("8"))
+	root.AddCommand(runCommand(getenv), configCommand(getenv), migrateCommand(getenv), keyCommand(getenv), backupCommand(getenv), versionCommand(), manual.Command("8"))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -75,6 +75,7 @@ var mayImport = []struct {
 	{"pkg/api", []string{"pkg/mesh"}, "the wire form of the words, nothing of their effect"},
 	{"pkg/api/hostv1", nil, "generated messages"},
 	{"pkg/failpoint", nil, "any part may fail"},
+	{"pkg/cp/store/sealed", []string{"pkg/mesh", "pkg/cp/store", "pkg/keyfile"}, "seals what any store keeps"},
 	{"pkg/cp/store", []string{"pkg/mesh", "pkg/failpoint", "pkg/cp/store"}, "a store keeps resources and knows no stage after it"},
 	{"pkg/cp/snapshot", []string{"pkg/mesh", "pkg/cp/store", "pkg/cp/policy"}, "changes in, immutable mesh out; policies choose what has which names"},
 	{"pkg/cp/policy", []string{"pkg/mesh"}, "which policies apply: no plan, no Envoy"},

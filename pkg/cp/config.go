@@ -44,6 +44,7 @@ type Config struct {
 	LocalhostIsAdmin bool
 
 	CARotateByHand bool
+	SecretsKey     string
 
 	Access          map[string]*rest.Subjects // by the name of the list
 	TokenPublicKeys []string
@@ -104,6 +105,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.TokenPublicKeys, "token-public-keys", nil, "keys of tokens that are signed elsewhere: dataplane:MESH:KID=FILE, zone:KID=FILE or user:KID=FILE")
 	fs.StringSliceVar(&c.TokenIssuersOff, "token-issuers-off", nil, "kinds of tokens that only --token-public-keys verify, and that are not made here: dataplane, zone, user")
 	fs.StringVar(&c.APIClientCerts, "api-client-certs", "", "folder of certificates, *.pem and *.crt, by which people are administrators on HTTPS; none by default")
+	fs.StringVar(&c.SecretsKey, "secrets-key", "", "file of the key that secrets are encrypted by in the store, made at the first start; default: secrets.key in the data directory")
 	c.bindAccess(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")

@@ -20,10 +20,12 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/host"
+	"github.com/weft-mesh/weft/pkg/cp/mirror"
 	"github.com/weft-mesh/weft/pkg/cp/plan"
 	"github.com/weft-mesh/weft/pkg/cp/publish"
 	"github.com/weft-mesh/weft/pkg/cp/replica"
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/sealed"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/cp/trust"
 	"github.com/weft-mesh/weft/pkg/cp/xds"
@@ -43,6 +45,9 @@ type ControlPlane struct {
 	store     store.Keeper
 	board     store.Board // nil: no other replica can be there
 	newest    store.Store // the store without a mirror
+	sealed    *sealed.Store
+	secrets   *sealed.Keys
+	mirror    *mirror.Store // nil: the store is never out of reach
 	replicas  *replica.Group
 	own       *ca.Own
 	meshes    *ca.Meshes
@@ -78,7 +83,13 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err != nil {
 		return nil, err
 	}
+	if c.secrets, err = openKeys(ctx, cfg, opened, log.With("part", "store")); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
 	c.share(opened)
+	if _, err := c.sealed.Reseal(ctx); err != nil { // what was stored before it was sealed
+		return nil, err
+	}
 	if c.own, err = ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Advertise: cfg.Advertise, Log: log.With("part", "ca")}); err != nil {
 		return nil, err
 	}
@@ -174,6 +185,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return c.publisher.Run(ctx) })
 	g.Go(func() error { return c.replicas.Run(ctx) })
 	g.Go(func() error { return c.trust.Run(ctx) })
+	g.Go(func() error { return c.reseal(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
 	g.Go(func() error { return c.tellSystemd(ctx) })

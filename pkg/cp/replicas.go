@@ -16,16 +16,20 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/mirror"
 	"github.com/weft-mesh/weft/pkg/cp/replica"
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/cp/store/sealed"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // share finds out whether others may be on the store too, and puts a mirror
 // before one that may be out of reach.
 func (c *ControlPlane) share(s store.Keeper) {
-	c.store, c.newest = s, s
+	log := c.log.With("part", "store")
+	c.sealed = sealed.Over(s, c.secrets, log)
+	c.store, c.newest = c.sealed, c.sealed
 	c.board, _ = s.(store.Board)
 	if d, ok := s.(mirror.Distant); ok {
-		c.store = mirror.New(d)
+		c.mirror = mirror.New(d)
+		c.store = sealed.Over(c.mirror, c.secrets, log)
 	}
 }
 
@@ -94,7 +98,7 @@ func (c *ControlPlane) elsewhere(meshName, name string) (in api.DataplaneInsight
 
 // stale tells since when reads are answered from memory; zero: they are not.
 func (c *ControlPlane) stale() time.Time {
-	if m, ok := c.store.(*mirror.Store); ok {
+	if m := c.mirror; m != nil {
 		return m.Stale()
 	}
 	return time.Time{}
