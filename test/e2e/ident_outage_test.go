@@ -3,11 +3,15 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
 )
@@ -79,6 +83,27 @@ func TestIdentOutage(t *testing.T) {
 		})
 	}
 
+	// reborn kills web's agent and Envoy and starts them: what is open lives on
+	// after a certificate has expired, and only what is new is judged.
+	start := func() { l.web.StartAgent(t) } // it outlives the step
+	reborn := func(t *testing.T) (began time.Time) {
+		t.Helper()
+		envoy := l.web.Status(t).Envoy.PID
+		l.web.AgentProgram().Kill(t)
+		if err := unix.Kill(envoy, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+		testmesh.Eventually(t, "Envoy is gone", func() error {
+			if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", envoy)); err == nil && len(line) > 0 {
+				return fmt.Errorf("%d is there", envoy)
+			}
+			return nil
+		})
+		began = time.Now()
+		start()
+		return began
+	}
+
 	var last map[string]time.Time
 	l.step(t, fmt.Sprintf("renewed every %s, %d times", life/2, rounds), 0, func(t *testing.T) {
 		for range rounds {
@@ -101,9 +126,28 @@ func TestIdentOutage(t *testing.T) {
 		l.load.AwaitMore(t, 100) // of new connections, too
 		denied(t)
 	})
-	back := func() { l.StartControlPlane(t) } // it outlives the step
+	t.Run("and a host restarted, with its certificate expired", func(t *testing.T) {
+		began := reborn(t)
+		testmesh.Eventually(t, "api.mesh answers", func() error {
+			if code, _, err := l.web.Curl(t, "--max-time", "0.3", "http://api.mesh/"); err != nil || code != "200" {
+				return fmt.Errorf("code %s, error %w", code, err)
+			}
+			return nil
+		})
+		took := time.Since(began)
+		t.Logf("back in the mesh after %.2f s", took.Seconds())
+		if took > back {
+			t.Errorf("that is more than %s", back)
+		}
+		if s := l.web.Status(t).Identity; !s.Workload.Expired || !s.Grace {
+			t.Errorf("status %+v", s)
+		}
+		l.load.AwaitMore(t, 10)
+		denied(t)
+	})
+	again := func() { l.StartControlPlane(t) } // it outlives the step
 	l.step(t, "control plane back", 0, func(t *testing.T) {
-		back()
+		again()
 		last = l.certificates(t, last)
 		for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
 			h.WaitWell(t)
@@ -138,6 +182,7 @@ func TestIdentOutage(t *testing.T) {
 				return nil
 			})
 		}
+		reborn(t)
 		testmesh.Eventually(t, "a new connection is refused", func() error {
 			if code, _, _ := l.web.Curl(t, "http://api.mesh/"); code != "503" {
 				return fmt.Errorf("code %s", code)
@@ -147,7 +192,7 @@ func TestIdentOutage(t *testing.T) {
 		status(t, l.api, "EXPIRED on", "peers refuse this host, as the mesh fails closed")
 		denied(t)
 		t.Logf("refused by the way\n%s", l.load.Take())
-		back()
+		again()
 		l.web.WaitAnswer(t, "http://api.mesh/")
 		for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
 			h.WaitWell(t)

@@ -83,8 +83,10 @@ func (i *Identity) look() {
 // tend looks after what no call brings about, until ctx ends: grace, and what
 // could not be written.
 func (i *Identity) tend(ctx context.Context) {
-	for ctx.Err() == nil {
-		sleep(ctx, i.tendEvery(), nil)
+	// A host that starts in a long outage is back within two seconds, and one
+	// that was off for long hears a control plane first.
+	for wait := firstTend; ctx.Err() == nil; wait = i.tendEvery() {
+		sleep(ctx, wait, nil)
 		i.look()
 		i.noteContact()
 		i.mu.Lock()
@@ -99,8 +101,9 @@ func (i *Identity) tend(ctx context.Context) {
 // How often grace is looked for: a hundredth of a certificate's life, within
 // these.
 const (
-	minTend = 200 * time.Millisecond
-	maxTend = 30 * time.Second
+	minTend   = 200 * time.Millisecond
+	maxTend   = 30 * time.Second
+	firstTend = 500 * time.Millisecond // after the start
 )
 
 func (i *Identity) tendEvery() time.Duration {
