@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -54,6 +55,9 @@ func (f *filler) decode(k *mesh.Kind, data []byte) (mesh.Resource, error) {
 func parse(data []byte, line int) (node, mesh.Violations, error) {
 	if len(data) > MaxDocument {
 		return node{}, nil, fmt.Errorf("%w: it has %d bytes, %d are allowed", ErrTooLarge, len(data), MaxDocument)
+	}
+	if !utf8.Valid(data) {
+		return node{}, nil, &SyntaxError{Text: "it has bytes that are no text in UTF-8; base64 is for what is none"}
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) && json.Valid(data) {
 		return parseJSON(data)

@@ -152,7 +152,8 @@ func TestDecodeRefusesWhatIsNoDocument(t *testing.T) {
 		"key is a list":     {"[a, b]: c\n", "cannot be read"},
 		"one key two forms": {"type: Mesh\nlabels: {1: a, \"1\": b}\n", `key "1" is given twice`},
 		"not a number":      {"type: .nan\n", "no numbers here"},
-		"no utf-8":          {"type: \xff\n", "invalid"},
+		"no utf-8":          {"type: \xff\n", "no text in UTF-8"},
+		"no utf-8 in json":  {"{\"type\":\"\xff\"}", "no text in UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := api.Decode([]byte(c.doc))

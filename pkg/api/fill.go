@@ -204,9 +204,14 @@ func (f *filler) fillInteger(path string, n node, v reflect.Value) {
 		f.want(path, "a whole number", n)
 		return
 	}
-	// The length bound keeps 1e999999999 from being written out.
+	// The bound keeps a million digits from being read, and big floats small.
+	const longest = 32
+	if len(n.text) > longest {
+		f.want(path, "a whole number", n)
+		return
+	}
 	x, ok := new(big.Float).SetString(n.text)
-	if len(n.text) > 32 || !ok || x.IsInf() || !x.IsInt() {
+	if !ok || x.IsInf() || !x.IsInt() {
 		f.want(path, "a whole number", n)
 		return
 	}

@@ -109,7 +109,7 @@ func (n node) describe() string {
 	case boolean:
 		return n.text
 	case number:
-		return "the number " + n.text
+		return "the number " + shorten(n.text)
 	case text:
 		return "the text " + strconv.Quote(shorten(n.text))
 	default:

@@ -24,8 +24,15 @@ func validateHeaderValue(path, value string) (v Violations) {
 	return v
 }
 
+// maxRegex bounds what an expression costs, here and in every proxy.
+const maxRegex = 4096
+
 // validateRegex accepts "" as none. Envoy's expressions are RE2, as Go's are.
 func validateRegex(path, pattern string) (v Violations) {
+	if len(pattern) > maxRegex {
+		v.Add(path, "must have at most %d bytes, has %d", maxRegex, len(pattern))
+		return v
+	}
 	if _, err := regexp.Compile(pattern); err != nil {
 		v.Add(path, "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
@@ -34,6 +41,9 @@ func validateRegex(path, pattern string) (v Violations) {
 
 // validateSubstitution checks \0 to \9, which stand for groups of pattern.
 func validateSubstitution(path, pattern, s string) (v Violations) {
+	if len(pattern) > maxRegex {
+		return nil // told already
+	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil // told already
