@@ -77,6 +77,9 @@ func answer(t *table, domain string, q *query) []byte {
 		}
 		return r.bytes()
 	}
+	if b := service(t, q); b != nil {
+		return b
+	}
 	addrs, ok := t.addrs[q.name]
 	if !ok {
 		return nothing(q, dnsmessage.RCodeNameError)
@@ -84,7 +87,35 @@ func answer(t *table, domain string, q *query) []byte {
 	r := begin(q, dnsmessage.RCodeSuccess)
 	r.authoritative()
 	r.addresses(q.typ, addrs)
+	if q.typ == dnsmessage.TypeSRV && len(addrs) > 0 {
+		r.add(dnsmessage.TypeSRV, srvData(q.name))
+	}
 	return r.bytes()
+}
+
+// service replies to a query for a service of a name (RFC 2782), such as
+// _http._tcp.api.mesh. Whatever it is called, it is where all of the name's is.
+func service(t *table, q *query) []byte {
+	label, rest, _ := strings.Cut(q.name, ".")
+	transport, name, _ := strings.Cut(rest, ".")
+	if !strings.HasPrefix(label, "_") || transport != "_tcp" || len(t.addrs[name]) == 0 {
+		return nil
+	}
+	r := begin(q, dnsmessage.RCodeSuccess)
+	r.authoritative()
+	if data := srvData(name); data != nil && (q.typ == dnsmessage.TypeSRV || q.typ == dnsmessage.TypeALL) {
+		r.add(dnsmessage.TypeSRV, data)
+	}
+	return r.bytes()
+}
+
+// srvData is priority, weight, port and target.
+func srvData(name string) []byte {
+	target := nameData(name)
+	if target == nil {
+		return nil
+	}
+	return append([]byte{0, 0, 0, 0, proxy.VIPPort >> 8, proxy.VIPPort & 0xff}, target...)
 }
 
 // probed replies to a probe of the redirection, also before there are names.

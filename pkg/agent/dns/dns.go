@@ -149,6 +149,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := s.fwd.conf.watch(ctx); err != nil {
+			s.log.Info("changes of the host's resolvers are looked for once a second", "file", s.cfg.ResolvConf, "error", err)
+		}
+		return nil
+	})
 	for _, l := range listeners {
 		g.Go(func() error { return s.serveUDP(ctx, l.udp, l.direct) })
 		g.Go(func() error { return s.serveTCP(ctx, l.tcp, l.direct) })

@@ -38,6 +38,11 @@ func TestAnswersTheMesh(t *testing.T) {
 		{"api.mesh.", dnsmessage.TypeMX, "Success aa api.mesh."},
 		{"api.mesh.", dnsmessage.Type(65), "Success aa api.mesh."}, // HTTPS
 		{"nobody.mesh.", dnsmessage.TypeA, "NameError aa nobody.mesh."},
+		{"api.mesh.", dnsmessage.TypeSRV, "Success aa api.mesh. 30 SRV 80 api.mesh."},
+		{"_http._tcp.api.mesh.", dnsmessage.TypeSRV, "Success aa _http._tcp.api.mesh. 30 SRV 80 api.mesh."},
+		{"_http._tcp.api.mesh.", dnsmessage.TypeA, "Success aa _http._tcp.api.mesh."},
+		{"_http._udp.api.mesh.", dnsmessage.TypeSRV, "NameError aa _http._udp.api.mesh."},
+		{"_http._tcp.nobody.mesh.", dnsmessage.TypeSRV, "NameError aa _http._tcp.nobody.mesh."},
 		{"b.deep.mesh.", dnsmessage.TypeA, "Success aa b.deep.mesh."}, // between names
 		{"mesh.", dnsmessage.TypeSOA, "Success aa mesh."},
 		{"1.0.0.240.in-addr.arpa.", dnsmessage.TypePTR, "Success aa 1.0.0.240.in-addr.arpa. 30 PTR api.mesh."},

@@ -174,6 +174,7 @@ func newRig(t *testing.T, port uint16, servers []string, change ...func(*Config)
 	}
 	g.Server = New(cfg)
 	g.fwd.conf.port = port
+	g.fwd.cache.max = 0 // tests of forwarding ask the same again; see caching
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
@@ -189,6 +190,14 @@ func newRig(t *testing.T, port uint16, servers []string, change ...func(*Config)
 	case <-time.After(patience):
 		t.Fatal("server does not come up")
 	}
+	return g
+}
+
+// caching has a rig keep answers.
+func (g *rig) caching() *rig {
+	g.fwd.cache.mu.Lock()
+	defer g.fwd.cache.mu.Unlock()
+	g.fwd.cache.max = cacheEntries
 	return g
 }
 
@@ -294,6 +303,8 @@ func show(b []byte) string {
 			parts = append(parts, fmt.Sprintf("%d A %s", a.Header.TTL, netip.AddrFrom4(body.A)))
 		case *dnsmessage.AAAAResource:
 			parts = append(parts, fmt.Sprintf("%d AAAA %s", a.Header.TTL, netip.AddrFrom16(body.AAAA)))
+		case *dnsmessage.SRVResource:
+			parts = append(parts, fmt.Sprintf("%d SRV %d %s", a.Header.TTL, body.Port, body.Target))
 		case *dnsmessage.PTRResource:
 			parts = append(parts, fmt.Sprintf("%d PTR %s", a.Header.TTL, body.PTR))
 		case *dnsmessage.TXTResource:

@@ -31,16 +31,38 @@ type forwarder struct {
 	mark uint32
 	own  []netip.AddrPort // where we listen: never asked
 
+	cache *cache
+
 	mu   sync.Mutex
 	dead map[netip.AddrPort]time.Time // until when
 }
 
 func newForwarder(cfg Config) *forwarder {
-	return &forwarder{
-		conf: resolvConf{path: cfg.ResolvConf, port: 53},
-		mark: cfg.Mark,
-		dead: map[netip.AddrPort]time.Time{},
+	f := &forwarder{
+		conf:  resolvConf{path: cfg.ResolvConf, port: 53},
+		mark:  cfg.Mark,
+		cache: newCache(),
+		dead:  map[netip.AddrPort]time.Time{},
 	}
+	f.conf.changed = f.cache.forget
+	return f
+}
+
+// kept returns the answer to q from the cache, nil where there is none. One that
+// is too large for the client by UDP has him ask by TCP.
+func (f *forwarder) kept(network string, q *query) []byte {
+	now := time.Now()
+	// What other resolvers have said is not theirs.
+	if _, err := f.conf.get(now); err != nil {
+		return nil
+	}
+	b := f.cache.get(q, cacheKey(q), now)
+	if len(b) > q.size && network == "udp" {
+		r := begin(q, dnsmessage.RCodeSuccess)
+		r.b[2] |= bitTruncated
+		return r.bytes()
+	}
+	return b
 }
 
 var errNoServer = errors.New("no server to ask")
@@ -90,6 +112,7 @@ func (f *forwarder) exchange(ctx context.Context, network string, q *query) ([]b
 			waiting--
 			if o.err == nil && !refused(o.answer) {
 				f.setDead(o.server, false)
+				f.cache.put(q, cacheKey(q), slices.Clone(o.answer), time.Now())
 				return o.answer, nil
 			}
 			if o.err == nil {

@@ -3,13 +3,19 @@ package dns
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // maxResolvConf bounds, in bytes, what is read of the file.
@@ -23,10 +29,11 @@ type resolvConf struct {
 	path string
 	port uint16 // of the servers
 
+	changed func() // told when there are other servers
+
 	mu      sync.Mutex
 	looked  time.Time
-	mtime   time.Time
-	size    int64
+	seen    fs.FileInfo // of the file that was read
 	servers []netip.AddrPort
 	err     error
 }
@@ -49,7 +56,7 @@ func (c *resolvConf) look() error {
 	if err != nil {
 		return fmt.Errorf("find the host's resolvers: %w", err)
 	}
-	if info.ModTime().Equal(c.mtime) && info.Size() == c.size {
+	if c.seen != nil && os.SameFile(info, c.seen) && info.ModTime().Equal(c.seen.ModTime()) && info.Size() == c.seen.Size() {
 		return c.err
 	}
 	f, err := os.Open(c.path)
@@ -62,11 +69,70 @@ func (c *resolvConf) look() error {
 		return fmt.Errorf("read the host's resolvers: %w", err)
 	}
 	servers := nameservers(text, c.port)
-	c.mtime, c.size, c.servers = info.ModTime(), info.Size(), servers
+	if !slices.Equal(servers, c.servers) && c.changed != nil {
+		c.changed()
+	}
+	c.seen, c.servers = info, servers
 	if len(servers) == 0 {
 		return fmt.Errorf("%s names no server: add a line such as \"nameserver 9.9.9.9\"", c.path)
 	}
 	return nil
+}
+
+// poke has the file looked at with the next query.
+func (c *resolvConf) poke() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looked = time.Time{}
+}
+
+// maxLinks is how many links to the file are followed.
+const maxLinks = 8
+
+// watch looks at the file as soon as it is another one, until ctx ends: by a
+// change of the file, of a link on the way to it, or of what is there in its
+// place. Where that is not to be had, the file is looked at once a second.
+func (c *resolvConf) watch(ctx context.Context) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	names := c.follow(w)
+	for {
+		select {
+		case e := <-w.Events:
+			if slices.Contains(names, e.Name) {
+				c.poke()
+				names = c.follow(w)
+			}
+		case err := <-w.Errors: // some were lost
+			if err != nil {
+				c.poke()
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// follow watches the folders of the file and of each link that leads to it, and
+// returns their names.
+func (c *resolvConf) follow(w *fsnotify.Watcher) (names []string) {
+	path := filepath.Clean(c.path)
+	for range maxLinks {
+		names = append(names, path)
+		_ = w.Add(filepath.Dir(path)) // a folder that is not there yet is looked for
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return names
 }
 
 // nameservers reads resolv.conf(5), in order and each server once.

@@ -44,6 +44,10 @@ func (s *Server) handle(ctx context.Context, network string, direct bool, raw []
 		reply(b)
 		return
 	}
+	if b := s.fwd.kept(network, &q); b != nil {
+		reply(b)
+		return
+	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
