@@ -33,6 +33,9 @@ func (e *Engine) check(ctx context.Context, r redirect.Rules) ([]redirect.Differ
 		return nil, err
 	}
 	defer s.close()
+	if err := s.place.visible(); err != nil {
+		return nil, err
+	}
 	unlock, err := s.place.lock(ctx, false) // nobody is to be half done
 	if err != nil {
 		return nil, err

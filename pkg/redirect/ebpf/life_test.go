@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -378,6 +379,10 @@ func TestPrivateMounts(t *testing.T) {
 			err = place{bpffs: defaultPins}.writable()
 			if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), "mount it on the host") {
 				return fmt.Errorf("it said: %w", err)
+			}
+			err = place{bpffs: defaultPins}.visible()
+			if m, _ := mountsOf("1"); slices.ContainsFunc(m, func(m mount) bool { return m.at == defaultPins && m.kind == "bpf" }) && (err == nil || !strings.Contains(err.Error(), "is not seen from here")) {
+				return fmt.Errorf("of the host's pins it said: %w", err)
 			}
 			return nil
 		}()

@@ -89,6 +89,33 @@ func (p place) writable() error {
 	return nil
 }
 
+// visible fails where the host has a bpf file system at the place and this
+// process sees none or another one there: what is pinned in the host's would
+// seem to be missing.
+func (p place) visible() error {
+	if p.bpffs != defaultPins || !private() {
+		return nil
+	}
+	own, ok, err := p.mounted()
+	if err != nil {
+		return err
+	}
+	first, err := mountsOf("1")
+	if err != nil {
+		return nil //nolint:nilerr // who may not look there cannot know better
+	}
+	var host mount
+	for _, m := range first {
+		if m.at == p.bpffs {
+			host = m // the last one is on top
+		}
+	}
+	if host.kind != "bpf" || ok && own.device == host.device {
+		return nil
+	}
+	return fmt.Errorf("what is pinned at %s is not seen from here: this process has mounts of its own, without the host's bpf file system; look from the host's (nsenter --target 1 --mount, then the same command), or give this unit BindPaths=%[1]s", p.bpffs)
+}
+
 // private tells whether this process sees other mounts than the first one of
 // the host, as in a unit with mounts of its own. No two namespaces have mounts
 // of the same number.
