@@ -12,16 +12,17 @@ const (
 // A backoff says how long to wait before Envoy is started again. Its zero
 // value has seen no death.
 type backoff struct {
-	wait time.Duration
+	wait   time.Duration
+	deaths int // in a row
 }
 
 // next returns the wait after a life: 100 ms, then twice as much each time, 30 s
 // at most.
 func (b *backoff) next(lived time.Duration) time.Duration {
 	if lived >= longEnough || b.wait == 0 {
-		b.wait = firstWait
+		b.wait, b.deaths = firstWait, 1
 	} else {
-		b.wait = min(2*b.wait, maxWait)
+		b.wait, b.deaths = min(2*b.wait, maxWait), b.deaths+1
 	}
 	return b.wait
 }

@@ -1,7 +1,8 @@
-// Package envoy runs an Envoy on this host: it starts it, passes on its log,
-// starts it again when it dies, and lets its connections end before it stops it.
+// Package envoy keeps an Envoy on this host: it starts it, takes back one that
+// runs already, replaces it without a gap, passes on its log, starts it again
+// when it dies, and lets its connections end before it stops it.
 //
-// What Envoy does is not its business: bootstrap/ writes the file that Envoy
+// What Envoy does is not its business: bootstrap/ writes the document that Envoy
 // starts from, render/ what it is told afterwards.
 package envoy
 
@@ -9,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -18,19 +21,30 @@ import (
 // A Config says how Envoy is run.
 type Config struct {
 	Binary    string // path of Envoy
-	Bootstrap string // path of its bootstrap
+	Bootstrap []byte // the document that it starts from
 	// Dir is Envoy's working folder, made with mode 0700 when it is missing.
+	// It is this Envoy's alone: what runs on a bootstrap in it is taken for it.
 	Dir         string
 	AdminSocket string // as in the bootstrap
 	Concurrency int    // worker threads; 0: one a core
 	LogLevel    string // trace, debug, info, warning, error; default warning, since Envoy lists all of itself at info
+	// FileLimit is how many files Envoy may have open; 0: as many as its hard
+	// limit says. A connection is a file or two.
+	FileLimit uint64
 	// DrainTime is how long connections may take to end when Envoy is
 	// stopped. Default 5 s; below 0 stops it without a word.
 	DrainTime time.Duration
 	// ChangeTime is how long connections live on that came by a listener which
-	// has changed since, in whole seconds. Default 30 s.
+	// has changed since, in whole seconds. Default 30 s. Those of an Envoy that
+	// was replaced have the longer of both.
 	ChangeTime time.Duration
-	Log        *slog.Logger // default slog.Default()
+	// Cgroup is a folder of its own for Envoy, made where the kernel lets us;
+	// "" is none.
+	Cgroup string
+	// Settle is told of each Envoy that was started, to take it out of what
+	// would end with this program. Its error is logged.
+	Settle func(ctx context.Context, pid int) error
+	Log    *slog.Logger // default slog.Default()
 }
 
 // A Process is one Envoy, whatever the number of times it had to be started.
@@ -39,7 +53,13 @@ type Process struct {
 	admin *Admin
 	log   *slog.Logger
 
+	stopping chan struct{} // closed by Stop
+	stopOnce sync.Once
+	ended    chan struct{} // closed when Run has returned
+	replaced sync.WaitGroup
+
 	mu     sync.Mutex
+	ran    bool
 	status Status
 }
 
@@ -57,17 +77,35 @@ func New(c Config) *Process {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Process{cfg: c, admin: NewAdmin(c.AdminSocket), log: c.Log}
+	return &Process{
+		cfg: c, admin: NewAdmin(c.AdminSocket), log: c.Log,
+		stopping: make(chan struct{}), ended: make(chan struct{}),
+	}
 }
 
 // A Status is how Envoy was when asked.
 type Status struct {
 	PID      int       `json:"pid"`               // 0: not running
+	Epoch    int       `json:"epoch"`             // how often it was replaced since it was last started anew
 	Since    time.Time `json:"since,omitzero"`    // of this PID
 	Restarts int       `json:"restarts"`          // how often it died and was started again
 	LastExit string    `json:"lastExit,omitzero"` // "signal: killed", "exit status 1", …
 	ExitedAt time.Time `json:"exitedAt,omitzero"` // of LastExit
+	// Deaths is how many lives of less than a minute lie behind it in a row,
+	// and NextTry when it is started again, where it waits for that.
+	Deaths  int       `json:"deaths,omitempty"`
+	NextTry time.Time `json:"nextTry,omitzero"`
+	// OutOfMemory is how often the kernel killed it for want of memory.
+	OutOfMemory int `json:"outOfMemory,omitempty"`
+	// Kept says why an Envoy was not replaced though it should have been.
+	Kept string `json:"kept,omitzero"`
 }
+
+// loop is how many short lives in a row are a crash loop.
+const loop = 3
+
+// CrashLoop tells whether Envoy keeps dying soon after it was started.
+func (s Status) CrashLoop() bool { return s.Deaths >= loop }
 
 // Status tells how Envoy is.
 func (p *Process) Status() Status {
@@ -76,40 +114,14 @@ func (p *Process) Status() Status {
 	return p.status
 }
 
-// Run keeps Envoy running until ctx ends, then drains and stops it, and
-// returns nil: nothing of Envoy is left then. When Envoy dies it is started
-// again, at once the first time and ever more slowly while it keeps dying.
-//
-// Run fails only when Envoy cannot be run at all: with ErrBinary, or when Dir
-// or the bootstrap cannot be used. It may be called once.
-//
-// Envoy does not outlive the program that runs it: when that is killed, the
-// kernel kills Envoy.
-func (p *Process) Run(ctx context.Context) error {
-	version, err := p.preflight(ctx)
-	if err != nil {
-		return fmt.Errorf("run Envoy: %w", err)
-	}
-	var again backoff
-	for {
-		lived, died := p.once(ctx, version)
-		if !died {
-			return nil
-		}
-		wait := again.next(lived)
-		p.log.Warn("envoy will be started again", "in", wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil
-		}
-		p.mu.Lock()
-		p.status.Restarts++
-		p.mu.Unlock()
-	}
+func (p *Process) note(f func(*Status)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.status)
 }
 
-// preflight returns Envoy's version, or why there is no use in starting it.
+// preflight makes the folder, and returns Envoy's version or why there is no
+// use in starting it.
 func (p *Process) preflight(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(p.cfg.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("make its folder: %w", err)
@@ -117,52 +129,18 @@ func (p *Process) preflight(ctx context.Context) (string, error) {
 	if err := os.Chmod(p.cfg.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("close its folder to others: %w", err)
 	}
-	if _, err := os.Stat(p.cfg.Bootstrap); err != nil {
-		return "", fmt.Errorf("read its bootstrap: %w", err)
+	if len(p.cfg.Bootstrap) == 0 {
+		return "", errors.New("there is no bootstrap")
 	}
 	return Check(ctx, p.cfg.Binary)
 }
 
-// once runs one Envoy, and returns how long it lived and whether it died by
-// itself: else ctx has ended, and Envoy with it.
-func (p *Process) once(ctx context.Context, version string) (lived time.Duration, died bool) {
-	began := time.Now()
-	c, err := p.start(ctx)
-	if err != nil {
-		p.exited(err)
-		p.log.Error("envoy could not be started", "binary", p.cfg.Binary, "err", err)
-		return 0, true
-	}
-	p.mu.Lock()
-	p.status.PID, p.status.Since = c.pid, began
-	p.mu.Unlock()
-	p.log.Info("envoy started", "pid", c.pid, "version", version)
-
-	select {
-	case <-c.gone:
-		p.exited(c.err)
-		p.log.Error("envoy died", "pid", c.pid, "after", time.Since(began).Round(time.Millisecond), "exit", exitText(c.err))
-		return time.Since(began), true
-	case <-ctx.Done():
-		p.stop(context.WithoutCancel(ctx), c)
-		p.exited(c.err)
-		p.log.Info("envoy stopped", "pid", c.pid, "exit", exitText(c.err))
-		return time.Since(began), false
-	}
-}
-
-func (p *Process) exited(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status.PID, p.status.Since = 0, time.Time{}
-	p.status.LastExit, p.status.ExitedAt = exitText(err), time.Now()
-}
-
-func exitText(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
+// baseID tells the Envoys of one folder from all others of the machine: they
+// share memory by it. Envoy multiplies it by ten.
+func baseID(dir string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(filepath.Clean(dir)))
+	return h.Sum32() % 400_000_000
 }
 
 // ErrBinary is what Check's errors wrap.

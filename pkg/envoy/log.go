@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
+	"time"
 )
 
-// logFormat makes Envoy write level, component and message, parted by single spaces.
-const logFormat = "%l %n %v"
+// logFormat makes Envoy write the time in seconds since 1970, level, component
+// and message, parted by single spaces.
+const logFormat = "%E.%e %l %n %v"
 
 // maxLine is how much of one line is passed on, in bytes.
 const maxLine = 16 << 10
@@ -43,20 +46,31 @@ func (l *logLines) flush() {
 		text = text[:maxLine] + " …"
 	}
 	l.line = l.line[:0]
-	level, component, message := parseLine(text)
-	l.log.LogAttrs(l.ctx, level, message, slog.String("component", "envoy/"+component))
+	at, level, component, message := parseLine(text)
+	if at.IsZero() {
+		at = time.Now()
+	}
+	if !l.log.Enabled(l.ctx, level) {
+		return
+	}
+	r := slog.NewRecord(at, level, message, 0)
+	r.AddAttrs(slog.String("component", "envoy/"+component))
+	_ = l.log.Handler().Handle(l.ctx, r) // as slog itself does
 }
 
 // parseLine parts a line of logFormat. What Envoy did not write by its format
-// (a crash, a sanitizer) is worth a warning.
-func parseLine(line string) (level slog.Level, component, message string) {
-	fields := strings.SplitN(line, " ", 3)
-	if len(fields) == 3 {
-		if level, ok := levels[fields[0]]; ok {
-			return level, fields[1], fields[2]
+// (a crash, a sanitizer) is worth a warning, and has no time.
+func parseLine(line string) (at time.Time, level slog.Level, component, message string) {
+	fields := strings.SplitN(line, " ", 4)
+	if len(fields) == 4 {
+		seconds, millis, _ := strings.Cut(fields[0], ".")
+		s, err := strconv.ParseInt(seconds, 10, 64)
+		ms, _ := strconv.ParseInt(millis, 10, 64)
+		if level, ok := levels[fields[1]]; ok && err == nil {
+			return time.Unix(s, ms*int64(time.Millisecond)), level, fields[2], fields[3]
 		}
 	}
-	return slog.LevelWarn, "output", line
+	return time.Time{}, slog.LevelWarn, "output", line
 }
 
 // levels are Envoy's words for slog's levels.

@@ -13,17 +13,17 @@ func TestLogLines(t *testing.T) {
 		writes []string
 		want   string
 	}{
-		{"info", []string{"info main all clusters initialized\n"},
+		{"info", []string{"7.250 info main all clusters initialized\n"},
 			"level=INFO msg=\"all clusters initialized\" component=envoy/main\n"},
-		{"warning", []string{"warning config x\n"}, "level=WARN msg=x component=envoy/config\n"},
-		{"critical", []string{"critical assert x\n"}, "level=ERROR+4 msg=x component=envoy/assert\n"},
-		{"trace is below debug", []string{"trace http x\n"}, ""},
-		{"a line in pieces", []string{"inf", "o ma", "in one\ninfo main two", "\n"},
+		{"warning", []string{"7.250 warning config x\n"}, "level=WARN msg=x component=envoy/config\n"},
+		{"critical", []string{"7.250 critical assert x\n"}, "level=ERROR+4 msg=x component=envoy/assert\n"},
+		{"trace is below debug", []string{"7.250 trace http x\n"}, ""},
+		{"a line in pieces", []string{"7.250 inf", "o ma", "in one\n7.250 info main two", "\n"},
 			"level=INFO msg=one component=envoy/main\nlevel=INFO msg=two component=envoy/main\n"},
-		{"spaces in the message", []string{"info main a b\n"}, "level=INFO msg=\"a b\" component=envoy/main\n"},
+		{"spaces in the message", []string{"7.250 info main a b\n"}, "level=INFO msg=\"a b\" component=envoy/main\n"},
 		{"not by the format", []string{"terminate called\n"}, "level=WARN msg=\"terminate called\" component=envoy/output\n"},
-		{"no such level", []string{"loud main x\n"}, "level=WARN msg=\"loud main x\" component=envoy/output\n"},
-		{"no end of line", []string{"error main last words"}, "level=ERROR msg=\"last words\" component=envoy/main\n"},
+		{"no such level", []string{"7.250 loud main x\n"}, "level=WARN msg=\"7.250 loud main x\" component=envoy/output\n"},
+		{"no end of line", []string{"7.250 error main last words"}, "level=ERROR msg=\"last words\" component=envoy/main\n"},
 		{"empty lines", []string{"\n\n"}, ""},
 	}
 	for _, tt := range tests {
@@ -55,7 +55,7 @@ func TestLogLineIsBounded(t *testing.T) {
 	if cap(l.line) > 2*maxLine {
 		t.Errorf("%d bytes are kept of a line without end", cap(l.line))
 	}
-	if _, err := l.Write([]byte("\ninfo main next\n")); err != nil {
+	if _, err := l.Write([]byte("\n7.250 info main next\n")); err != nil {
 		t.Fatal(err)
 	}
 	if n := got.Len(); n < maxLine || n > maxLine+500 {

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -23,14 +21,18 @@ import (
 	"github.com/weft-mesh/weft/pkg/envoy"
 )
 
-// TestMain is also the program that TestKilledAgentLeavesNoEnvoy kills.
+// TestMain is also the program that starts Envoy, and the one that
+// TestEnvoyOutlivesItsAgent kills.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("WEFT_TEST_RUN_ENVOY"); dir != "" {
-		p := envoy.New(envoy.Config{
-			Binary: os.Getenv("WEFT_TEST_BINARY"), Bootstrap: filepath.Join(dir, "bootstrap.json"), Dir: dir,
-			AdminSocket: filepath.Join(dir, "admin.sock"), Concurrency: 1,
-		})
-		if err := p.Run(context.Background()); err != nil {
+	if was, code := envoy.Launched(); was {
+		os.Exit(code)
+	}
+	if text := os.Getenv("WEFT_TEST_RUN_ENVOY"); text != "" {
+		var c told
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			panic(err)
+		}
+		if err := envoy.New(c.config()).Run(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -75,7 +77,7 @@ func TestEnvoyIsStartedAgainAndStopped(t *testing.T) {
 		t.Errorf("status %+v after a kill", second)
 	}
 
-	r.stop()
+	r.stop(t)
 	if err := r.ended(t); err != nil {
 		t.Errorf("Run = %v, want nil", err)
 	}
@@ -134,7 +136,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	at := freePort(t)
 	r := run(t, envoytest.Binary(t), func(c *envoy.Config) {
 		c.DrainTime = 10 * time.Second
-		writeBootstrap(t, filepath.Dir(c.Bootstrap), forward(at, workload.Listener.Addr()))
+		c.Bootstrap = document(t, *c, forward(at, workload.Listener.Addr()))
 	})
 	within(t, 10*time.Second, func() error { return r.admin.Ready(t.Context()) })
 
@@ -151,7 +153,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}()
 	<-entered
 	began := time.Now()
-	r.stop()
+	r.stop(t)
 	if got := <-answer; got != "200 done <nil>" {
 		t.Errorf("answer %q", got)
 	}
@@ -196,32 +198,4 @@ func forward(from *net.TCPAddr, to net.Addr) map[string]any {
 			{"lb_endpoints": []o{{"endpoint": o{"address": address(to.(*net.TCPAddr))}}}},
 		}}}},
 	}
-}
-
-func TestKilledAgentLeavesNoEnvoy(t *testing.T) {
-	dir := envoytest.Dir(t)
-	writeBootstrap(t, dir, nil)
-	agent := exec.Command(os.Args[0])
-	agent.Env = append(os.Environ(), "WEFT_TEST_RUN_ENVOY="+dir, "WEFT_TEST_BINARY="+envoytest.Binary(t))
-	if err := agent.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = agent.Process.Kill()
-		_ = agent.Wait()
-	})
-	admin := envoy.NewAdmin(filepath.Join(dir, "admin.sock"))
-	within(t, 10*time.Second, func() error { return admin.Ready(t.Context()) })
-	if err := agent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := agent.Wait(); err == nil {
-		t.Error("the agent ended well, though it was killed")
-	}
-	within(t, 5*time.Second, func() error {
-		if err := admin.Ready(t.Context()); err == nil {
-			return errors.New("its Envoy still answers")
-		}
-		return nil
-	})
 }

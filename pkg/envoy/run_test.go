@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,39 +20,64 @@ import (
 // running is a Process under test.
 type running struct {
 	*envoy.Process
-	admin *envoy.Admin
-	log   *syncBuffer
-	stop  context.CancelFunc
-	done  chan error
+	cfg     envoy.Config
+	admin   *envoy.Admin
+	log     *syncBuffer
+	release context.CancelFunc // Envoy goes on
+	done    chan error
 }
 
 // run runs binary with what change makes of the ordinary config.
 func run(t *testing.T, binary string, change func(*envoy.Config)) *running {
 	t.Helper()
 	dir := envoytest.Dir(t)
-	log := &syncBuffer{}
 	cfg := envoy.Config{
-		Binary: binary, Bootstrap: filepath.Join(dir, "bootstrap.json"), Dir: filepath.Join(dir, "work"),
+		Binary: binary, Dir: filepath.Join(dir, "work"),
 		AdminSocket: filepath.Join(dir, "admin.sock"), Concurrency: 1,
-		DrainTime: -1, Log: slog.New(slog.NewTextHandler(log, nil)),
+		DrainTime: -1,
 	}
-	writeBootstrap(t, dir, nil)
+	cfg.Bootstrap = document(t, cfg, nil)
 	if change != nil {
 		change(&cfg)
 	}
+	return runAs(t, cfg)
+}
+
+// runAs runs what cfg says; nothing of it is left after the test.
+func runAs(t *testing.T, cfg envoy.Config) *running {
+	t.Helper()
+	log := &syncBuffer{}
+	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Process: envoy.New(cfg), admin: envoy.NewAdmin(cfg.AdminSocket), log: log, stop: cancel, done: make(chan error, 1)}
+	r := &running{Process: envoy.New(cfg), cfg: cfg, admin: envoy.NewAdmin(cfg.AdminSocket), log: log, release: cancel, done: make(chan error, 1)}
 	go func() { r.done <- r.Run(ctx) }()
 	t.Cleanup(func() {
+		r.stop(t)
 		cancel()
 		if err := <-r.done; err != nil {
 			t.Logf("Run: %v", err)
+		}
+		end := envoy.New(cfg) // where another than this Run has it, or nobody
+		stopping, over := context.WithTimeout(context.Background(), 20*time.Second)
+		defer over()
+		if err := end.Stop(stopping); err != nil {
+			t.Error(err)
 		}
 		if t.Failed() {
 			t.Logf("log:\n%s", log)
 		}
 	})
 	return r
+}
+
+// stop ends Envoy with the Process.
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := r.Stop(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 // ended waits for Run to end and returns its error.
@@ -69,18 +93,29 @@ func (r *running) ended(t *testing.T) error {
 	}
 }
 
-func writeBootstrap(t *testing.T, dir string, static map[string]any) {
+// ready waits until Envoy serves, and returns its status.
+func (r *running) ready(t *testing.T) envoy.Status {
+	t.Helper()
+	within(t, 20*time.Second, func() error {
+		if s := r.Status(); s.PID == 0 {
+			return fmt.Errorf("status %+v", s)
+		}
+		return r.admin.Ready(t.Context())
+	})
+	return r.Status()
+}
+
+// document is a bootstrap for cfg.
+func document(t *testing.T, cfg envoy.Config, static map[string]any) []byte {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{
-		"admin":            map[string]any{"address": map[string]any{"pipe": map[string]any{"path": filepath.Join(dir, "admin.sock"), "mode": 0o600}}},
+		"admin":            map[string]any{"address": map[string]any{"pipe": map[string]any{"path": cfg.AdminSocket, "mode": 0o600}}},
 		"static_resources": static,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bootstrap.json"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return text
 }
 
 // within waits until check holds, and fails the test when it still does not
@@ -104,8 +139,9 @@ func within(t *testing.T, d time.Duration, check func() error) {
 }
 
 func gone(pid int) error {
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("pid %d is there, and signal 0 to it gives: %w", pid, err)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err == nil && !strings.Contains(string(stat), ") Z ") { // else it ended, and init is slow to notice
+		return fmt.Errorf("pid %d is there: %s", pid, stat)
 	}
 	return nil
 }

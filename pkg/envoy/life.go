@@ -1,0 +1,219 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Run keeps Envoy running until ctx ends, and returns nil. Envoy goes on
+// serving then, for the next Run on the same folder to take it back; Stop ends
+// it. On systems where a program cannot be left to itself Run stops it.
+//
+// An Envoy that runs already is taken back where it is certain to be ours. It
+// is replaced, with no connection refused and none cut for ChangeTime, where
+// its binary, bootstrap or arguments are not what they should be. When Envoy
+// dies it is started again, at once the first time and ever more slowly while
+// it keeps dying.
+//
+// Run fails only when Envoy cannot be run at all: with ErrBinary, or when Dir
+// cannot be used. It may be called once.
+func (p *Process) Run(ctx context.Context) error {
+	p.mu.Lock()
+	p.ran = true
+	p.mu.Unlock()
+	defer close(p.ended)
+	version, err := p.preflight(ctx)
+	if err != nil {
+		return fmt.Errorf("run Envoy: %w", err)
+	}
+	watching, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer p.replaced.Wait()
+	defer release()
+	cur, err := p.takeBack(watching)
+	if err != nil {
+		return fmt.Errorf("run Envoy: %w", err)
+	}
+	why := ""
+	if cur != nil {
+		why = p.outdated(ctx, cur)
+	}
+	var again backoff
+	for {
+		if cur == nil {
+			cur, err = p.startAnew(watching, version)
+		}
+		if err == nil {
+			err = p.keep(ctx, watching, cur, version, why)
+		}
+		if err == nil {
+			return nil
+		}
+		var died deathError
+		lived := time.Duration(0)
+		if errors.As(err, &died) {
+			lived = died.lived
+		}
+		cur, why, err = nil, "", nil
+		wait := again.next(lived)
+		p.note(func(s *Status) { s.Deaths, s.NextTry = again.deaths, time.Now().Add(wait) })
+		if again.deaths == loop {
+			p.log.Error("envoy is in a crash loop: it keeps dying soon after its start", "deaths", again.deaths)
+		}
+		p.log.Warn("envoy will be started again", "in", wait)
+		select {
+		case <-time.After(wait):
+		case <-p.stopping:
+			p.removeFiles()
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		p.note(func(s *Status) { s.Restarts++; s.NextTry = time.Time{} })
+	}
+}
+
+// Stop lets what is under way end, for DrainTime at most, ends Envoy and
+// removes its files. It does so whether Run runs or not, and returns when
+// nothing of Envoy is left.
+func (p *Process) Stop(ctx context.Context) error {
+	p.stopOnce.Do(func() { close(p.stopping) })
+	p.mu.Lock()
+	ran := p.ran
+	p.mu.Unlock()
+	if ran {
+		select {
+		case <-p.ended:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("stop Envoy: %w", ctx.Err())
+		}
+	}
+	if _, err := os.Stat(p.cfg.Dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	watching, release := context.WithCancel(ctx)
+	defer release()
+	cur, err := p.takeBack(watching)
+	if err != nil {
+		return fmt.Errorf("stop Envoy: %w", err)
+	}
+	if cur != nil {
+		p.stop(ctx, cur)
+	}
+	p.replaced.Wait()
+	p.removeFiles()
+	return nil
+}
+
+// A deathError is the end of an Envoy that nobody asked for.
+type deathError struct{ lived time.Duration }
+
+func (e deathError) Error() string { return fmt.Sprintf("it died after %s", e.lived) }
+
+// startAnew starts an Envoy that has no forerunner.
+func (p *Process) startAnew(ctx context.Context, version string) (*running, error) {
+	r, err := p.launch(ctx, 0)
+	if err != nil {
+		p.exited(err.Error())
+		p.log.Error("envoy could not be started", "binary", p.cfg.Binary, "err", err)
+		return nil, err
+	}
+	p.log.Info("envoy started", "pid", r.pid, "version", version)
+	return r, nil
+}
+
+// takeBack finds the Envoy that runs already; nil is none. Those that were
+// replaced before are seen off.
+func (p *Process) takeBack(ctx context.Context) (*running, error) {
+	found, err := p.find(ctx)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	newest := found[0]
+	for _, r := range found[1:] {
+		if r.epoch > newest.epoch {
+			newest = r
+		}
+	}
+	for _, r := range found {
+		if r != newest {
+			p.seeOff(ctx, r)
+		}
+	}
+	p.log.Info("envoy was taken back", "pid", newest.pid, "epoch", newest.epoch, "since", newest.since.Format(time.RFC3339))
+	return newest, nil
+}
+
+// keep watches r, and replaces it where something speaks for that, until it
+// dies, which is an error, or until ctx ends or Stop is called.
+func (p *Process) keep(ctx, watching context.Context, r *running, version, why string) error {
+	p.is(r)
+	var retry <-chan time.Time
+	var again backoff
+	if why != "" {
+		p.log.Info("envoy is to be replaced", "pid", r.pid, "because", why)
+		retry = time.After(0)
+	}
+	oom := p.oomKills(r.pid)
+	for {
+		select {
+		case <-r.gone:
+			lived := time.Since(r.since)
+			if oom.risen() && r.exit == exitKilled {
+				r.exit += ", out of memory"
+				p.note(func(s *Status) { s.OutOfMemory++ })
+			}
+			p.exited(r.exit)
+			p.log.Error("envoy died", "pid", r.pid, "after", lived.Round(time.Millisecond), "exit", r.exit)
+			return deathError{lived}
+		case <-p.stopping:
+			p.stop(context.WithoutCancel(ctx), r)
+			p.exited(r.exit)
+			p.log.Info("envoy stopped", "pid", r.pid, "exit", r.exit)
+			p.removeFiles()
+			return nil
+		case <-ctx.Done():
+			if !outlives {
+				p.stop(context.WithoutCancel(ctx), r)
+			}
+			p.log.Info("envoy goes on without this agent", "pid", r.pid)
+			return nil
+		case <-retry:
+			next, err := p.replace(ctx, watching, r)
+			if err != nil {
+				wait := max(again.next(0), time.Second)
+				p.note(func(s *Status) { s.Kept = err.Error() })
+				p.log.Error("envoy could not be replaced, the former serves on", "pid", r.pid, "error", err, "again in", wait)
+				retry = time.After(wait)
+				continue
+			}
+			retry = nil
+			p.seeOff(watching, r)
+			p.log.Info("envoy was replaced", "pid", next.pid, "epoch", next.epoch, "version", version, "former", r.pid)
+			r = next
+			p.is(r)
+			oom = p.oomKills(r.pid)
+		}
+	}
+}
+
+// is notes that r is Envoy now.
+func (p *Process) is(r *running) {
+	p.note(func(s *Status) { s.PID, s.Epoch, s.Since, s.Kept = r.pid, r.epoch, r.since, "" })
+}
+
+func (p *Process) exited(how string) {
+	p.note(func(s *Status) {
+		s.PID, s.Epoch, s.Since = 0, 0, time.Time{}
+		s.LastExit, s.ExitedAt = how, time.Now()
+	})
+}
+
+// stop drains r, then ends it.
+func (p *Process) stop(ctx context.Context, r *running) {
+	p.drain(ctx, r)
+	p.end(r)
+}
