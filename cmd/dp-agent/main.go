@@ -34,10 +34,36 @@ func main() {
 	if was, code := agent.ProbeChild(); was {
 		os.Exit(code)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if was, code := agent.Launched(); was {
+		os.Exit(code)
+	}
+	ctx, stop := signalled(context.Background())
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// signalled ends a context with the first signal that asks to end. One that
+// comes from a keyboard asks to drain first; one of the system, which may start
+// the next agent at once, does not.
+func signalled(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			if s == os.Interrupt {
+				cancel(agent.ErrDrain)
+			}
+			cancel(nil)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
 }
 
 // usageError is a fault of the command line or the configuration.
@@ -63,7 +89,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	for _, command := range []func(func(string) string) *cobra.Command{
-		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand, serviceCommand, versionCommand,
+		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand, serviceCommand, stopCommand, versionCommand,
 	} {
 		root.AddCommand(command(getenv))
 	}

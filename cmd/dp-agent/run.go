@@ -17,7 +17,9 @@ func runCommand(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the agent and Envoy until SIGTERM",
-		Long: `Run the agent and Envoy until SIGTERM.
+		Long: `Run the agent and Envoy until SIGTERM, which ends the agent alone: Envoy goes on
+serving, and the next agent takes it back with every connection. Ctrl-C,
+"weft-agent stop", "weft-agent leave" and a host that stops drain and stop Envoy.
 
 The host's traffic is redirected as soon as Envoy can serve it. Stopping leaves
 the redirection in place: the host stays closed rather than open. "weft-agent

@@ -171,9 +171,11 @@ func (h *Host) Agent(t testing.TB, args ...string) (string, error) {
 	return h.TryRun(t, Binary(t, "weft-agent"), append(args, "--config", h.Config())...)
 }
 
-// StartAgent starts weft-agent run.
+// StartAgent starts weft-agent run. What it leaves behind, as Envoy goes on
+// without it, ends with the test.
 func (h *Host) StartAgent(t testing.TB, args ...string) *Program {
 	t.Helper()
+	t.Cleanup(func() { h.endEnvoys(t) })
 	h.agent = Start(t, h.Host, Binary(t, "weft-agent"), append([]string{"run", "--config", h.Config()}, args...)...)
 	return h.agent
 }

@@ -80,7 +80,7 @@ func (a *Agent) Run(ctx context.Context) error {
 type served struct {
 	a    *Agent
 	held *lock // of a listed one's files
-	stop context.CancelFunc
+	stop context.CancelCauseFunc
 	done chan struct{} // closed when it has stopped
 
 	mu    sync.Mutex
@@ -138,10 +138,10 @@ func (s *served) present() *Workload {
 
 // start runs a prepared workload in g until ctx ends or it is stopped.
 func (a *Agent) start(ctx context.Context, g *errgroup.Group, s *served) {
-	ctx, s.stop = context.WithCancel(ctx)
+	ctx, s.stop = context.WithCancelCause(ctx)
 	g.Go(func() error {
 		defer close(s.done)
-		defer s.stop()
+		defer s.stop(nil)
 		return s.run(ctx)
 	})
 }

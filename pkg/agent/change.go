@@ -58,12 +58,7 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 		w.rules, w.address = rules, address
 		w.mu.Unlock()
 		w.now.Store(&next)
-		conn, err := w.identity.Dial(ctx)
-		if err == nil {
-			err = w.identity.Register(ctx, conn, next.Dataplane(address))
-			_ = conn.Close() // it has served
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 			w.log.Warn("changed dataplane was not registered, trying on", "error", err)
 		}
 		offer(w.changed, struct{}{})

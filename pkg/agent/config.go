@@ -47,6 +47,9 @@ type Config struct {
 	Envoy            string
 	EnvoyConcurrency int
 	EnvoyLogLevel    string
+	EnvoyMemory      string // a size, or "0"
+	EnvoyFiles       uint64
+	KeepEnvoy        bool
 	DrainTime        time.Duration
 	ChangeTime       time.Duration
 
@@ -84,10 +87,12 @@ type Config struct {
 	// Workload is the name of a further workload on this host; "" for the one
 	// at the top of the file.
 	Workload string
-	listed   bool      // it is of the file's list of workloads
-	more     []*Config // that list
-	flags    *pflag.FlagSet
-	host     *pflag.FlagSet // of a listed one: the host's settings
+	// inboundState is what the Dataplane says of the service; "" is nothing.
+	inboundState string
+	listed       bool      // it is of the file's list of workloads
+	more         []*Config // that list
+	flags        *pflag.FlagSet
+	host         *pflag.FlagSet // of a listed one: the host's settings
 }
 
 // Bind makes a flag of every field, with its default. The flags' names are the
@@ -114,7 +119,10 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Envoy, "envoy", "", "Envoy's binary; default: /usr/lib/weft/envoy, then the PATH")
 	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
 	fs.StringVar(&c.EnvoyLogLevel, "envoy-log-level", "warning", "Envoy's log level: trace, debug, info, warning, error or off")
-	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when the agent stops")
+	fs.StringVar(&c.EnvoyMemory, "envoy-memory", "0", "most memory that Envoy may have, such as 512MiB: it sheds load before; 0: what its cgroup may have")
+	fs.Uint64Var(&c.EnvoyFiles, "envoy-files", 0, "most files that Envoy may have open, one or two a connection; 0: as many as its hard limit says")
+	fs.BoolVar(&c.KeepEnvoy, "keep-envoy", true, "let Envoy go on serving when the agent ends by SIGTERM, as for a restart or an upgrade; the next agent takes it back. With false it is drained and stopped then")
+	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when it is stopped")
 	fs.DurationVar(&c.ChangeTime, "change-time", 30*time.Second, "how long connections live on after a policy has changed how they are treated: HTTP ends after the answer that is under way, and what takes longer is cut then")
 
 	fs.BoolVar(&c.Redirect, "redirect", canRedirect, "point the host's traffic at Envoy, on Linux; with false only explicit outbounds work, see outbound")
@@ -229,6 +237,9 @@ func (c *Config) valid() error {
 	if c.Inbound != inboundService && c.Inbound != inboundAll {
 		bad("inbound", "%q is neither service nor all", c.Inbound)
 	}
+	if _, err := bytesOf(c.EnvoyMemory); err != nil {
+		bad("envoyMemory", "%s", err)
+	}
 	if c.DrainTime < 0 || c.DrainTime > 10*time.Minute {
 		bad("drainTime", "%s must be from 0s to 10m", c.DrainTime)
 	}
@@ -280,11 +291,10 @@ func (c *Config) systemRoots() []string {
 }
 
 // Files of an agent.
-func (c *Config) xdsSocket() string     { return filepath.Join(c.RunDir, "xds.sock") }
-func (c *Config) adminSocket() string   { return filepath.Join(c.RunDir, "admin.sock") }
-func (c *Config) statusSocket() string  { return filepath.Join(c.RunDir, "status.sock") }
-func (c *Config) bootstrapFile() string { return filepath.Join(c.RunDir, "bootstrap.json") }
-func (c *Config) cacheDir() string      { return filepath.Join(c.StateDir, "xds") }
+func (c *Config) xdsSocket() string    { return filepath.Join(c.RunDir, "xds.sock") }
+func (c *Config) adminSocket() string  { return filepath.Join(c.RunDir, "admin.sock") }
+func (c *Config) statusSocket() string { return filepath.Join(c.RunDir, "status.sock") }
+func (c *Config) cacheDir() string     { return filepath.Join(c.StateDir, "xds") }
 
 // concurrency is how many workers Envoy gets: a sidecar seldom needs more than
 // four, and each costs memory.

@@ -23,12 +23,16 @@ func (c *Config) Dataplane(address netip.Addr) []byte {
 		delete(tags, "kuma.io/protocol") // of its calls, not of its own
 		networking["gateway"] = map[string]any{"type": "DELEGATED", "tags": tags}
 	} else {
-		networking["inbound"] = []map[string]any{{
+		inbound := map[string]any{
 			"port":           c.Port,
 			"serviceAddress": c.workload(address).String(),
 			"servicePort":    c.Port,
 			"tags":           tags,
-		}}
+		}
+		if c.inboundState != "" {
+			inbound["state"] = c.inboundState
+		}
+		networking["inbound"] = []map[string]any{inbound}
 	}
 	// Faults are told by Validate.
 	if o, err := c.outbounds(); err == nil && o != nil {

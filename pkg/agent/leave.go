@@ -31,7 +31,7 @@ func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer held.release()
 	var errs []error
 	for _, w := range all {
-		errs = append(errs, w.forget())
+		errs = append(errs, w.stopEnvoy(ctx), w.forget())
 	}
 	return errors.Join(append(errs,
 		removeFiles(cfg.RunDir, cfg.statusSocket()),
@@ -54,7 +54,7 @@ func LeaveOne(ctx context.Context, cfg Config, written func() error, log *slog.L
 		return err
 	}
 	defer held.release()
-	return cfg.forget()
+	return errors.Join(cfg.stopEnvoy(ctx), cfg.forget())
 }
 
 // open has peers and the kernel know that a workload is in the mesh no more.
@@ -77,7 +77,7 @@ func (c *Config) forget() error {
 	}
 	return errors.Join(
 		c.removeIdentity(),
-		removeFiles(c.RunDir, c.xdsSocket(), c.adminSocket(), c.bootstrapFile()),
+		removeFiles(c.RunDir, c.xdsSocket(), c.adminSocket()),
 		relay.RemoveCache(c.cacheDir()),
 		removeFiles(c.StateDir, files...),
 	)
@@ -125,7 +125,7 @@ func deregister(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return id.Leave(ctx, conn)
 }
 
-// stopRunning ends the agent that holds the lock, if one does, and takes the
+// stopRunning drains and ends the agent that holds the lock, if one does, and takes the
 // lock. The lock names the process, and holds as long as that lives.
 func stopRunning(ctx context.Context, cfg Config, log *slog.Logger) (*lock, error) {
 	if _, err := os.Stat(cfg.StateDir); errors.Is(err, os.ErrNotExist) {

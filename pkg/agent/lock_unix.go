@@ -20,9 +20,9 @@ func openLock(path string) (*os.File, error) {
 
 func lockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
-// endProcess asks a process to end; one that is gone has.
+// endProcess asks an agent to drain and end; one that is gone has.
 func endProcess(pid int) error {
-	if err := unix.Kill(pid, syscall.SIGTERM); !errors.Is(err, unix.ESRCH) {
+	if err := unix.Kill(pid, syscall.SIGINT); !errors.Is(err, unix.ESRCH) {
 		return err
 	}
 	return nil

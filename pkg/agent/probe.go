@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/weft-mesh/weft/pkg/envoy"
 	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
 	"github.com/weft-mesh/weft/pkg/redirect/nftables"
@@ -68,6 +69,9 @@ func ProbeRedirection(ctx context.Context, cfg Config, inside bool) (probe.Repor
 		LeaseOver: f.leaseOver, TrialOver: f.trialOver, Inside: inside}
 	return p.Run(ctx)
 }
+
+// Launched does what this process was started for, where that is to start Envoy.
+func Launched() (was bool, code int) { return envoy.Launched() }
 
 // ProbeChild runs a child of a probe, where this process is one.
 func ProbeChild() (was bool, code int) { return probe.Child() }

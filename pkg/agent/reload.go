@@ -164,7 +164,7 @@ func (a *Agent) apply(ctx context.Context, g *errgroup.Group, next Config) error
 	a.change.Waiting = t.waiting
 	a.mu.Unlock()
 	for _, s := range t.goes {
-		s.stop()
+		s.stop(ErrDrain)
 		<-s.done
 		s.release()
 		a.log.Info("workload stopped", "workload", s.cfg.Workload, "dataplane", s.cfg.Name)

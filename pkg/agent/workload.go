@@ -2,12 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,8 +19,8 @@ import (
 	"github.com/weft-mesh/weft/pkg/agent/metrics"
 	"github.com/weft-mesh/weft/pkg/agent/relay"
 	"github.com/weft-mesh/weft/pkg/envoy"
-	"github.com/weft-mesh/weft/pkg/envoy/bootstrap"
 	"github.com/weft-mesh/weft/pkg/keyfile"
+	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
@@ -45,6 +43,7 @@ type Workload struct {
 	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
+	goes    atomic.Bool   // it is being drained
 	changed chan struct{} // capacity 1: the redirection is to be another one
 	// registered is closed after the first try to register: the control plane
 	// knows nobody's stream whose Dataplane is not there.
@@ -104,17 +103,9 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
 	})
-	w.envoy = envoy.New(envoy.Config{
-		Binary:      cfg.envoyBinary(),
-		Bootstrap:   cfg.bootstrapFile(),
-		Dir:         cfg.RunDir,
-		AdminSocket: cfg.adminSocket(),
-		Concurrency: cfg.concurrency(),
-		LogLevel:    cfg.EnvoyLogLevel,
-		DrainTime:   cfg.DrainTime,
-		ChangeTime:  cfg.ChangeTime,
-		Log:         log.With("part", "envoy"),
-	})
+	if err := w.newEnvoy(); err != nil {
+		return nil, err
+	}
 	w.observers()
 	return w, nil
 }
@@ -130,15 +121,29 @@ func loopback(ip net.IP, port uint16) string {
 
 // run keeps the workload in the mesh until ctx ends, then returns nil. It fails
 // when Envoy cannot be run, or when this host's network may not be changed. The
-// redirection stays in force when it returns. prepare comes before it.
+// redirection stays in force when it returns, and so does Envoy unless it was
+// to be drained, see ErrDrain. prepare comes before it.
 func (w *Workload) run(ctx context.Context) error {
 	w.log.Info("workload started", "mesh", w.cfg.Mesh, "dataplane", w.cfg.Name, "service", w.cfg.Service)
-	g, ctx := errgroup.WithContext(ctx)
+	parts, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, parts := errgroup.WithContext(parts)
 	for _, part := range []func(context.Context) error{
 		w.register, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
 	} {
-		g.Go(func() error { return part(ctx) })
+		g.Go(func() error { return part(parts) })
 	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			if !w.stays(ctx) {
+				w.drain(parts)
+			}
+			end()
+		case <-parts.Done():
+		}
+		return nil
+	})
 	return g.Wait()
 }
 
@@ -152,38 +157,13 @@ func (w *Workload) prepare(ctx context.Context) error {
 		return err
 	}
 	w.envoyVersion = version
-	if err := w.prepareRedirection(ctx); err != nil {
-		return err
-	}
-	doc, err := bootstrap.JSON(bootstrap.Config{
-		ID:          w.identity.ID(),
-		Service:     w.cfg.Service,
-		XDSSocket:   w.cfg.xdsSocket(),
-		SDSSocket:   w.cfg.xdsSocket(),
-		AdminSocket: w.cfg.adminSocket(),
-
-		LogsSocket:    w.cfg.logsSocket(),
-		MetricsSocket: w.cfg.metricsSocket(),
-		Resolver:      w.cfg.envoyResolver(),
-	})
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(w.cfg.adminSocket()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return keyfile.Write(w.cfg.bootstrapFile(), doc)
+	return w.prepareRedirection(ctx)
 }
 
 // register has the control plane take the Dataplane, then keeps the
 // certificates young.
 func (w *Workload) register(ctx context.Context) error {
-	conn, err := w.identity.Dial(ctx)
-	if err == nil {
-		err = w.identity.Register(ctx, conn, w.document())
-		_ = conn.Close() // it has served
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 		w.log.Warn("dataplane was not registered, trying on", "error", err)
 	}
 	close(w.registered)
@@ -194,7 +174,12 @@ func (w *Workload) register(ctx context.Context) error {
 func (w *Workload) document() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.now.Load().Dataplane(w.address)
+	c := *w.now.Load()
+	c.inboundState = mesh.StateReady
+	if w.goes.Load() {
+		c.inboundState = mesh.StateNotReady
+	}
+	return c.Dataplane(w.address)
 }
 
 func (w *Workload) dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error) {

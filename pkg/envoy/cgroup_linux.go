@@ -27,6 +27,12 @@ func (p *Process) enterCgroup(attr *syscall.SysProcAttr) (leave func()) {
 		p.log.Debug("envoy has no cgroup of its own", "error", err)
 		return nothing
 	}
+	if p.cfg.Memory > 0 {
+		limit := filepath.Join(p.cfg.Cgroup, "memory.max")
+		if err := os.WriteFile(limit, []byte(strconv.FormatUint(p.cfg.Memory, 10)), 0); err != nil {
+			p.log.Warn("envoy's memory could not be limited", "error", err)
+		}
+	}
 	attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
 	return func() { _ = dir.Close() }
 }

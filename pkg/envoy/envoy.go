@@ -41,6 +41,8 @@ type Config struct {
 	// Cgroup is a folder of its own for Envoy, made where the kernel lets us;
 	// "" is none.
 	Cgroup string
+	// Memory is the most memory that the cgroup may have, in bytes; 0: no limit.
+	Memory uint64
 	// Settle is told of each Envoy that was started, to take it out of what
 	// would end with this program. Its error is logged.
 	Settle func(ctx context.Context, pid int) error
@@ -105,7 +107,9 @@ type Status struct {
 const loop = 3
 
 // CrashLoop tells whether Envoy keeps dying soon after it was started.
-func (s Status) CrashLoop() bool { return s.Deaths >= loop }
+func (s Status) CrashLoop(now time.Time) bool {
+	return s.Deaths >= loop && (s.PID == 0 || now.Sub(s.Since) < longEnough)
+}
 
 // Status tells how Envoy is.
 func (p *Process) Status() Status {

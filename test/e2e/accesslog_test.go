@@ -387,7 +387,7 @@ destinations: [{match: {kuma.io/service: '*'}}]
 		if answers := testmesh.Call(t, calls, "http://api.mesh/last", 200); answers["200"] != 200 {
 			t.Errorf("answers %v", answers)
 		}
-		web.AgentProgram().Stop(t)
+		web.StopAll(t)
 		if n := len(with(linesOf(last), "/last")); n != 200 {
 			t.Errorf("%d lines of 200", n)
 		}

@@ -126,7 +126,7 @@ func TestOpenIsASetting(t *testing.T) {
 		if err := calls(h); err != nil {
 			t.Errorf("%s calls through its Envoy: %v", h.Service, err)
 		}
-		h.AgentProgram().Kill(t)
+		h.KillAll(t)
 		testmesh.Eventually(t, h.Service+" is closed when Envoy has ended with its agent", func() error {
 			err := calls(h)
 			if errors.Is(err, unix.ECONNREFUSED) {

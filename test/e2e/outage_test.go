@@ -48,14 +48,7 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 	}
 	kill := func() {
 		for _, h := range hosts {
-			envoy := fmt.Sprintf("/proc/%d/cmdline", h.Status(t).Envoy.PID)
-			h.AgentProgram().Kill(t)
-			testmesh.Eventually(t, "Envoy is gone with its agent", func() error {
-				if line, err := os.ReadFile(envoy); err == nil && len(line) > 0 {
-					return fmt.Errorf("%s is there", envoy)
-				}
-				return nil
-			})
+			h.KillAll(t)
 		}
 	}
 	startAgents := func() { // they outlive the step

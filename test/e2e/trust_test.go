@@ -73,7 +73,7 @@ func TestProbe(t *testing.T) {
 			if len(r.Faults) == 0 || !strings.Contains(r.Faults[0].What, "nobody takes connections from the listener") {
 				t.Errorf("Envoy hangs:\n%s", faults(r))
 			}
-			web.AgentProgram().Kill(t) // and Envoy with it
+			web.KillAll(t)
 			testmesh.Eventually(t, "Envoy and the agent's DNS server are named", func() error {
 				r, _ := probed(t, web)
 				text := faults(r)

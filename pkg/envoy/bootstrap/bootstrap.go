@@ -30,6 +30,9 @@ type Config struct {
 	// zero is the host's own. The host's is no good where it is the agent that
 	// answers: it would lead Envoy to its own listeners.
 	Resolver netip.AddrPort
+	// Memory is the most memory that Envoy may have, in bytes: it sheds load
+	// before it has as much. 0 is no limit.
+	Memory uint64
 	// Metadata becomes that of Envoy's node.
 	Metadata map[string]any
 }
@@ -95,14 +98,14 @@ func JSON(c Config) ([]byte, error) {
 				"api_type":                       "DELTA_GRPC",
 				"transport_api_version":          "V3",
 				"set_node_on_first_message_only": true,
-				"grpc_services":                  []object{{"envoy_grpc": object{"cluster_name": xdsCluster}}},
+				"grpc_services":                  []object{{"envoy_grpc": object{"cluster_name": xdsCluster, "retry_policy": comeBack()}}},
 			},
 			"cds_config": overADS(),
 			"lds_config": overADS(),
 		},
 		"static_resources": statics(c),
 		"layered_runtime":  object{"layers": []object{{"name": "weft", "static_layer": runtime()}}},
-		"overload_manager": overload(),
+		"overload_manager": overload(c.Memory),
 	}
 	if c.Resolver.IsValid() {
 		doc["typed_dns_resolver_config"] = resolver(c.Resolver)
@@ -129,6 +132,13 @@ func statics(c Config) object {
 		clusters = append(clusters, agentCluster(proxy.MetricsCluster, c.MetricsSocket, object{"http_protocol_options": object{}}))
 	}
 	return object{"clusters": clusters}
+}
+
+// comeBack is how soon Envoy asks an agent again that was away: after a restart
+// or an upgrade it is there within a second or two. Envoy's own choice goes up
+// to half a minute.
+func comeBack() object {
+	return object{"retry_back_off": object{"base_interval": "0.1s", "max_interval": "1s"}}
 }
 
 // overADS waits for the first listeners and clusters as long as it takes: an
@@ -190,14 +200,45 @@ func resolver(at netip.AddrPort) object {
 	}
 }
 
-func overload() object {
-	return object{"resource_monitors": []object{{
+// What Envoy does by how much of its memory is in use. The heap is a part of
+// that: stacks, code and buffers of the kernel come on top.
+const (
+	heapShare  = 0.8  // of the limit is the heap's bound, of which the following are parts
+	shrinkFrom = 0.85 // gives free memory back
+	closeFrom  = 0.9  // ends HTTP connections after their answer
+	refuseFrom = 0.95 // takes no connection more
+)
+
+func overload(memory uint64) object {
+	monitors := []object{{
 		"name": "envoy.resource_monitors.global_downstream_max_connections",
 		"typed_config": object{
 			"@type":                             "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
 			"max_active_downstream_connections": maxConnections,
 		},
-	}}}
+	}}
+	if memory == 0 {
+		return object{"resource_monitors": monitors}
+	}
+	const heap = "envoy.resource_monitors.fixed_heap"
+	monitors = append(monitors, object{
+		"name": heap,
+		"typed_config": object{
+			"@type":               "type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+			"max_heap_size_bytes": uint64(heapShare * float64(memory)),
+		},
+	})
+	var actions []object
+	for _, a := range []struct {
+		name string
+		from float64
+	}{{"shrink_heap", shrinkFrom}, {"disable_http_keepalive", closeFrom}, {"stop_accepting_connections", refuseFrom}} {
+		actions = append(actions, object{
+			"name":     "envoy.overload_actions." + a.name,
+			"triggers": []object{{"name": heap, "threshold": object{"value": a.from}}},
+		})
+	}
+	return object{"refresh_interval": "0.25s", "resource_monitors": monitors, "actions": actions}
 }
 
 func checkOptionalSocket(what, path string) error {

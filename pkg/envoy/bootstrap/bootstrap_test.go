@@ -21,7 +21,7 @@ func config(dir string) bootstrap.Config {
 		SDSSocket:   filepath.Join(dir, "sds.sock"),
 		AdminSocket: filepath.Join(dir, "admin.sock"),
 		LogsSocket:  filepath.Join(dir, "logs.sock"), MetricsSocket: filepath.Join(dir, "metrics.sock"),
-		Metadata: map[string]any{"version": map[string]any{"weft": "1.2.3"}, "features": []string{"a"}},
+		Memory: 256 << 20, Metadata: map[string]any{"version": map[string]any{"weft": "1.2.3"}, "features": []string{"a"}},
 	}
 }
 
@@ -29,7 +29,7 @@ func TestEnvoyAccepts(t *testing.T) {
 	dir := envoytest.Dir(t)
 	full := config(dir)
 	least := full
-	least.Service, least.Metadata, least.LogsSocket, least.MetricsSocket = "", nil, "", ""
+	least.Service, least.Metadata, least.LogsSocket, least.MetricsSocket, least.Memory = "", nil, "", "", 0
 	for name, c := range map[string]bootstrap.Config{"full": full, "least": least} {
 		t.Run(name, func(t *testing.T) {
 			text, err := bootstrap.JSON(c)

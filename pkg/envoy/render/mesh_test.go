@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -124,7 +123,7 @@ func runEnvoy(t *testing.T, c *proxy.Config, endpoints []proxy.Endpoints, secret
 	serve(t, socket, c, endpoints, secrets)
 
 	cfg := envoy.Config{
-		Binary: envoytest.Binary(t), Bootstrap: filepath.Join(dir, "bootstrap.json"), Dir: dir,
+		Binary: envoytest.Binary(t), Dir: dir,
 		AdminSocket: filepath.Join(dir, "admin.sock"), Concurrency: 1, DrainTime: -1,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
@@ -132,14 +131,16 @@ func runEnvoy(t *testing.T, c *proxy.Config, endpoints []proxy.Endpoints, secret
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(cfg.Bootstrap, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
+	cfg.Bootstrap = text
+	process := envoy.New(cfg)
 	done := make(chan error, 1)
-	go func() { done <- envoy.New(cfg).Run(ctx) }()
+	go func() { done <- process.Run(context.Background()) }()
 	t.Cleanup(func() {
-		stop()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := process.Stop(ctx); err != nil {
+			t.Errorf("stop Envoy: %v", err)
+		}
 		if err := <-done; err != nil {
 			t.Errorf("run Envoy: %v", err)
 		}
