@@ -35,13 +35,18 @@ import (
 // takes, in the same run: how near to it the control plane is says more than
 // any figure of its own.
 func floors(ctx context.Context, f *fleet, t *table) error {
-	streams := f.callers(0)
-	for _, kind := range floorKinds {
-		took, err := fanOut(ctx, kind.name, streams, f.c.rounds)
-		if err != nil {
-			return fmt.Errorf("floor %s: %w", kind.name, err)
+	for _, ours := range []struct {
+		what    string
+		streams int
+		took    time.Duration
+	}{{"an endpoint", f.callers(0), t.endpoint}, {"a policy", f.c.Proxies / f.c.Services, t.policy}} {
+		for _, kind := range floorKinds {
+			took, err := fanOut(ctx, kind.name, ours.streams, f.c.rounds)
+			if err != nil {
+				return fmt.Errorf("floor %s: %w", kind.name, err)
+			}
+			t.row("floor: "+kind.what, "p50 %s for %d streams; ours, of %s, is %.1f times that", round(took), ours.streams, ours.what, float64(ours.took)/float64(took))
 		}
-		t.row("floor: "+kind.what, "p50 %s for %d streams; ours is %.1f times that", round(took), streams, float64(t.endpoint)/float64(took))
 	}
 	return small(f.c.Proxies, t)
 }

@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&c.rate, "churn-rate", 50, "dataplanes a second that do")
 	fs.IntVar(&c.bulk, "bulk", 10_000, "dataplanes to register besides, in a mesh that nobody follows; 0: none")
 	fs.BoolVar(&c.floors, "floors", true, "measure the floors too")
-	fs.StringVar(&c.only, "only", "", "the phases to run after the start, of endpoints, envoys, policies, idle, churn, bulk, torn; default: all")
+	fs.StringVar(&c.only, "only", "", "the phases to run after the start, of endpoints, refusals, envoys, policies, idle, churn, bulk, torn; default: all")
 	fs.StringVar(&c.profiles, "profiles", "", "folder for profiles of the control plane, <phase>.cpu and <phase>.heap")
 	fs.BoolVar(&c.verbose, "v", false, "show the control plane's log")
 	if err := fs.Parse(args); err != nil {

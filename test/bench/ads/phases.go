@@ -42,7 +42,7 @@ func (c config) measure(ctx context.Context, stdout, log io.Writer) (err error) 
 	for _, phase := range []struct {
 		name string
 		run  func(context.Context, *fleet, *table) error
-	}{{"start", start}, {"endpoints", endpoints}, {"envoys", envoys}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
+	}{{"start", start}, {"endpoints", endpoints}, {"refusals", refusals}, {"envoys", envoys}, {"policies", policies}, {"idle", idle}, {"churn", churn}, {"bulk", bulk}, {"torn", torn}} {
 		if c.only != "" && phase.name != "start" && !slices.Contains(strings.Split(c.only, ","), phase.name) {
 			continue
 		}
@@ -127,15 +127,38 @@ func quiet(ctx context.Context) {
 
 // endpoints adds one endpoint to a service, again and again, and takes it away.
 func endpoints(ctx context.Context, f *fleet, t *table) error {
-	var took []time.Duration
-	var bytes []int64
-	cpu, _, err := f.cp.spent(func() error {
+	took, bytes, cpu, err := f.endpoints(ctx, f.c.Proxies)
+	if err != nil {
+		return err
+	}
+	t.endpoint = median(took)
+	t.row("endpoint added → last stream", "p50 %s, max %s of %d", round(median(took)), round(slices.Max(took)), len(took))
+	t.row("bytes for that, all streams", "%s", size(median(bytes)))
+	t.row("CPU for that", "%s a change", round(cpu))
+	return nil
+}
+
+// refusals does the same while every fifth stream refuses all that it gets.
+func refusals(ctx context.Context, f *fleet, t *table) error {
+	f.storm.Store(true)
+	defer f.storm.Store(false)
+	took, _, cpu, err := f.endpoints(ctx, f.c.Proxies+100)
+	if err != nil {
+		return err
+	}
+	t.row("… while every fifth stream refuses everything", "p50 %s, max %s, CPU %s a change", round(median(took)), round(slices.Max(took)), round(cpu))
+	return nil
+}
+
+// endpoints makes the changes with dataplanes from the n-th on; cpu is that of
+// one change.
+func (f *fleet) endpoints(ctx context.Context, n int) (took []time.Duration, bytes []int64, cpu time.Duration, err error) {
+	cpu, _, err = f.cp.spent(func() error {
 		for round := range f.c.rounds {
 			quiet(ctx)
 			svc := round % f.c.Services
-			n := f.c.Proxies + round
-			d, b, err := f.change(ctx, resource.EndpointType, address(n).String(), f.callers(svc), func() error {
-				return f.cp.put(ctx, f.c.dataplane(n, svc, nil))
+			d, b, err := f.change(ctx, resource.EndpointType, address(n+round).String(), f.callers(svc), func() error {
+				return f.cp.put(ctx, f.c.dataplane(n+round, svc, nil))
 			})
 			if err != nil {
 				return fmt.Errorf("endpoint added: %w", err)
@@ -144,19 +167,12 @@ func endpoints(ctx context.Context, f *fleet, t *table) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	t.endpoint = median(took)
-	t.row("endpoint added → last stream", "p50 %s, max %s of %d", round(median(took)), round(slices.Max(took)), len(took))
-	t.row("bytes for that, all streams", "%s", size(median(bytes)))
-	t.row("CPU for that", "%s a change", round(cpu/time.Duration(f.c.rounds)))
 	for round := range f.c.rounds {
-		if err := f.cp.remove(ctx, f.c.Proxies+round); err != nil {
-			return err
+		if err == nil {
+			err = f.cp.remove(ctx, n+round)
 		}
 	}
-	return nil
+	return took, bytes, cpu / time.Duration(f.c.rounds), err
 }
 
 // callers counts the streams that have a service among what they can call.
@@ -198,6 +214,7 @@ func policies(ctx context.Context, f *fleet, t *table) error {
 	if err != nil {
 		return err
 	}
+	t.policy = median(took)
 	t.row("policy of one service → last stream", "p50 %s, max %s of %d", round(median(took)), round(slices.Max(took)), len(took))
 	t.row("bytes for that, all streams", "%s", size(median(bytes)))
 	t.row("CPU for that", "%s a change", round(cpu/time.Duration(f.c.rounds)))

@@ -17,7 +17,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -33,7 +35,8 @@ type fleet struct {
 
 	bytes atomic.Int64 // of messages received, before TLS
 	look  atomic.Pointer[sought]
-	full  chan int // a stream that has everything; its number
+	storm atomic.Bool // of refusals
+	full  chan int    // a stream that has everything; its number
 	broke chan error
 }
 
@@ -53,7 +56,7 @@ type stream struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	send  func(typeURL, nonce string, names []string, first bool) error
+	send  func(typeURL, nonce string, names []string, refused *status.Status) error
 	asked map[string]map[string]bool   // names by type
 	have  map[string]map[string]string // versions, which only delta has, by type and name
 	nonce map[string]string
@@ -121,8 +124,8 @@ func (s *stream) runDelta(ctx context.Context, client discoveryv3.AggregatedDisc
 	if err != nil {
 		return err
 	}
-	s.send = func(typeURL, nonce string, names []string, _ bool) error {
-		req := &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: nonce, ResourceNamesSubscribe: names}
+	s.send = func(typeURL, nonce string, names []string, refused *status.Status) error {
+		req := &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: nonce, ResourceNamesSubscribe: names, ErrorDetail: refused}
 		node = nil
 		return st.Send(req)
 	}
@@ -170,13 +173,13 @@ func (s *stream) runWorld(ctx context.Context, client discoveryv3.AggregatedDisc
 		return err
 	}
 	version := map[string]string{}
-	s.send = func(typeURL, nonce string, _ []string, _ bool) error {
+	s.send = func(typeURL, nonce string, _ []string, refused *status.Status) error {
 		var all []string
 		for name := range s.asked[typeURL] {
 			all = append(all, name)
 		}
 		slices.Sort(all)
-		req := &discoveryv3.DiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: s.nonce[typeURL], VersionInfo: version[typeURL], ResourceNames: all}
+		req := &discoveryv3.DiscoveryRequest{Node: node, TypeUrl: typeURL, ResponseNonce: s.nonce[typeURL], VersionInfo: version[typeURL], ResourceNames: all, ErrorDetail: refused}
 		node = nil
 		return st.Send(req)
 	}
@@ -238,7 +241,7 @@ func (s *stream) ask(typeURL string, names []string) error {
 	if again && len(more) == 0 {
 		return nil
 	}
-	return s.send(typeURL, "", more, !again)
+	return s.send(typeURL, "", more, nil)
 }
 
 // took notes a response, acknowledges it and asks for what it refers to.
@@ -262,7 +265,7 @@ func (s *stream) took(typeURL, nonce string, rs []named, gone []string) error {
 	for _, name := range gone {
 		delete(have, name)
 	}
-	if err := s.send(typeURL, nonce, nil, false); err != nil {
+	if err := s.send(typeURL, nonce, nil, s.verdict()); err != nil {
 		return err
 	}
 	var err error
@@ -284,6 +287,15 @@ func (s *stream) took(typeURL, nonce string, rs []named, gone []string) error {
 		s.f.full <- s.n
 	}
 	return err
+}
+
+// verdict is nil, or what one in five says of everything in a storm of
+// refusals.
+func (s *stream) verdict() *status.Status {
+	if s.f.storm.Load() && s.n%5 == 0 {
+		return &status.Status{Code: int32(codes.InvalidArgument), Message: "refused for the sake of it"}
+	}
+	return nil
 }
 
 // complete tells whether the proxy could serve: it has as many listeners as

@@ -14,6 +14,7 @@ import (
 type table struct {
 	out      io.Writer
 	endpoint time.Duration // median, to hold against the floors
+	policy   time.Duration // also
 }
 
 func (t *table) head(s shape) {
