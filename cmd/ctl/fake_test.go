@@ -63,7 +63,7 @@ func (p *fakePlane) store(r mesh.Resource) bool {
 func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.Method != http.MethodGet && r.URL.Path != "/_weft/diff" {
+	if r.Method != http.MethodGet && !strings.HasSuffix(r.URL.Path, "diff") {
 		p.writes = append(p.writes, r.Method+" "+r.URL.Path)
 	}
 	if !p.open && r.Header.Get("Authorization") != "Bearer good" {
@@ -79,7 +79,7 @@ func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/tokens/dataplane":
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "jwt of %s", body)
-	case r.URL.Path == "/_weft/diff":
+	case r.URL.Path == "/_weft/diff", len(path) == 3 && path[2] == "_diff":
 		p.diff(w, r)
 	case path[0] == "meshes" && len(path) == 3 && path[2] == "_explain":
 		p.explain(w, r, path[1])

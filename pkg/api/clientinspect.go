@@ -7,12 +7,17 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// Diff asks what would change if all of rs were put.
+// Diff asks what would change if all of rs were put. Where all are in one mesh
+// it asks that mesh alone, as who asks may see no other.
 func (c *Client) Diff(ctx context.Context, rs []mesh.Resource) (*Difference, error) {
+	if len(rs) == 0 {
+		return &Difference{}, nil
+	}
 	var body bytes.Buffer
 	for _, r := range rs {
 		doc, err := Encode(r)
@@ -23,7 +28,11 @@ func (c *Client) Diff(ctx context.Context, rs []mesh.Resource) (*Difference, err
 		body.Write(doc)
 		body.WriteByte('\n')
 	}
-	a, err := c.call(ctx, http.MethodPost, "/_weft/diff", body.Bytes())
+	path := "/_weft/diff"
+	if in := rs[0].Meta.Mesh; in != "" && !slices.ContainsFunc(rs, func(r mesh.Resource) bool { return r.Meta.Mesh != in }) {
+		path = "/meshes/" + url.PathEscape(in) + "/_diff"
+	}
+	a, err := c.call(ctx, http.MethodPost, path, body.Bytes())
 	if err != nil {
 		return nil, err
 	}

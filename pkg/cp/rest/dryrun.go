@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -29,7 +30,7 @@ func (s *Server) tryPut(c call, r mesh.Resource, warnings []string) (answer, err
 	if err != nil {
 		return answer{}, err
 	}
-	doc, err := s.compare(c.Context(), change, []api.ResourceChange{told})
+	doc, err := s.compareFor(c, r.Key(), change, told)
 	if err != nil {
 		return answer{}, err
 	}
@@ -46,11 +47,28 @@ func (s *Server) tryDelete(c call, key mesh.Key, at mesh.Version) (answer, error
 	if told.Diff, err = inspect.Changed(shown(&r), nil); err != nil {
 		return answer{}, err
 	}
-	doc, err := s.compare(c.Context(), []store.Change{{Key: key}}, []api.ResourceChange{told})
+	doc, err := s.compareFor(c, key, []store.Change{{Key: key}}, told)
 	if err != nil {
 		return answer{}, err
 	}
 	return asJSON(http.StatusOK, dryRun{DryRun: doc})
+}
+
+// compareFor is compare of one resource; who may write it but not inspect its
+// mesh hears of the resource alone.
+func (s *Server) compareFor(c call, key mesh.Key, changes []store.Change, told api.ResourceChange) (*api.Difference, error) {
+	in := key.Mesh
+	if key.Kind == mesh.MeshKind.Name {
+		in = key.Name
+	}
+	may, err := s.mayInspect(c, in)
+	if err != nil {
+		return nil, err
+	}
+	if !may {
+		changes = nil
+	}
+	return s.compare(c.Context(), changes, []api.ResourceChange{told})
 }
 
 // told says what would become of a resource that was accepted.
@@ -100,19 +118,52 @@ func future(r mesh.Resource) store.Change {
 	return store.Change{Key: r.Key(), Now: &r}
 }
 
-// preview tells what would become of one of several documents. What goes into
-// a mesh that is among them cannot be checked against it yet.
-func (s *Server) preview(c call, r mesh.Resource, meshes map[string]bool) (*store.Change, api.ResourceChange) {
-	told := api.ResourceChange{Type: r.Kind.Name, Mesh: r.Meta.Mesh, Name: r.Meta.Name, Change: api.ChangeRefused}
+// checkMayPut fails where the user may not write r.
+func (s *Server) checkMayPut(c call, r mesh.Resource) error {
 	needs := WriteResources
 	if r.Kind.Admin {
 		needs = AdminResources
 	}
+	if s.everywhere(c.user, needs) {
+		return nil
+	}
+	want := mesh.Access{Kind: r.Kind, Mesh: r.Meta.Mesh, Name: r.Meta.Name}
+	if r.Kind == mesh.MeshKind {
+		want.Mesh = r.Meta.Name
+	}
+	rules, err := s.rules(c.Context(), c.user)
+	if err != nil {
+		return err
+	}
+	may, err := s.mayPut(c.Context(), want, func(a mesh.Access) bool {
+		return slices.ContainsFunc(rules, func(rule mesh.AccessRule) bool { return rule.Allows(a) })
+	})
+	if err == nil && !may {
+		err = denial{c.user, fmt.Sprintf("access the resource of type %q", r.Kind.Name)}
+	}
+	return err
+}
+
+// mayInspect tells whether the user may see the plans of a mesh.
+func (s *Server) mayInspect(c call, meshName string) (bool, error) {
+	if s.everywhere(c.user, Inspect) {
+		return true, nil
+	}
+	rules, err := s.rules(c.Context(), c.user)
+	want := mesh.Access{What: mesh.AccessInspect, Kind: mesh.DataplaneKind, Mesh: meshName}
+	return slices.ContainsFunc(rules, func(rule mesh.AccessRule) bool { return rule.Allows(want) }), err
+}
+
+// preview tells what would become of one of several documents. What goes into
+// a mesh that is among them cannot be checked against it yet.
+func (s *Server) preview(c call, r mesh.Resource, meshes map[string]bool) (*store.Change, api.ResourceChange) {
+	told := api.ResourceChange{Type: r.Kind.Name, Mesh: r.Meta.Mesh, Name: r.Meta.Name, Change: api.ChangeRefused}
 	err := r.Validate().Err()
+	if err == nil {
+		err = s.checkMayPut(c, r)
+	}
 	switch {
 	case err != nil:
-	case !s.everywhere(c.user, needs):
-		err = denial{c.user, fmt.Sprintf("access the resource of type %q", r.Kind.Name)}
 	case r.Kind.ReadOnly:
 		err = fmt.Errorf("%w: the control plane writes a %s itself", errReadOnly, r.Kind.Name)
 	}

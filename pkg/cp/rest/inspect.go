@@ -39,6 +39,7 @@ func (s *Server) inspectRoutes() []route {
 		get("/meshes/{mesh}/meshgateways/{name}/_rules", cannotInspect, s.ofStored(mesh.MeshGatewayKind, noRules2)),
 		get("/meshes/{mesh}/_explain", "Could not explain a call", s.explain),
 		{"POST /_weft/diff", Inspect, "see what a change would bring", "Could not tell what would change", s.diff},
+		{"POST /meshes/{mesh}/_diff", Inspect, "see what a change would bring", "Could not tell what would change", s.diff},
 	}
 	// What holds only where services are MeshServices alone.
 	for _, path := range []string{
@@ -296,7 +297,11 @@ func (s *Server) compare(ctx context.Context, changes []store.Change, resources 
 }
 
 // diff tells what would change if a client put every document that it sends.
+// Where the URL names a mesh, all of them have to be in that.
 func (s *Server) diff(c call) (answer, error) {
+	if err := s.checkMesh(c.Context(), c.PathValue("mesh")); err != nil {
+		return answer{}, err
+	}
 	data, err := body(c)
 	if err != nil {
 		return answer{}, err
@@ -312,6 +317,13 @@ func (s *Server) diff(c call) (answer, error) {
 		}
 		if d.Resource.Kind == mesh.MeshKind {
 			meshes[d.Resource.Meta.Name] = true
+		}
+	}
+	if in := c.PathValue("mesh"); in != "" {
+		for _, d := range documents {
+			if d.Resource.Meta.Mesh != in {
+				return answer{}, fmt.Errorf("document %d: %w", d.Index, wrong(mesh.ErrInvalid, "mesh", "must be %q, as in the URL", in))
+			}
 		}
 	}
 	var changes []store.Change

@@ -192,6 +192,9 @@ func TestDiff(t *testing.T) {
 		t.Errorf("not one is refused:\n%s", got)
 	}
 	f.want(t, 404, "GET", "/meshes/new", "")
+	f.want(t, 200, "POST", "/meshes/default/_diff", strings.ReplaceAll(dataplane("api-1", "api"), "192.0.2.1", "192.0.2.3"), `"change": "updated"`)
+	f.want(t, 400, "POST", "/meshes/default/_diff", `{"type": "Mesh", "name": "new"}`, `"field": "mesh"`)
+	f.want(t, 404, "POST", "/meshes/absent/_diff", dataplane("a", "web"), "Failed to retrieve Mesh")
 	f.want(t, 400, "POST", "/_weft/diff", `{"type": "Timeouts"}`, "there is no type")
 	f.want(t, 400, "POST", "/_weft/diff", " ", "Bad Request")
 }
@@ -266,4 +269,28 @@ func TestNegotiation(t *testing.T) {
 	if resp, body := f.request(t, "GET", "/nonsense", "", "Accept", "text/yaml"); resp.status != 404 || !strings.Contains(body, "status: 404") {
 		t.Errorf("a fault is answered %d:\n%s", resp.status, body)
 	}
+}
+
+// TestPreviewsAsRoles: a preview shows no more than who asks may see, and
+// takes nothing that he may not write.
+func TestPreviewsAsRoles(t *testing.T) {
+	f, be := newRoles(t)
+	be(admin())
+	timeout := func(in string) string {
+		return `{"type": "Timeout", "mesh": "` + in + `", "name": "t", "sources": [{"match": {"kuma.io/service": "*"}}], "destinations": [{"match": {"kuma.io/service": "*"}}], "conf": {"connectTimeout": "8s"}}`
+	}
+	for _, in := range []string{"a", "b"} {
+		f.want(t, 201, "PUT", "/meshes/"+in+"/dataplanes/web", strings.ReplaceAll(strings.ReplaceAll(dataplane("web", "web"), `"default"`, `"`+in+`"`), `"port": 80,`, `"port": 80, "servicePort": 81,`))
+	}
+	be(User{Name: "owner-a", Groups: []string{"team-a"}})
+	f.want(t, 200, "POST", "/meshes/a/_diff", timeout("a"), `"change": "created"`, `"of": 1`)
+	f.want(t, 200, "POST", "/meshes/a/_diff", `{"type": "Secret", "mesh": "a", "name": "s", "data": "YQ=="}`, `"change": "refused"`, "Access Denied")
+	f.want(t, 403, "POST", "/meshes/b/_diff", timeout("b"))
+	f.want(t, 403, "POST", "/_weft/diff", timeout("a"))
+	f.want(t, 403, "GET", "/meshes/b/_explain?from=web&to=web", "")
+	f.want(t, 403, "PUT", "/meshes/b/timeouts/t?dryRun=true", timeout("b"))
+	be(User{Name: "writes-all"}) // and inspects nothing
+	f.want(t, 200, "PUT", "/meshes/a/timeouts/t?dryRun=true", timeout("a"), `"change": "created"`, `"of": 0`)
+	be(User{Name: "sees-all"}) // and writes nothing
+	f.want(t, 200, "POST", "/_weft/diff", timeout("a"), `"change": "refused"`, "Access Denied")
 }
