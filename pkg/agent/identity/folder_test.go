@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/keyfile"
@@ -261,17 +264,22 @@ func TestFullDisk(t *testing.T) {
 		},
 		"read-only": {
 			func(t *testing.T, dir string) {
-				must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+				must(t, unix.Mount("weft", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "size=128k"))
 			},
-			func(t *testing.T, dir string) { must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT, "")) },
+			func(t *testing.T, dir string) {
+				must(t, unix.Mount("weft", dir, "tmpfs", unix.MS_REMOUNT, "size=128k"))
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			o := w.options(t, token.Claims{})
 			must(t, os.MkdirAll(o.Dir, 0o700))
-			must(t, syscall.Mount("weft-test", o.Dir, "tmpfs", 0, "size=128k,mode=0700"))
-			t.Cleanup(func() { must(t, syscall.Unmount(o.Dir, syscall.MNT_DETACH)) })
+			runtime.LockOSThread() // for good: the thread has mounts of its own
+			must(t, unix.Unshare(unix.CLONE_NEWNS))
+			must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+			must(t, unix.Mount("weft", o.Dir, "tmpfs", 0, "size=128k,mode=0700"))
+			t.Cleanup(func() { _ = unix.Unmount(o.Dir, unix.MNT_DETACH) })
 			i := join(t, o)
 			must(t, register(t, i, doc("default", "web-1", "web")))
 			old, _ := i.Current()
