@@ -3,12 +3,15 @@
 package reference
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -20,7 +23,7 @@ func readComments(dir string) (comments, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := comments{}
+	all, constants := comments{}, map[string]string{}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -31,6 +34,9 @@ func readComments(dir string) (comments, error) {
 		}
 		for _, d := range f.Decls {
 			types, ok := d.(*ast.GenDecl)
+			if ok && types.Tok == token.CONST {
+				readConstants(types, constants)
+			}
 			if !ok || types.Tok != token.TYPE {
 				continue
 			}
@@ -52,7 +58,30 @@ func readComments(dir string) (comments, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s has no types", dir)
 	}
+	for of, comment := range all {
+		all[of] = codeName.ReplaceAllStringFunc(comment, func(word string) string {
+			return cmp.Or(constants[word], word)
+		})
+	}
 	return all, nil
+}
+
+// A codeName has a capital inside: readers of a page do not know it.
+var codeName = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*\b`)
+
+// readConstants notes those that are texts.
+func readConstants(d *ast.GenDecl, into map[string]string) {
+	for _, spec := range d.Specs {
+		v := spec.(*ast.ValueSpec)
+		for i, name := range v.Names {
+			if i >= len(v.Values) {
+				continue
+			}
+			if lit, ok := v.Values[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				into[name.Name], _ = strconv.Unquote(lit.Value)
+			}
+		}
+	}
 }
 
 // text joins comments to one line.
