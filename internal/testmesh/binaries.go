@@ -45,6 +45,31 @@ func build(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
+// failing is weft-cp with its fail points, built where a test needs it.
+var failing struct {
+	once sync.Once
+	err  error
+}
+
+// FailingControlPlane is the path of a weft-cp that fails where the variable
+// WEFT_FAILPOINTS says, see package failpoint.
+func FailingControlPlane(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(Binary(t, "weft-cp")), "weft-cp-failpoints")
+	failing.once.Do(func() {
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "build", "-tags", "failpoints", "-o", path, "./cmd/cp")
+		cmd.Dir = root()
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			failing.err = fmt.Errorf("build weft-cp with fail points: %w\n%s", err, out)
+		}
+	})
+	if failing.err != nil {
+		t.Fatal(failing.err)
+	}
+	return path
+}
+
 // Main runs a package's tests and removes what Binary built.
 func Main(m *testing.M) {
 	code := m.Run()

@@ -33,10 +33,25 @@ type Replicas struct {
 // A Replica is one control plane.
 type Replica struct {
 	*testnet.Host
-	dir  string
-	args []string
-	http *http.Client
-	p    *Program
+	// Binary runs it: weft-cp, or one that fails where FailPoints says.
+	Binary     string
+	FailPoints string // see package failpoint
+	dir        string
+	args       []string
+	http       *http.Client
+	p          *Program
+}
+
+// NewReplica prepares a control plane. args are further flags of weft-cp run.
+func NewReplica(t testing.TB, h *testnet.Host, args ...string) *Replica {
+	t.Helper()
+	r := &Replica{Host: h, Binary: Binary(t, "weft-cp"), dir: envoytest.Dir(t), args: args}
+	r.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", r.socket())
+		},
+	}}
+	return r
 }
 
 // NewReplicas starts a database and n control planes. args are further flags of
@@ -49,13 +64,8 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 	r.PG.Start(t)
 	dsn := fmt.Sprintf("postgres://weft@%s:5432/postgres?sslmode=disable", r.DB.IP4)
 	for i := range n {
-		one := &Replica{Host: segment.Host(fmt.Sprintf("cp%d", i+1)), dir: envoytest.Dir(t)}
-		one.args = append([]string{"--store", "postgres", "--store-dsn", dsn, "--advertise", one.IP4.String()}, args...)
-		one.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", one.socket())
-			},
-		}}
+		h := segment.Host(fmt.Sprintf("cp%d", i+1))
+		one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", dsn, "--advertise", h.IP4.String()}, args...)...)
 		if i > 0 {
 			one.takeKeys(t, r.All[0])
 		}
@@ -72,8 +82,8 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 // takeKeys copies what replicas must have alike.
 func (r *Replica) takeKeys(t testing.TB, from *Replica) {
 	t.Helper()
-	to := filepath.Join(r.dir, "cp")
-	if err := os.CopyFS(to, os.DirFS(filepath.Join(from.dir, "cp"))); err != nil {
+	to := r.DataDir()
+	if err := os.CopyFS(to, os.DirFS(from.DataDir())); err != nil {
 		t.Fatal(err)
 	}
 	err := os.Chmod(to, 0o700)
@@ -88,12 +98,15 @@ func (r *Replica) takeKeys(t testing.TB, from *Replica) {
 	}
 }
 
+// DataDir is the control plane's data directory.
+func (r *Replica) DataDir() string { return filepath.Join(r.dir, "cp") }
+
 func (r *Replica) socket() string { return filepath.Join(r.dir, "api.sock") }
 
 // StartReplica starts the control plane and waits until it serves.
 func (r *Replica) StartReplica(t testing.TB) {
 	t.Helper()
-	r.p = Start(t, r.Host, Binary(t, "weft-cp"), append([]string{"run", "--data-dir", filepath.Join(r.dir, "cp"), "--api-socket", r.socket()}, r.args...)...)
+	r.Launch(t)
 	Eventually(t, r.Name+" serves", func() error {
 		status, _, body, err := r.Ask(http.MethodGet, "/_weft/replicas", nil)
 		if err != nil || status != 200 {
@@ -101,6 +114,13 @@ func (r *Replica) StartReplica(t testing.TB) {
 		}
 		return nil
 	})
+}
+
+// Launch is StartReplica without the wait.
+func (r *Replica) Launch(t testing.TB) {
+	t.Helper()
+	r.p = Start(t, r.Host, "env", append([]string{"WEFT_FAILPOINTS=" + r.FailPoints,
+		r.Binary, "run", "--data-dir", r.DataDir(), "--api-socket", r.socket()}, r.args...)...)
 }
 
 // Program is the control plane's.

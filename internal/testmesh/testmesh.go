@@ -336,6 +336,9 @@ func Start(t testing.TB, h *testnet.Host, name string, args ...string) *Program 
 // PID is the program's.
 func (p *Program) PID() int { return p.cmd.Process.Pid }
 
+// Done is closed when the program has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
 // Output is what it wrote until now.
 func (p *Program) Output() string { return p.out.String() }
 

@@ -261,6 +261,11 @@ func countedTo(n int) map[string]any {
 
 func newCount(t *testing.T, r *testmesh.Replicas) *count {
 	t.Helper()
+	return countWith(t, r, followers)
+}
+
+func countWith(t *testing.T, r *testmesh.Replicas, n int) *count {
+	t.Helper()
 	c := &count{r: r, quit: make(chan struct{})}
 	put := func(name string, body any) {
 		status, _, text, err := r.All[0].Ask(http.MethodPut, "/meshes/default/dataplanes/"+name, body)
@@ -275,7 +280,7 @@ func newCount(t *testing.T, r *testmesh.Replicas) *count {
 		hosts = append(hosts, one.Host)
 	}
 	att := r.Net.Host("followers")
-	for i := range followers {
+	for i := range n {
 		name := fmt.Sprintf("follower-%d", i)
 		put(name, map[string]any{
 			"type": "Dataplane", "mesh": "default", "name": name,
