@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
@@ -151,6 +152,11 @@ func (c *Config) validateTokens(bad func(key, format string, args ...any)) {
 		s := c.Access[name]
 		if slices.Contains(s.Users, "") || slices.Contains(s.Groups, "") {
 			bad("access", "the list %s has an empty name", name)
+		}
+	}
+	for key, path := range map[string]string{"secretsKey": c.SecretsKey, "auditLog": c.AuditLog} {
+		if path != "" && path != audit.ToLog && !filepath.IsAbs(path) {
+			bad(key, "%q must be an absolute path", path)
 		}
 	}
 	if c.APIClientCerts != "" && !filepath.IsAbs(c.APIClientCerts) {

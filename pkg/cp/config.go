@@ -45,6 +45,7 @@ type Config struct {
 
 	CARotateByHand bool
 	SecretsKey     string
+	AuditLog       string
 
 	Access          map[string]*rest.Subjects // by the name of the list
 	TokenPublicKeys []string
@@ -106,6 +107,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.TokenIssuersOff, "token-issuers-off", nil, "kinds of tokens that only --token-public-keys verify, and that are not made here: dataplane, zone, user")
 	fs.StringVar(&c.APIClientCerts, "api-client-certs", "", "folder of certificates, *.pem and *.crt, by which people are administrators on HTTPS; none by default")
 	fs.StringVar(&c.SecretsKey, "secrets-key", "", "file of the key that secrets are encrypted by in the store, made at the first start; default: secrets.key in the data directory")
+	fs.StringVar(&c.AuditLog, "audit-log", "", `file of the audit log, one line of JSON for every write and every refusal of one; "-": this program's own log; default: audit/audit.jsonl in the data directory`)
 	c.bindAccess(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")

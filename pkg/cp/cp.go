@@ -18,6 +18,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/mirror"
@@ -46,6 +47,7 @@ type ControlPlane struct {
 	board     store.Board // nil: no other replica can be there
 	newest    store.Store // the store without a mirror
 	sealed    *sealed.Store
+	audit     *audit.Log
 	secrets   *sealed.Keys
 	mirror    *mirror.Store // nil: the store is never out of reach
 	replicas  *replica.Group
@@ -86,6 +88,9 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if c.secrets, err = openKeys(ctx, cfg, opened, log.With("part", "store")); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
+	if c.audit, err = audit.Open(cfg.auditLog(), log.With("part", "audit")); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
 	c.share(opened)
 	if _, err := c.sealed.Reseal(ctx); err != nil { // what was stored before it was sealed
 		return nil, err
@@ -116,7 +121,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}
 	c.auth = &host.Auth{
 		Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone,
-		Sole: c.board == nil, ControlPlanes: c.controlPlanes, Log: log.With("part", "host"),
+		Sole: c.board == nil, ControlPlanes: c.controlPlanes, Audit: c.audit, Log: log.With("part", "host"),
 	}
 	c.xds = xds.New(xds.Config{
 		Auth: c.auth,
@@ -209,6 +214,9 @@ func (c *ControlPlane) close() {
 		if err := c.store.Close(); err != nil {
 			c.log.Error("store was not closed well", "error", err)
 		}
+	}
+	if err := c.audit.Close(); err != nil {
+		c.log.Error("audit log was not closed well", "error", err)
 	}
 }
 

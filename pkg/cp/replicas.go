@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/mirror"
 	"github.com/weft-mesh/weft/pkg/cp/replica"
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -25,11 +26,12 @@ import (
 func (c *ControlPlane) share(s store.Keeper) {
 	log := c.log.With("part", "store")
 	c.sealed = sealed.Over(s, c.secrets, log)
-	c.store, c.newest = c.sealed, c.sealed
+	c.store = audit.Over(c.sealed, c.audit)
+	c.newest = c.store
 	c.board, _ = s.(store.Board)
 	if d, ok := s.(mirror.Distant); ok {
 		c.mirror = mirror.New(d)
-		c.store = sealed.Over(c.mirror, c.secrets, log)
+		c.store = audit.Over(sealed.Over(c.mirror, c.secrets, log), c.audit)
 	}
 }
 

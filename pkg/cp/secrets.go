@@ -23,6 +23,11 @@ func (c *Config) secretsKey() string {
 	return cmp.Or(c.SecretsKey, filepath.Join(c.DataDir, "secrets.key"))
 }
 
+// auditLog is where the audit log is.
+func (c *Config) auditLog() string {
+	return cmp.Or(c.AuditLog, filepath.Join(c.DataDir, "audit", "audit.jsonl"))
+}
+
 // openKeys opens the keys of a store's secrets, and makes them where nothing is
 // sealed yet. It fails in words where the keys are not those of the store.
 func openKeys(ctx context.Context, cfg Config, s store.Keeper, log *slog.Logger) (*sealed.Keys, error) {

@@ -156,6 +156,7 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 			return issued(c.tokens.IssueUser(ctx, token.UserRequest(r)))
 		},
 		Access:       c.cfg.access(),
+		Audit:        c.audit,
 		Tokens:       tokenKeys{c.tokens},
 		Authorities:  authorities{c},
 		Stage:        c.publisher.Stage,

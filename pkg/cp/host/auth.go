@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
@@ -50,9 +51,13 @@ type Auth struct {
 	// ControlPlanes tells where control planes are, host:port, for hosts to turn
 	// to when this one goes away. Nil, or none: hosts keep the list they have.
 	ControlPlanes func() []string
-	Log           *slog.Logger // nil: slog.Default
+	// Audit is told of what hosts change; nil tells nobody.
+	Audit *audit.Log
+	Log   *slog.Logger // nil: slog.Default
 
-	seats seats
+	seats   seats
+	told    audit.Refusals // in the log
+	audited audit.Refusals
 }
 
 func (a *Auth) log() *slog.Logger {

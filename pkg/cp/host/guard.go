@@ -84,7 +84,10 @@ func (a *Auth) knownToken(ctx context.Context) error {
 // Unary lets only admitted callers in, and contains a panic to its request.
 func (a *Auth) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	defer a.contain(info.FullMethod, &err)
+	ctx, event := begin(ctx, info.FullMethod)
+	defer func() { a.finish(event, err) }()
 	if err := a.admit(ctx, info.FullMethod); err != nil {
+		a.refused(ctx, info.FullMethod, err)
 		return nil, Status(err)
 	}
 	return next(ctx, req)
@@ -93,17 +96,20 @@ func (a *Auth) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 // Stream is Unary for streams.
 func (a *Auth) Stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer a.contain(info.FullMethod, &err)
-	if err := a.admit(s.Context(), info.FullMethod); err != nil {
+	ctx, event := begin(s.Context(), info.FullMethod)
+	defer func() { a.finish(event, err) }()
+	if err := a.admit(ctx, info.FullMethod); err != nil {
+		a.refused(ctx, info.FullMethod, err)
 		return Status(err)
 	}
-	if peerCertificate(s.Context()) != nil {
+	if peerCertificate(ctx) != nil {
 		if err := a.tellControlPlanes(s); err != nil {
 			return err
 		}
 	}
 	mine := a.seats.offer(a.now())
 	defer func() { a.seats.leave(mine, a.now()) }()
-	return next(srv, seatedStream{s, context.WithValue(s.Context(), seatKey{}, mine)})
+	return next(srv, seatedStream{s, context.WithValue(ctx, seatKey{}, mine)})
 }
 
 // tellControlPlanes has the answer's headers say where hosts may turn to.

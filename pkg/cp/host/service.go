@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -108,6 +108,7 @@ func (s *Service) join(ctx context.Context, req *hostv1.JoinRequest) (*hostv1.Jo
 	if err := s.Auth.Tokens.Spend(ctx, claims, pub); err != nil {
 		return nil, err
 	}
+	audit.Note(ctx, audit.Change{Action: "issue", Kind: "agent certificate", Mesh: g.ID.Mesh, Name: g.ID.Name})
 	s.audit(ctx, "host joined", g)
 	return &hostv1.JoinResponse{Certificate: cert, Authority: s.Own.PEM()}, nil
 }
@@ -291,11 +292,10 @@ func violation(field, reason string) error {
 
 // audit writes who did what from where. Ids of tokens are no secrets.
 func (s *Service) audit(ctx context.Context, fact string, g Grant, more ...any) {
-	from := "unknown"
-	if p, ok := peer.FromContext(ctx); ok {
-		from = p.Addr.String()
+	if e := audit.Of(ctx); e != nil {
+		e.User = "dataplane " + g.ID.String() + " by token " + g.Token
 	}
-	s.log().Info(fact, append([]any{"mesh", g.ID.Mesh, "dataplane", g.ID.Name, "token_id", g.Token, "from", from}, more...)...)
+	s.log().Info(fact, append([]any{"mesh", g.ID.Mesh, "dataplane", g.ID.Name, "token_id", g.Token, "from", from(ctx)}, more...)...)
 }
 
 func (s *Service) log() *slog.Logger {

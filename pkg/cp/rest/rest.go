@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/inspect"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -82,7 +83,9 @@ type Server struct {
 	// Replicas tells of all control planes on this store; nil: it is alone.
 	Replicas func() any
 
-	Log *slog.Logger
+	// Audit is told of every write; nil tells nobody.
+	Audit *audit.Log
+	Log   *slog.Logger
 }
 
 // Handler returns the interface, ready to be served. Header, read and write

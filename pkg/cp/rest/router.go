@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/audit"
 )
 
 // A router finds the route of a request, once it is known who sends it.
 type router struct {
 	*Server
-	mux *http.ServeMux // only finds: see finder
+	mux       *http.ServeMux // only finds: see finder
+	strangers audit.Refusals // of those who show no good credential, in the audit log
+	refusals  audit.Refusals // in the log
 }
 
 // mount makes one handler of routes. A route that lacks a permission, or has
@@ -48,7 +51,9 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
 	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
+	r = begin(r)
 	answer := negotiated(r, h.answer(w, r))
+	h.finish(r, answer.status)
 	header.Set("Content-Type", answer.contentType)
 	if h.Stale != nil {
 		if since := h.Stale(); !since.IsZero() {
@@ -79,6 +84,7 @@ func (h *router) answer(w http.ResponseWriter, r *http.Request) (a answer) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="weft-cp"`)
 		return h.failure(r, "Invalid authentication data", err)
 	}
+	known(r, user)
 	route, err := h.find(w, r)
 	if err != nil {
 		return h.failure(r, failed, err)
@@ -130,8 +136,16 @@ func (h *router) failure(r *http.Request, title string, err error) answer {
 	if doc.Status >= http.StatusInternalServerError && !errors.Is(err, errPanic) {
 		h.Log.Error("request failed", "method", short(r.Method), "path", short(r.URL.Path), "error", err)
 	}
+	if e := audit.Of(r.Context()); e != nil {
+		e.Reason = doc.Detail
+		for _, c := range doc.Causes {
+			e.Reason += "; " + c.Field + ": " + c.Message
+		}
+	}
 	if doc.Status == http.StatusUnauthorized || doc.Status == http.StatusForbidden {
-		h.Log.Warn("request refused", "method", short(r.Method), "path", short(r.URL.Path), "from", r.RemoteAddr, "status", doc.Status, "reason", doc.Detail)
+		if tell, omitted := h.refusals.Tell(r.RemoteAddr); tell {
+			h.Log.Warn("request refused", "method", short(r.Method), "path", short(r.URL.Path), "from", r.RemoteAddr, "status", doc.Status, "reason", doc.Detail, "not_told_before", omitted)
+		}
 	}
 	a, err := asJSON(doc.Status, doc)
 	if err != nil {

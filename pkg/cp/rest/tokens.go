@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -123,6 +124,7 @@ func (s *Server) dataplaneToken(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	issuedToken(c, "dataplane", req.Mesh, req.Name, token, fmt.Sprint("tags: ", req.Tags), "valid for: "+req.ValidFor)
 	s.Log.Info("dataplane token was issued", "user", c.user.Name, "mesh", req.Mesh, "name", req.Name, "tags", req.Tags, "valid_for", req.ValidFor)
 	return asText("text/plain; charset=utf-8", []byte(token)), nil
 }
@@ -136,6 +138,7 @@ func (s *Server) zoneToken(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	issuedToken(c, "zone", "", req.Zone, token, fmt.Sprint("scope: ", req.Scope), "valid for: "+req.ValidFor)
 	s.Log.Info("zone token was issued", "user", c.user.Name, "zone", req.Zone, "scope", req.Scope, "valid_for", req.ValidFor)
 	return asText("text/plain; charset=utf-8", []byte(token)), nil
 }
@@ -149,6 +152,7 @@ func (s *Server) userToken(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	issuedToken(c, "user", "", req.Name, token, fmt.Sprint("groups: ", req.Groups), "valid for: "+req.ValidFor)
 	s.Log.Info("user token was issued", "user", c.user.Name, "name", req.Name, "groups", req.Groups, "valid_for", req.ValidFor)
 	return asText("text/plain; charset=utf-8", []byte(token)), nil
 }
