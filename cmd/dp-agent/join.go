@@ -32,8 +32,8 @@ service of the agent, that is started then; elsewhere nothing is redirected
 until "weft-agent run".
 
 The Dataplane's name is that of the token, else SERVICE-HOSTNAME. It must be
-this host's alone: whoever joins later by the same name replaces the earlier.
-To join again, stop the agent first.
+this host's alone: while a host of that name is in the mesh another one is
+refused. To join again, stop the agent first.
 
 With --workload the host gets one workload more, with a Dataplane, an identity
 and an Envoy of its own: --only says whose calls are that one's. An agent that

@@ -78,7 +78,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{store: memory.New(), now: time.Now(), log: new(buffer)}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -139,7 +139,7 @@ func secretsNamed(part string) store.Query {
 }
 
 // certificate is what the control plane made of a key.
-func certificate(t *testing.T, key *ecdsa.PrivateKey, text []byte) *tls.Certificate {
+func certificate(t testing.TB, key *ecdsa.PrivateKey, text []byte) *tls.Certificate {
 	t.Helper()
 	block, _ := pem.Decode(text)
 	leaf, err := x509.ParseCertificate(block.Bytes)
@@ -147,7 +147,7 @@ func certificate(t *testing.T, key *ecdsa.PrivateKey, text []byte) *tls.Certific
 	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-func (w *world) put(t *testing.T, r mesh.Resource) {
+func (w *world) put(t testing.TB, r mesh.Resource) {
 	t.Helper()
 	if old, err := w.store.Get(t.Context(), r.Key()); err == nil {
 		r.Meta.Version = old.Meta.Version
@@ -166,7 +166,7 @@ func (w *world) dataplane(t *testing.T, id proxy.ID) *mesh.Resource {
 }
 
 // client dials; cert may be nil.
-func (w *world) client(t *testing.T, cert *tls.Certificate) *grpc.ClientConn {
+func (w *world) client(t testing.TB, cert *tls.Certificate) *grpc.ClientConn {
 	t.Helper()
 	cfg := &tls.Config{RootCAs: w.own.Pool(), ServerName: "127.0.0.1", Time: w.clock}
 	if cert != nil {
@@ -179,7 +179,7 @@ func (w *world) client(t *testing.T, cert *tls.Certificate) *grpc.ClientConn {
 	return conn
 }
 
-func (w *world) token(t *testing.T, c token.Claims) string {
+func (w *world) token(t testing.TB, c token.Claims) string {
 	t.Helper()
 	if c.Mesh == "" {
 		c.Mesh = "default"
@@ -190,7 +190,7 @@ func (w *world) token(t *testing.T, c token.Claims) string {
 }
 
 // join spends raw for the certificate of an agent.
-func (w *world) join(t *testing.T, raw string, doc []byte) (*tls.Certificate, error) {
+func (w *world) join(t testing.TB, raw string, doc []byte) (*tls.Certificate, error) {
 	t.Helper()
 	key, csr := request(t)
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", raw)
@@ -201,7 +201,7 @@ func (w *world) join(t *testing.T, raw string, doc []byte) (*tls.Certificate, er
 	return certificate(t, key, resp.GetCertificate()), nil
 }
 
-func (w *world) agent(t *testing.T, raw string, doc []byte) *tls.Certificate {
+func (w *world) agent(t testing.TB, raw string, doc []byte) *tls.Certificate {
 	t.Helper()
 	cert, err := w.join(t, raw, doc)
 	must(t, err)
@@ -233,7 +233,7 @@ func (w *world) stream(t *testing.T, conn *grpc.ClientConn, raw, id string) erro
 	return nil
 }
 
-func request(t *testing.T) (*ecdsa.PrivateKey, []byte) {
+func request(t testing.TB) (*ecdsa.PrivateKey, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -270,7 +270,7 @@ func wantCode(t *testing.T, err error, code codes.Code, words ...string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
