@@ -36,6 +36,17 @@ build: ## weft-cp, weft-agent and weftctl into bin/
 package: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## deb and rpm into dist/; ARCH=arm64 for the other machines
 	@NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) packaging/build.sh dist
 
+.PHONY: test-machines
+test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## the packages on whole machines: install, reboot, upgrade, remove; needs root
+	@hack/deps.sh machines
+	NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) \
+	  go test -tags machines -count 1 -timeout 40m -v ./test/machines
+
+.PHONY: vagrant-box
+vagrant-box: ## a box for test/vagrant out of the image of test-machines, dist/weft-debian-12.box; needs root
+	@hack/deps.sh machines
+	@test/vagrant/box.sh dist/weft-debian-12.box
+
 .PHONY: demo
 demo: deps envoy build ## two hosts talk through the mesh; needs root
 	@hack/demo.sh
@@ -74,7 +85,9 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 	go vet ./...
 	go mod tidy -diff
 	go test ./internal/arch ./internal/reference
-	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh .ci/run
+	go vet -tags machines ./test/machines
+	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh test/machines/guest/*.sh test/vagrant/*.sh .ci/run
+	@if command -v vagrant >/dev/null; then cd test/vagrant && vagrant validate --ignore-provider; fi
 
 .PHONY: systems
 systems: ## vet and build the agent for Windows and macOS, where it redirects nothing

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests, checks and demo need, and nothing
-# when they are there.
+# when they are there; "machines" adds what whole machines are made with.
 set -euo pipefail
 
 # program -> package
@@ -16,6 +16,20 @@ wanted=(
   clang-14:clang-14
   llvm-strip-14:llvm-14
 )
+
+# What make test-machines needs besides.
+if [ "${1:-}" = machines ]; then
+  wanted+=(
+    debootstrap:debootstrap
+    systemd-nspawn:systemd-container
+    qemu-system-x86_64:qemu-system-x86
+    qemu-img:qemu-utils
+    ssh:openssh-client
+    mkfs.ext4:e2fsprogs
+    grub-mkimage:grub-common
+    rpm:rpm
+  )
+fi
 
 missing=()
 for pair in "${wanted[@]}"; do

@@ -6,11 +6,8 @@
 set -euo pipefail
 
 suite=bookworm
-# What a server has, what the tests look with, and what joins many hosts.
-packages=(
-  systemd systemd-sysv dbus udev kmod netbase procps iproute2 nftables openssh-server ca-certificates curl
-  python3-minimal less linux-image-cloud-amd64 initramfs-tools cloud-init ansible-core man-db bash-completion
-)
+# What a server has; base.sh has the rest.
+packages=(systemd systemd-sysv dbus udev kmod netbase openssh-server less linux-image-cloud-amd64 initramfs-tools)
 
 fail() {
   echo "image.sh: $*" >&2
@@ -24,7 +21,8 @@ for tool in debootstrap:debootstrap mkfs.ext4:e2fsprogs ssh-keygen:openssh-clien
 done
 
 # Another recipe is another machine.
-recipe=$(sha256sum "${BASH_SOURCE[0]}" | cut -c 1-12)
+here=$(dirname "${BASH_SOURCE[0]}")
+recipe=$(cat "${BASH_SOURCE[0]}" "$here/guest/base.sh" | sha256sum | cut -c 1-12)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/weft/machines
 dir=$cache/debian-12-$recipe
 mkdir -p "$cache"
@@ -52,14 +50,15 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$tmp/log" 2>&1 ||
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod +x "$root/usr/sbin/policy-rc.d"
+cp "$here/guest/base.sh" "$root/tmp/base.sh"
 # shellcheck disable=SC2016 # the inner shell expands them
 unshare --mount --pid --fork --kill-child sh -euc '
   mount -t proc proc "$1/proc"
   exec chroot "$@"
 ' sh "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-  apt-get install -y -qq --no-install-recommends "${packages[@]}" >>"$tmp/log" 2>&1 </dev/null ||
+  sh -euc 'apt-get install -y -qq --no-install-recommends "$@" </dev/null; sh /tmp/base.sh' sh "${packages[@]}" >>"$tmp/log" 2>&1 ||
   { tail -n 20 "$tmp/log" >&2; fail "apt-get install in the new machine failed"; }
-rm "$root/usr/sbin/policy-rc.d" "$root/etc/resolv.conf"
+rm "$root/usr/sbin/policy-rc.d" "$root/etc/resolv.conf" "$root/tmp/base.sh"
 
 ssh-keygen -q -t ed25519 -N '' -C weft-machines -f "$tmp/key"
 install -d -m 0700 "$root/root/.ssh"
