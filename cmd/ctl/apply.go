@@ -105,21 +105,25 @@ func (g *global) apply(ctx context.Context, in input) error {
 }
 
 func (g *global) applyOne(ctx context.Context, c *api.Client, r mesh.Resource) (string, error) {
-	switch stored, err := c.Get(ctx, r.Kind, r.Meta.Mesh, r.Meta.Name); {
+	stored, err := c.Get(ctx, r.Kind, r.Meta.Mesh, r.Meta.Name)
+	switch {
 	case err == nil && same(stored, r):
 		return "unchanged", nil
 	case err != nil && !notFound(err):
 		return "", err
 	}
-	created, warnings, err := c.Put(ctx, r)
+	created, result, err := c.Put(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	for _, w := range warnings {
+	for _, w := range result.Warnings {
 		fmt.Fprintf(g.err, "warning: %s: %s\n", r.Key(), w)
 	}
-	if created {
+	switch {
+	case created:
 		return "created", nil
+	case result.Version != 0 && result.Version == stored.Meta.Version: // it only lacked what the control plane adds
+		return "unchanged", nil
 	}
 	return "updated", nil
 }

@@ -30,6 +30,8 @@ func columns(k *mesh.Kind) []column {
 		return []column{nameColumn, {"mTLS", mtls}, {"LOCALITY", locality}, {"ZONEEGRESS", egress}, ageColumn}
 	case k == mesh.DataplaneKind:
 		return []column{meshColumn, nameColumn, {"TAGS", tags}, {"ADDRESS", address}, ageColumn}
+	case k == mesh.ExternalServiceKind:
+		return []column{meshColumn, nameColumn, {"TAGS", outsideTags}, {"ADDRESS", outsideAddress}, ageColumn}
 	case k.Scope == mesh.InMesh:
 		return []column{meshColumn, nameColumn, ageColumn}
 	default:
@@ -99,6 +101,19 @@ func tags(_ *global, r mesh.Resource) string {
 		parts = append(parts, k+"="+strings.Join(slices.Compact(values[k]), ","))
 	}
 	return strings.Join(parts, " ")
+}
+
+func outsideTags(_ *global, r mesh.Resource) string {
+	t := r.Spec.(*mesh.ExternalService).Tags
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(t)) {
+		parts = append(parts, k+"="+t[k])
+	}
+	return strings.Join(parts, " ")
+}
+
+func outsideAddress(_ *global, r mesh.Resource) string {
+	return r.Spec.(*mesh.ExternalService).Networking.Address
 }
 
 func address(_ *global, r mesh.Resource) string { return r.Spec.(*mesh.Dataplane).Networking.Address }

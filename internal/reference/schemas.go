@@ -74,12 +74,12 @@ func (w *schemaWriter) properties(t reflect.Type, props map[string]any) {
 }
 
 func (w *schemaWriter) schema(t reflect.Type) schema {
-	switch {
-	case t == rawMessage:
+	switch t {
+	case rawMessage:
 		return schema{}
-	case t == intOrString:
+	case intOrString:
 		return schema{"oneOf": []schema{{"type": "integer"}, {"type": "string"}}}
-	case t == moment:
+	case moment:
 		return schema{"type": "string", "format": "date-time"}
 	}
 	switch t.Kind() {

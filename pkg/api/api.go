@@ -5,6 +5,8 @@ package api
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // A Page is the document that answers a list.
@@ -29,6 +31,9 @@ func NewPage(total int, items []json.RawMessage, next string) Page {
 // A PutResult answers a PUT.
 type PutResult struct {
 	Warnings []string `json:"warnings,omitempty"`
+	// Version is that of what is stored now, as its ETag says: that of before
+	// where nothing was written.
+	Version mesh.Version `json:"-"`
 }
 
 // Info is what GET / tells about a control plane.

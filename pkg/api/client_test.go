@@ -120,13 +120,14 @@ func TestClientPut(t *testing.T) {
 		if got, want := r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type"), "PUT /meshes/a application/json"; got != want {
 			t.Errorf("request %q, want %q", got, want)
 		}
+		w.Header().Set("ETag", `"7"`)
 		w.WriteHeader(status)
 		fmt.Fprint(w, `{"warnings":["w1"]}`)
 	})
 	r := mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "a"}, Spec: &mesh.MeshSpec{}}
-	created, warnings, err := c.Put(t.Context(), r)
-	if err != nil || !created || !cmp.Equal(warnings, []string{"w1"}) {
-		t.Errorf("created %t, warnings %q, %v", created, warnings, err)
+	created, result, err := c.Put(t.Context(), r)
+	if err != nil || !created || result.Version != 7 || !cmp.Equal(result.Warnings, []string{"w1"}) {
+		t.Errorf("created %t, %+v, %v", created, result, err)
 	}
 	if want, _ := api.Encode(r); string(body) != string(want) {
 		t.Errorf("sent %s, want %s", body, want)

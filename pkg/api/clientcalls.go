@@ -15,7 +15,7 @@ import (
 // pageSize is the largest page that a control plane gives.
 const pageSize = 1000
 
-// Get fetches one resource, its times included. Fields that this version does
+// Get fetches one resource, its times and version included. Fields that this version does
 // not know are left out.
 func (c *Client) Get(ctx context.Context, k *mesh.Kind, meshName, name string) (mesh.Resource, error) {
 	a, err := c.call(ctx, http.MethodGet, itemPath(k, meshName, name), nil)
@@ -26,6 +26,7 @@ func (c *Client) Get(ctx context.Context, k *mesh.Kind, meshName, name string) (
 	if err != nil {
 		return mesh.Resource{}, fmt.Errorf("read the answer of %s: %w", c.server, err)
 	}
+	r.Meta.Version = a.version
 	return r, nil
 }
 
@@ -69,21 +70,21 @@ func (c *Client) List(ctx context.Context, k *mesh.Kind, meshName string) ([]mes
 }
 
 // Put creates or replaces r and tells whether it is new, and what the control
-// plane warns of.
-func (c *Client) Put(ctx context.Context, r mesh.Resource) (created bool, warnings []string, err error) {
+// plane says of it.
+func (c *Client) Put(ctx context.Context, r mesh.Resource) (created bool, result PutResult, err error) {
 	body, err := Encode(r)
 	if err != nil {
-		return false, nil, err
+		return false, result, err
 	}
 	a, err := c.call(ctx, http.MethodPut, itemPath(r.Kind, r.Meta.Mesh, r.Meta.Name), body)
 	if err != nil {
-		return false, nil, err
+		return false, result, err
 	}
-	var res PutResult
-	if err := json.Unmarshal(a.body, &res); err != nil {
-		return false, nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+	if err := json.Unmarshal(a.body, &result); err != nil {
+		return false, result, fmt.Errorf("read the answer of %s: %w", c.server, err)
 	}
-	return a.status == http.StatusCreated, res.Warnings, nil
+	result.Version = a.version
+	return a.status == http.StatusCreated, result, nil
 }
 
 // Delete deletes one resource. An *Error of status 404 says there is none.

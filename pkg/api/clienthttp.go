@@ -12,8 +12,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // maxAnswer is the longest answer that a client reads, in bytes: a page of
@@ -22,8 +25,9 @@ const maxAnswer = 256 << 20
 
 // An answer is what came back with a status below 300.
 type answer struct {
-	status int
-	body   []byte
+	status  int
+	body    []byte
+	version mesh.Version // of the resource that it is about; 0 where it is about none
 }
 
 // call makes one request. Failures that the server tells are *Error.
@@ -54,7 +58,8 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (an
 	if res.StatusCode >= 300 {
 		return answer{}, failure(res, data)
 	}
-	return answer{status: res.StatusCode, body: data}, nil
+	version, _ := strconv.ParseInt(strings.Trim(res.Header.Get("ETag"), `"`), 10, 64)
+	return answer{status: res.StatusCode, body: data, version: mesh.Version(version)}, nil
 }
 
 // failure reads an error document. What is none becomes one, so that callers

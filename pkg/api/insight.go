@@ -2,17 +2,27 @@ package api
 
 import "github.com/weft-mesh/weft/pkg/mesh"
 
-// What insights consist of, by the names that their readers use here.
+// The words of insights are the mesh's; readers of documents know them by these
+// names.
 type (
-	DataplaneInsight   = mesh.DataplaneInsight
-	Subscription       = mesh.Subscription
+	// DataplaneInsight tells how the proxy of a dataplane fares.
+	DataplaneInsight = mesh.DataplaneInsight
+	// Subscription is a proxy's stream.
+	Subscription = mesh.Subscription
+	// SubscriptionStatus counts responses.
 	SubscriptionStatus = mesh.SubscriptionStatus
-	Responses          = mesh.Responses
-	ProxyVersion       = mesh.ProxyVersion
-	Version            = mesh.ProgramVersion
-	Findings           = mesh.Findings
-	Finding            = mesh.Finding
-	Refusal            = mesh.Refusal
+	// Responses are numbers.
+	Responses = mesh.Responses
+	// ProxyVersion is which programs a proxy consists of.
+	ProxyVersion = mesh.ProxyVersion
+	// Version is that of a program.
+	Version = mesh.ProgramVersion
+	// Findings are what became of policies otherwise than asked.
+	Findings = mesh.Findings
+	// Finding is one warning of a plan.
+	Finding = mesh.Finding
+	// Refusal is what a proxy does not take.
+	Refusal = mesh.Refusal
 )
 
 // EncodeOverview is Encode for a dataplane together with how it fares.

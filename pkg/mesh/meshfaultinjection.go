@@ -39,9 +39,10 @@ type MeshFaultBandwidth struct {
 // Validate tells everything that is wrong with it.
 func (s *MeshFaultInjection) Validate() (v Violations) {
 	from := []string{RefMesh, RefMeshSubset, RefService, RefServiceSubset}
-	return s.Spec.validate(refs{top: chosenOrGateway, to: wholeMesh, from: from}, func(path string, c *MeshFaultInjectionConf) Violations {
+	v = append(v, s.Spec.toGateways()...)
+	return append(v, s.Spec.validate(refs{top: chosenOrGateway, to: wholeMesh, from: from}, func(path string, c *MeshFaultInjectionConf) Violations {
 		return c.validate(path)
-	})
+	})...)
 }
 
 func (c *MeshFaultInjectionConf) validate(path string) (v Violations) {

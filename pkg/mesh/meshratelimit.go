@@ -43,9 +43,10 @@ type OnLocalRefuse struct {
 
 // Validate tells everything that is wrong with it.
 func (s *MeshRateLimit) Validate() (v Violations) {
-	return s.Spec.validate(refs{top: chosenOrRoute, to: wholeMesh, from: wholeMesh}, func(path string, c *MeshRateLimitConf) Violations {
+	v = append(v, s.Spec.toGateways()...)
+	return append(v, s.Spec.validate(refs{top: chosenOrRoute, to: wholeMesh, from: wholeMesh}, func(path string, c *MeshRateLimitConf) Violations {
 		return c.validate(path)
-	})
+	})...)
 }
 
 func (c *MeshRateLimitConf) validate(path string) (v Violations) {

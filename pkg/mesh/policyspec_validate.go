@@ -1,5 +1,7 @@
 package mesh
 
+import "slices"
+
 // refs are the kinds that the references of a policy may have.
 type refs struct {
 	top, to, from []string
@@ -50,6 +52,16 @@ func (b *BothWays[C]) validate(r refs, conf checking[C]) (v Violations) {
 	v = append(v, validateTargeted("spec.to", b.To, r.to, conf)...)
 	v = append(v, validateTargeted("spec.from", b.From, r.from, conf)...)
 	return append(v, validateRuled("spec.rules", b.Rules, conf)...)
+}
+
+// toGateways wants a policy whose "to" gateways alone follow to choose some.
+func (b *BothWays[C]) toGateways() (v Violations) {
+	r := b.TargetRef
+	chosen := r != nil && (r.Kind == RefGateway || r.Kind == RefHTTPRoute || slices.Equal(r.ProxyTypes, []string{refProxy}))
+	if len(b.To) > 0 && !chosen {
+		v.Add("spec.to", "is for gateways alone: let spec.targetRef be of kind MeshGateway, or have proxyTypes: [Gateway]; from and rules are for other proxies")
+	}
+	return v
 }
 
 // validateSections wants something in a policy, and rules by themselves.

@@ -16,11 +16,16 @@ func (a *Admission) Delete(ctx context.Context, k mesh.Key) error { return a.Del
 // DeleteAt deletes what is stored under k if it has the version at; 0 means
 // whatever there is. It fails with store.ErrNotFound and store.ErrConflict. A
 // mesh goes with everything in it. With ErrRefused it keeps a mesh that has
-// dataplanes, and a Secret that its mesh's authority is made of.
+// dataplanes, a Secret that its mesh's authority is made of, and the zone of
+// this control plane.
 func (a *Admission) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error {
 	switch k.Kind {
 	case mesh.MeshKind.Name:
 		return a.deleteMesh(ctx, k, at)
+	case mesh.ZoneKind.Name:
+		if err := a.checkOther(k); err != nil {
+			return fmt.Errorf("delete %s: %w", k, err)
+		}
 	case mesh.SecretKind.Name:
 		a.meshes.RLock()
 		defer a.meshes.RUnlock()
@@ -43,8 +48,19 @@ func (a *Admission) PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Versi
 		err = a.checkDeserted(ctx, k)
 	case r.Kind == mesh.SecretKind:
 		err = a.checkUnused(ctx, k)
+	case r.Kind == mesh.ZoneKind:
+		err = a.checkOther(k)
 	}
 	return r, err
+}
+
+// checkOther refuses to delete the zone that this control plane is of: it is
+// there as long as the control plane is.
+func (a *Admission) checkOther(k mesh.Key) error {
+	if k.Name != a.zone() {
+		return nil
+	}
+	return refused("zone", "%q is the zone of this control plane, which is connected", k.Name)
 }
 
 // checkUnused refuses to delete what the authority of the mesh is made of: the

@@ -106,6 +106,17 @@ func TestZoneOfItsOwn(t *testing.T) {
 	if _, found, err := f.Current(t.Context(), key); err != nil || !found {
 		t.Errorf("there is no %s: %v", key, err)
 	}
+	if err := f.Delete(t.Context(), key); !errors.Is(err, ErrRefused) {
+		t.Errorf("its own zone can be deleted: %v", err)
+	}
+	if _, err := f.PreviewDelete(t.Context(), key, 0); !errors.Is(err, ErrRefused) {
+		t.Errorf("its own zone could be deleted: %v", err)
+	}
+	other := mesh.Resource{Kind: mesh.ZoneKind, Meta: mesh.Meta{Name: "west"}, Spec: &mesh.Zone{}}
+	f.put(t, other)
+	if err := f.Delete(t.Context(), other.Key()); err != nil {
+		t.Errorf("another zone: %v", err)
+	}
 }
 
 // What an authority is made of stays as long as the mesh names the authority.
