@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +102,7 @@ func printExplanation(out io.Writer, q api.Question, e *api.Explanation) error {
 			if from == "" {
 				from = "default"
 			}
-			row("  "+f.Where, f.What, from, string(f.Values))
+			row("  "+f.Where, f.What, from, oneLine(f.Values))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -125,6 +127,15 @@ func printExplanation(out io.Writer, q api.Question, e *api.Explanation) error {
 		fmt.Fprintf(out, "  %s: %s\n", f.Part, f.Text)
 	}
 	return nil
+}
+
+// oneLine takes the line breaks out of a JSON document.
+func oneLine(doc json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, doc) != nil {
+		return string(doc)
+	}
+	return b.String()
 }
 
 func others(n int) string {
