@@ -42,7 +42,7 @@ func TestIdentMemory(t *testing.T) {
 			}
 		})
 	}
-	run, err := os.MkdirTemp("/dev/shm", "weft-")
+	run, err := os.MkdirTemp("/dev/shm", "weft-") //nolint:usetesting // a tmpfs, which the test's own folder is not
 	if err != nil {
 		t.Fatal(err)
 	}

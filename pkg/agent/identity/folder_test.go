@@ -122,7 +122,7 @@ func TestRuinedFiles(t *testing.T) {
 				opened(t, dir, name)
 			})
 		}
-		for what, make := range map[string]func(t *testing.T, path string){
+		for what, put := range map[string]func(t *testing.T, path string){
 			"link":   func(t *testing.T, path string) { must(t, os.Symlink("/etc/shadow", path)) },
 			"fifo":   func(t *testing.T, path string) { must(t, syscall.Mkfifo(path, 0o600)) },
 			"folder": func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) },
@@ -134,7 +134,7 @@ func TestRuinedFiles(t *testing.T) {
 			t.Run(name+" is a "+what, func(t *testing.T) {
 				dir := laid(t, files)
 				must(t, os.Remove(filepath.Join(dir, name)))
-				make(t, filepath.Join(dir, name))
+				put(t, filepath.Join(dir, name))
 				opened(t, dir, name)
 			})
 		}
