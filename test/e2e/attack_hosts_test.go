@@ -75,7 +75,8 @@ func withToken(ctx context.Context, raw string) context.Context {
 func pair(t *testing.T, h *testmesh.Host, name string) *tls.Certificate {
 	t.Helper()
 	dir := filepath.Join(h.Dir, "state")
-	c, err := tls.X509KeyPair([]byte(read(t, dir, name+".crt")), []byte(read(t, dir, name+".key")))
+	both := []byte(read(t, dir, name+".pem"))
+	c, err := tls.X509KeyPair(both, both)
 	if err != nil {
 		t.Fatal(err)
 	}

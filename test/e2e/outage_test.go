@@ -24,6 +24,7 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 	web, api := m.Join(t, "web"), m.Join(t, "api")
 	service(t, web, "127.0.0.1")
 	service(t, api, "127.0.0.1")
+	before := time.Now()
 	m.Allow(t, "web", "api")
 	stranger := m.Net.Host("stranger")
 	hosts := []*testmesh.Host{web, api}
@@ -76,6 +77,8 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 	}
 
 	testmesh.Eventually(t, "api.mesh answers", call)
+	// Whom api lets in must be on its disk, and not only what it had before.
+	testmesh.Eventually(t, "api has the permission on disk", func() error { return writtenAfter(filepath.Join(api.Dir, "state", "xds"), before) })
 	for _, h := range hosts {
 		testmesh.Eventually(t, h.Name+" has everything on disk", func() error { return atRest(filepath.Join(h.Dir, "state", "xds")) })
 	}
@@ -167,6 +170,17 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 			t.Errorf("files are left: %v %v", left, err)
 		}
 	})
+}
+
+// writtenAfter says whether anything is kept in dir that is younger.
+func writtenAfter(dir string, than time.Time) error {
+	files, err := filepath.Glob(filepath.Join(dir, "set-*"))
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && info.ModTime().After(than) {
+			return nil
+		}
+	}
+	return fmt.Errorf("none of %q is younger than %s, %w", files, than, err)
 }
 
 // atRest says whether what is kept in dir has not changed for a while.
