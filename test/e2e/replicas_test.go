@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
 )
@@ -99,6 +102,7 @@ func TestReplicas(t *testing.T) {
 				wantReadsOnly(t, one)
 				wantLeader(t, others...)
 				c.settleBut(t, one.IP4.String())
+				c.sentOn(t, one)
 				one.Heal(t)
 				c.settle(t)
 			}
@@ -151,6 +155,25 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 	wantLeader(t, r.All...)
 }
 
+// sentOn wants a replica that is behind to send on who has a newer state.
+func (c *count) sentOn(t *testing.T, behind *testmesh.Replica) {
+	t.Helper()
+	one := c.proxies[0]
+	for _, f := range c.proxies {
+		if _, at := f.has(); at != behind.IP4.String() {
+			one = f
+		}
+	}
+	one.mu.Lock()
+	state := one.state
+	one.mu.Unlock()
+	comer := &follower{from: one.from, id: one.id, state: state}
+	err := comer.follow(t.Context(), behind.IP4.String())
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "catches up") || comer.values > 0 {
+		t.Errorf("%s gave %d values to a proxy of state %s; error %v", behind.Name, comer.values, state, err)
+	}
+}
+
 // wantLeader waits until exactly one leads.
 func wantLeader(t *testing.T, of ...*testmesh.Replica) (leader *testmesh.Replica) {
 	t.Helper()
@@ -198,9 +221,9 @@ func knows(one *testmesh.Replica, replicas, online int) error {
 func awaitAway(t *testing.T, one *testmesh.Replica) {
 	t.Helper()
 	testmesh.Eventually(t, one.Name+" warns", func() error {
-		status, h, text, err := one.Ask(http.MethodGet, "/meshes/default", nil)
-		if err != nil || status != 200 || h.Get("Warning") == "" {
-			return fmt.Errorf("status %d, warning %q, error %w: %s", status, h.Get("Warning"), err, text)
+		code, h, text, err := one.Ask(http.MethodGet, "/meshes/default", nil)
+		if err != nil || code != 200 || h.Get("Warning") == "" {
+			return fmt.Errorf("status %d, warning %q, error %w: %s", code, h.Get("Warning"), err, text)
 		}
 		return nil
 	})
@@ -212,14 +235,14 @@ func wantReadsOnly(t *testing.T, of ...*testmesh.Replica) {
 	t.Helper()
 	for _, one := range of {
 		for _, path := range []string{"/meshes", "/meshes/default", "/meshes/default/dataplanes", "/dataplanes/_overview", "/meshes/default/dataplanes/" + counter} {
-			status, h, text, err := one.Ask(http.MethodGet, path, nil)
-			if err != nil || status != 200 || !strings.Contains(h.Get("Warning"), "the store is away since") {
-				t.Errorf("%s: GET %s: status %d, warning %q, error %v: %s", one.Name, path, status, h.Get("Warning"), err, text)
+			code, h, text, err := one.Ask(http.MethodGet, path, nil)
+			if err != nil || code != 200 || !strings.Contains(h.Get("Warning"), "the store is away since") {
+				t.Errorf("%s: GET %s: status %d, warning %q, error %v: %s", one.Name, path, code, h.Get("Warning"), err, text)
 			}
 		}
-		status, _, text, err := one.Ask(http.MethodPut, "/meshes/default/dataplanes/"+counter, countedTo(1))
-		if err != nil || status != 503 || !strings.Contains(string(text), "cannot reach its store") {
-			t.Errorf("%s: PUT: status %d, error %v: %s", one.Name, status, err, text)
+		code, _, text, err := one.Ask(http.MethodPut, "/meshes/default/dataplanes/"+counter, countedTo(1))
+		if err != nil || code != 503 || !strings.Contains(string(text), "cannot reach its store") {
+			t.Errorf("%s: PUT: status %d, error %v: %s", one.Name, code, err, text)
 		}
 	}
 }
@@ -268,9 +291,9 @@ func countWith(t *testing.T, r *testmesh.Replicas, n int) *count {
 	t.Helper()
 	c := &count{r: r, quit: make(chan struct{})}
 	put := func(name string, body any) {
-		status, _, text, err := r.All[0].Ask(http.MethodPut, "/meshes/default/dataplanes/"+name, body)
-		if err != nil || status >= 300 {
-			t.Fatalf("put %s: status %d, error %v: %s", name, status, err, text)
+		code, _, text, err := r.All[0].Ask(http.MethodPut, "/meshes/default/dataplanes/"+name, body)
+		if err != nil || code >= 300 {
+			t.Fatalf("put %s: status %d, error %v: %s", name, code, err, text)
 		}
 	}
 	put(counter, countedTo(1))
@@ -316,8 +339,8 @@ func (c *count) write() {
 			return
 		}
 		one := c.r.All[turn%len(c.r.All)]
-		status, h, text, err := one.Ask(http.MethodGet, "/meshes/default/dataplanes/"+counter, nil)
-		if err != nil || status != 200 || h.Get("Warning") != "" {
+		code, h, text, err := one.Ask(http.MethodGet, "/meshes/default/dataplanes/"+counter, nil)
+		if err != nil || code != 200 || h.Get("Warning") != "" {
 			continue
 		}
 		n := 0
@@ -327,9 +350,9 @@ func (c *count) write() {
 		if err := json.Unmarshal(text, &has); err == nil && len(has.Networking.Inbound) == 1 {
 			n = has.Networking.Inbound[0].Port + 1
 		}
-		status, h, _, err = one.Ask(http.MethodPut, "/meshes/default/dataplanes/"+counter, countedTo(n), "If-Match", h.Get("ETag"))
+		code, h, _, err = one.Ask(http.MethodPut, "/meshes/default/dataplanes/"+counter, countedTo(n), "If-Match", h.Get("ETag"))
 		switch {
-		case err == nil && status < 300:
+		case err == nil && code < 300:
 			version := 0
 			_, _ = fmt.Sscanf(h.Get("ETag"), `"%d"`, &version)
 			c.mu.Lock()
@@ -337,7 +360,7 @@ func (c *count) write() {
 			c.mu.Unlock()
 			c.newest.Store(int64(n))
 			c.acked.Add(1)
-		case err == nil && (status == 503 || status == 409 || status == 412):
+		case err == nil && (code == 503 || code == 409 || code == 412):
 			c.refused.Add(1)
 		default: // it may be written all the same
 			c.unknown.Add(1)
