@@ -34,6 +34,10 @@ const (
 	forgotten = time.Minute
 )
 
+// maxNews is how many insights are told in one beat: after a change that
+// concerns everybody the others follow in the next ones.
+const maxNews = 2000
+
 // Topics of notes.
 const (
 	aboutReplica = "replica"
@@ -306,10 +310,14 @@ func (g *Group) news() (notes []store.Note, marks map[proxy.ID]mark) {
 		if len(in.Subscriptions) == 0 {
 			continue // it left meanwhile
 		}
-		now := markOf(in)
-		if marks[id] = now; g.posted[id] == now {
+		now, before := markOf(in), g.posted[id]
+		if now == before || len(notes) >= maxNews {
+			if before != (mark{}) {
+				marks[id] = before
+			}
 			continue
 		}
+		marks[id] = now
 		for i := range in.Subscriptions {
 			in.Subscriptions[i].ControlPlaneInstanceID = g.Instance
 		}
