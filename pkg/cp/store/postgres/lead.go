@@ -42,7 +42,7 @@ func (s *Store) lead(ctx context.Context, replica string) (_ *leadership, err er
 	}
 	defer func() {
 		if err != nil {
-			l.Release()
+			l.Release() //nolint:contextcheck // it must reach the server when ctx has ended
 		}
 	}()
 	for {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,16 +71,16 @@ func TestMigrationKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	real := migrations
-	defer func() { migrations = real }()
-	migrations = append(real[:len(real):len(real)], "CREATE TABLE half (a INT); SELECT pg_terminate_backend(pg_backend_pid()); CREATE TABLE never (a INT)")
+	released := migrations
+	defer func() { migrations = released }()
+	migrations = slices.Concat(released, []string{"CREATE TABLE half (a INT); SELECT pg_terminate_backend(pg_backend_pid()); CREATE TABLE never (a INT)"})
 	if _, err := migrate(t.Context(), pool, len(migrations)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v, want one that wraps %q", err, store.ErrUnavailable)
 	}
 	if got := tables(t, dsn); got != "" {
 		t.Errorf("a killed migration left %s", got)
 	}
-	migrations = real
+	migrations = released
 	if _, err := migrate(t.Context(), pool, len(migrations)); err != nil {
 		t.Fatalf("run again: %v", err)
 	}
@@ -118,9 +119,9 @@ func TestOtherSchemas(t *testing.T) {
 			}
 		}
 	}
-	real := migrations
-	defer func() { migrations = real }()
-	migrations = append(real[:len(real):len(real)], "CREATE TABLE more (a INT)")
+	released := migrations
+	defer func() { migrations = released }()
+	migrations = slices.Concat(released, []string{"CREATE TABLE more (a INT)"})
 	if _, err := Open(t.Context(), Options{DSN: dsn}); !errors.Is(err, ErrOlder) || !strings.Contains(err.Error(), "weft-cp migrate up") {
 		t.Errorf("tables that are older: %v", err)
 	}
