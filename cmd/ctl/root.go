@@ -65,6 +65,7 @@ func rootCommand(t terminal) *cobra.Command {
 		tokenCommand(g),
 		joinTokenCommand(g),
 		caCommand(g),
+		generateCommand(g),
 		versionCommand(g),
 		manual.Command("1"),
 	)

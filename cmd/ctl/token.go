@@ -16,11 +16,12 @@ import (
 func tokenCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make tokens",
+		Short: "Make and revoke tokens, and exchange the keys that sign them",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(dataplaneTokenCommand(g))
+	cmd.AddCommand(dataplaneTokenCommand(g), zoneTokenCommand(g), userTokenCommand(g),
+		tokenKeysCommand(g), rotateKeyCommand(g), dropKeyCommand(g), revokeCommand(g))
 	return cmd
 }
 
@@ -71,18 +72,28 @@ func (t *tokenFlags) fetch(ctx context.Context, g *global, c *api.Client) (strin
 	if t.validFor <= 0 {
 		return "", fmt.Errorf("--valid-for: must be longer than nothing")
 	}
-	req := api.DataplaneTokenRequest{Name: t.name, Mesh: g.mesh, Tags: map[string][]string{}, ValidFor: t.validFor.String(), Once: t.once}
-	for _, s := range t.tags {
-		k, values, ok := strings.Cut(s, "=")
-		vs := strings.Split(values, ",")
-		if !ok || k == "" || slices.Contains(vs, "") {
-			return "", fmt.Errorf("--tag: %q is not key=value or key=value1,value2", s)
-		}
-		req.Tags[k] = append(req.Tags[k], vs...)
+	tags, err := t.allowed()
+	if err != nil {
+		return "", err
 	}
+	req := api.DataplaneTokenRequest{Name: t.name, Mesh: g.mesh, Tags: tags, ValidFor: t.validFor.String(), Once: t.once}
 	token, err := c.DataplaneToken(ctx, req)
 	if err != nil {
 		return "", fault{fmt.Errorf("make a dataplane token: %w", inMesh(g.mesh, err))}
 	}
 	return token, nil
+}
+
+// allowed are the values that each tag may have.
+func (t *tokenFlags) allowed() (map[string][]string, error) {
+	tags := map[string][]string{}
+	for _, s := range t.tags {
+		k, values, ok := strings.Cut(s, "=")
+		vs := strings.Split(values, ",")
+		if !ok || k == "" || slices.Contains(vs, "") {
+			return nil, fmt.Errorf("--tag: %q is not key=value or key=value1,value2", s)
+		}
+		tags[k] = append(tags[k], vs...)
+	}
+	return tags, nil
 }
