@@ -114,7 +114,7 @@ var mayImport = []struct {
 	{"pkg/agent", []string{"pkg"}, "the composition of the agent"},
 	{"cmd/cp", []string{"pkg/cp", "pkg/settings", "cmd/manual"}, "main and flags"},
 	{"cmd/dp-agent", []string{"packaging/systemd", "pkg/agent", "pkg/settings", "pkg/systemd", "cmd/manual"}, "main and flags"},
-	{"cmd/ctl", []string{"pkg/api", "pkg/mesh", "cmd/manual"}, "main and verbs"},
+	{"cmd/ctl", []string{"pkg/api", "pkg/mesh", "cmd/manual", "pkg/signing"}, "main and verbs"},
 	{"internal", []string{"pkg", "internal"}, "for tests only"},
 	{"test", []string{"pkg", "internal"}, "for tests only"},
 }
