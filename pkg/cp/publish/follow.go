@@ -129,6 +129,10 @@ func (p *Publisher) difference(page store.Page) (changes []store.Change) {
 	return changes
 }
 
+// spentTokens begins the names of Secrets that say that a token was spent. A
+// mesh in which a thousand hosts join would be judged a thousand times.
+const spentTokens = "dataplane-token-spent-"
+
 // apply makes the next state and sends it on its way. Endpoints, and at first
 // names, are there before the state is: so a proxy that comes back to a
 // control plane that has just started is told of no loss.
@@ -139,7 +143,9 @@ func (p *Publisher) apply(changes []store.Change) {
 	for _, c := range changes {
 		switch c.Key.Kind { // it may revoke tokens, or be their key
 		case mesh.SecretKind.Name:
-			judge[c.Key.Mesh] = true
+			if !strings.HasPrefix(c.Key.Name, spentTokens) { // that is nothing to who has joined
+				judge[c.Key.Mesh] = true
+			}
 		case mesh.GlobalSecretKind.Name:
 			if of, ok := strings.CutPrefix(c.Key.Name, "dataplane-token-revocations-"); ok {
 				judge[of] = true

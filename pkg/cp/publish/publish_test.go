@@ -450,6 +450,9 @@ func TestChangedSecretsHaveTheirMeshJudged(t *testing.T) {
 		r.store.delete(mesh.SecretKind, "other", "dataplane-token-revocations-other")
 		advance(coalesce)
 		synctest.Wait()
+		r.store.put(mesh.SecretKind, "other", "dataplane-token-spent-1", &mesh.Secret{}) // ends nobody
+		advance(coalesce)
+		synctest.Wait()
 		r.stream.mu.Lock()
 		defer r.stream.mu.Unlock()
 		if got := fmt.Sprint(r.stream.judged); got != "[other other]" {
