@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	for _, command := range []func(func(string) string) *cobra.Command{
-		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand, serviceCommand, stopCommand, versionCommand,
+		joinCommand, runCommand, statusCommand, redirectCommand, leaveCommand, configCommand, serviceCommand, stopCommand, doctorCommand, bundleCommand, versionCommand,
 	} {
 		root.AddCommand(command(getenv))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -34,8 +35,8 @@ faults is refused whole.`,
 		if err := b.redirectable(); err != nil {
 			return err
 		}
-		level := new(slog.LevelVar)
-		log, err := settings.LeveledLogger(cmd.ErrOrStderr(), level, b.LogLevel, b.LogFormat)
+		level, tail := new(slog.LevelVar), new(agent.Tail)
+		log, err := settings.LeveledLogger(io.MultiWriter(cmd.ErrOrStderr(), tail), level, b.LogLevel, b.LogFormat)
 		if err != nil {
 			return usageError{err}
 		}
@@ -49,6 +50,7 @@ faults is refused whole.`,
 		again := make(chan os.Signal, 1)
 		notifyReload(again)
 		defer signal.Stop(again)
+		a.Tail = tail
 		a.Source = agent.Source{
 			File: *b.file, Signals: again, Read: b.again,
 			Level: func(text string) error { return level.UnmarshalText([]byte(text)) },

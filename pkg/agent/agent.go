@@ -21,6 +21,8 @@ type Agent struct {
 	// Source is where a configuration comes from while the agent runs; the zero
 	// value: nowhere.
 	Source Source
+	// Tail is the end of the log, for bundles; nil: nobody keeps it.
+	Tail *Tail
 
 	mu     sync.Mutex
 	cfg    Config // in force

@@ -80,6 +80,11 @@ func (a *Agent) serveStatus(ctx context.Context) error {
 			a.log.Debug("status was not read", "error", err)
 		}
 	})
+	mux.HandleFunc("GET /log", func(w http.ResponseWriter, _ *http.Request) {
+		if a.Tail != nil {
+			_, _ = w.Write(a.Tail.bytes()) // who asked has gone
+		}
+	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
@@ -141,18 +146,7 @@ const maxStatus = 1 << 20
 func askRunning(ctx context.Context, socket string) (s HostStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
-		DisableKeepAlives: true,
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/status", nil)
-	if err != nil {
-		return s, err
-	}
-	resp, err := client.Do(req)
+	resp, err := askAgent(ctx, socket, "/status")
 	if err != nil {
 		return s, err
 	}

@@ -11,4 +11,7 @@ const (
 	// ControlPlanesHeader is sent back with each answer to a host that shows a
 	// certificate: where control planes are, host:port, once for each.
 	ControlPlanesHeader = "weft-control-planes"
+	// TimeHeader is sent back with each answer: the control plane's clock, as
+	// RFC 3339 with fractions of seconds.
+	TimeHeader = "weft-time"
 )

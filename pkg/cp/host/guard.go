@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -96,6 +97,10 @@ func (a *Auth) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 // Stream is Unary for streams.
 func (a *Auth) Stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer a.contain(info.FullMethod, &err)
+	// Before anything is refused: a host may be so for its clock.
+	if err := s.SetHeader(metadata.Pairs(hostv1.TimeHeader, a.now().UTC().Format(time.RFC3339Nano))); err != nil {
+		return err
+	}
 	ctx, event := begin(s.Context(), info.FullMethod)
 	defer func() { a.finish(event, err) }()
 	if err := a.admit(ctx, info.FullMethod); err != nil {
