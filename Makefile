@@ -59,15 +59,13 @@ test: deps envoy build ## all tests: unit, components, real Envoy in network nam
 race: deps envoy build ## all tests again under the race detector
 	go test -race -timeout 40m ./...
 
-# Each decoder of what strangers send: package and target.
-FUZZ := pkg/api:FuzzDecode pkg/api:FuzzDecodeAs
 FUZZTIME ?= 60s
 
 .PHONY: fuzz
 fuzz: ## feed every decoder what nobody would write, 60 s each; FUZZTIME=10s for less
-	@for f in $(FUZZ); do \
-	  echo "$$f for $(FUZZTIME)"; \
-	  go test ./$${f%%:*} -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) || exit 1; \
+	@grep -roE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' pkg cmd | sed 's|/[^/]*:func | |' | sort -u | while read -r package target; do \
+	  echo "$$package $$target for $(FUZZTIME)"; \
+	  go test "./$$package" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
 	done
 
 .PHONY: bench

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -67,10 +68,8 @@ func FuzzDecode(f *testing.F) {
 // nobody has to name the kind, so that more of them get to its fields.
 func FuzzDecodeAs(f *testing.F) {
 	addExamples(f, func(doc []byte) {
-		for i, k := range mesh.Kinds {
-			if r, err := api.Decode(doc); err == nil && r.Kind == k {
-				f.Add(uint8(i), doc)
-			}
+		if r, err := api.Decode(doc); err == nil {
+			f.Add(uint8(slices.Index(mesh.Kinds, r.Kind)), doc)
 		}
 	})
 	f.Add(uint8(0), []byte("labels: {a: ~}\nmtls: {backends: [~]}\n"))
