@@ -54,15 +54,21 @@ networking:
 			"type: Mesh\nname: second\nkri: kri_m____second_\n",
 		},
 		{
-			"false is said where it is not the default, raw parts keep every digit",
-			mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "m", Name: "d"}, Spec: &mesh.Dataplane{
-				Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", TransparentProxying: &mesh.TransparentProxying{
-					ReachableBackends: []byte(`{"refs":[{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}]}`),
-				}},
-				Metrics: &mesh.MetricsBackend{Type: "prometheus", Conf: &mesh.PrometheusConf{SkipMTLS: &no}},
+			"raw parts keep every digit",
+			mesh.Resource{Kind: mesh.MeshExternalServiceKind, Meta: mesh.Meta{Mesh: "m", Name: "d"}, Spec: &mesh.MeshExternalService{
+				Spec: mesh.MeshExternalServiceSpec{Extension: &mesh.Extension{Type: "x", Config: []byte(`{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}`)}},
 			}},
-			`{"type":"Dataplane","mesh":"m","name":"d","kri":"kri_dp_m___d_","networking":{"address":"192.0.2.1","transparentProxying":{"reachableBackends":{"refs":[{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}]}}},"metrics":{"type":"prometheus","conf":{"skipMTLS":false}}}`,
-			"type: Dataplane\nmesh: m\nname: d\nkri: kri_dp_m___d_\nnetworking:\n  address: 192.0.2.1\n  transparentProxying:\n    reachableBackends:\n      refs:\n      - weight: 1.5\n        id: 18446744073709551615\n        \"n\": null\n        e: []\nmetrics:\n  type: prometheus\n  conf:\n    skipMTLS: false\n",
+			`{"type":"MeshExternalService","mesh":"m","name":"d","kri":"kri_extsvc_m___d_","spec":{"extension":{"type":"x","config":{"weight":1.50,"id":18446744073709551615,"n":null,"e":[]}}}}`,
+			"type: MeshExternalService\nmesh: m\nname: d\nkri: kri_extsvc_m___d_\nspec:\n  extension:\n    type: x\n    config:\n      weight: 1.5\n      id: 18446744073709551615\n      \"n\": null\n      e: []\n",
+		},
+		{
+			"false is said where it is not the default, and what is empty where it says something",
+			mesh.Resource{Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: "m", Name: "d"}, Spec: &mesh.Dataplane{
+				Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", TransparentProxying: &mesh.TransparentProxying{ReachableBackends: &mesh.ReachableBackends{}}},
+				Metrics:    &mesh.MetricsBackend{Type: "prometheus", Conf: &mesh.PrometheusConf{SkipMTLS: &no}},
+			}},
+			`{"type":"Dataplane","mesh":"m","name":"d","kri":"kri_dp_m___d_","networking":{"address":"192.0.2.1","transparentProxying":{"reachableBackends":{}}},"metrics":{"type":"prometheus","conf":{"skipMTLS":false}}}`,
+			"type: Dataplane\nmesh: m\nname: d\nkri: kri_dp_m___d_\nnetworking:\n  address: 192.0.2.1\n  transparentProxying:\n    reachableBackends: {}\nmetrics:\n  type: prometheus\n  conf:\n    skipMTLS: false\n",
 		},
 		{
 			"a secret",
@@ -128,8 +134,8 @@ func TestEncodeDecodeIsAFixedPoint(t *testing.T) {
 					Tags: mesh.Tags{"kuma.io/service": "web"}, Health: &mesh.InboundHealth{},
 					ServiceProbe: &mesh.ServiceProbe{Interval: "1s", Timeout: "2s", UnhealthyThreshold: 1, HealthyThreshold: 2, TCP: &mesh.TCPProbe{}},
 				}},
-				Outbound:            []mesh.Outbound{{Port: 1, Address: "127.0.0.1", Tags: mesh.Tags{"kuma.io/service": "a"}}, {Port: 2, BackendRef: []byte(`{"kind":"MeshService"}`)}},
-				TransparentProxying: &mesh.TransparentProxying{RedirectPortInbound: 15006, RedirectPortOutbound: 15001, DirectAccessServices: []string{"*"}, ReachableServices: []string{"a"}, IPFamilyMode: "IPv4", ReachableBackends: []byte(`{}`)},
+				Outbound:            []mesh.Outbound{{Port: 1, Address: "127.0.0.1", Tags: mesh.Tags{"kuma.io/service": "a"}}, {Port: 2, BackendRef: &mesh.OutboundRef{Kind: "MeshService"}}},
+				TransparentProxying: &mesh.TransparentProxying{RedirectPortInbound: 15006, RedirectPortOutbound: 15001, DirectAccessServices: []string{"*"}, ReachableServices: []string{"a"}, IPFamilyMode: "IPv4", ReachableBackends: &mesh.ReachableBackends{}},
 				Admin:               &mesh.DataplaneAdmin{Port: 9901},
 				Listeners:           []mesh.Listener{{Type: "ZoneEgress", Address: "192.0.2.1", Port: 2, Name: "e", State: "Ready"}},
 			},

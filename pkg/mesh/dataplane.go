@@ -1,7 +1,5 @@
 package mesh
 
-import "encoding/json"
-
 // A Dataplane is one workload's proxy on one host: where it listens for the
 // workload, and what the workload is known as.
 type Dataplane struct {
@@ -91,8 +89,8 @@ type Outbound struct {
 	Port    uint32 `json:"port"`
 	Address string `json:"address,omitempty"` // default 127.0.0.1
 	Tags    Tags   `json:"tags,omitempty"`
-	// Stored and given back as written; takes effect with the MeshService kinds.
-	BackendRef json.RawMessage `json:"backendRef,omitempty"`
+	// BackendRef is in place of tags; it takes effect with the MeshService kinds.
+	BackendRef *OutboundRef `json:"backendRef,omitempty"`
 }
 
 // TransparentProxying says that the host's traffic is redirected to the proxy.
@@ -106,8 +104,23 @@ type TransparentProxying struct {
 	// RedirectPortOutbound too, which then listens at all addresses. Kuma has no
 	// such field.
 	RedirectForwarded bool `json:"redirectForwarded,omitempty"`
-	// Stored and given back as written; takes effect with the MeshService kinds.
-	ReachableBackends json.RawMessage `json:"reachableBackends,omitempty"`
+	// ReachableBackends without refs are none; they take effect with the
+	// MeshService kinds.
+	ReachableBackends *ReachableBackends `json:"reachableBackends,omitempty"`
+}
+
+// ReachableBackends are the services that the workload calls.
+type ReachableBackends struct {
+	Refs []OutboundRef `json:"refs,omitempty"`
+}
+
+// An OutboundRef names a service by its resource.
+type OutboundRef struct {
+	Kind      string `json:"kind,omitempty"` // MeshService, MeshMultiZoneService, MeshExternalService
+	Name      string `json:"name,omitempty"`
+	Namespace string `json:"namespace,omitempty"` // for resources of Kubernetes
+	Port      uint32 `json:"port,omitempty"`      // of the service
+	Labels    Tags   `json:"labels,omitempty"`    // in place of name: all that carry them
 }
 
 // DataplaneAdmin is about Envoy's admin interface.

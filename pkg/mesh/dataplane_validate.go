@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"cmp"
-	"encoding/json"
 	"strings"
 )
 
@@ -95,37 +94,25 @@ func (s *Dataplane) validateInbound(i int, names map[string]int) (v Violations) 
 func (o *Outbound) validate(path string) (v Violations) {
 	v = append(v, validatePort(field(path, "port"), o.Port)...)
 	v = append(v, validateIP(field(path, "address"), o.Address)...)
-	if len(o.BackendRef) == 0 {
+	if o.BackendRef == nil {
 		return append(v, validateTags(field(path, "tags"), o.Tags, true)...)
 	}
 	if len(o.Tags) > 0 {
 		v.Add(field(path, "tags"), "must be left out where there is a backendRef")
 	}
-	return append(v, validateBackendRef(field(path, "backendRef"), o.BackendRef)...)
-}
-
-func validateBackendRef(path string, raw json.RawMessage) (v Violations) {
-	var ref struct {
-		Kind, Name string
-		Port       json.Number
-		Labels     map[string]string
-	}
-	if err := json.Unmarshal(raw, &ref); err != nil {
-		v.Add(path, "must be an object with kind, name or labels, and port")
-		return v
-	}
-	if ref.Kind == "" {
-		v.Add(field(path, "kind"), "must be MeshService, MeshMultiZoneService or MeshExternalService")
-	}
-	v = append(v, oneOf(field(path, "kind"), ref.Kind, "MeshService", "MeshMultiZoneService", "MeshExternalService")...)
-	if (ref.Name == "") == (len(ref.Labels) == 0) {
-		v.Add(field(path, "name"), "must be given, or labels in its place")
-	}
-	port, _ := ref.Port.Int64()
-	if ref.Kind != "MeshExternalService" && (port < 1 || port > 65535) {
-		v.Add(field(path, "port"), "port must be in the range [1, 65535]")
+	v = append(v, o.BackendRef.validate(field(path, "backendRef"))...)
+	if o.BackendRef.Kind != RefExternalService || o.BackendRef.Port != 0 {
+		v = append(v, validatePort(field(path, "backendRef.port"), o.BackendRef.Port)...)
 	}
 	return v
+}
+
+func (r *OutboundRef) validate(path string) (v Violations) {
+	v = append(v, listed(field(path, "kind"), r.Kind, []string{RefService, RefMultiZoneService, RefExternalService})...)
+	if (r.Name == "") == (len(r.Labels) == 0) {
+		v.Add(field(path, "name"), "must be given, or labels in its place")
+	}
+	return append(v, validateMatchLabels(field(path, "labels"), r.Labels)...)
 }
 
 func (t *TransparentProxying) validate() (v Violations) {
@@ -137,6 +124,13 @@ func (t *TransparentProxying) validate() (v Violations) {
 	const path = "networking.transparentProxing"
 	v = append(v, validateOptionalPort(field(path, "redirectPortInbound"), t.RedirectPortInbound)...)
 	v = append(v, validateOptionalPort(field(path, "redirectPortOutbound"), t.RedirectPortOutbound)...)
+	if b := t.ReachableBackends; b != nil {
+		for i := range b.Refs {
+			at := field(path, "reachableBackends.refs", i)
+			v = append(v, b.Refs[i].validate(at)...)
+			v = append(v, validateOptionalPort(field(at, "port"), b.Refs[i].Port)...)
+		}
+	}
 	return append(v, oneOf(field(path, "ipFamilyMode"), t.IPFamilyMode, "UnSpecified", "DualStack", "IPv4", "IPv6")...)
 }
 
