@@ -34,7 +34,7 @@ build: ## weft-cp, weft-agent and weftctl into bin/
 
 .PHONY: package
 package: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## deb and rpm into dist/; ARCH=arm64 for the other machines
-	@NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) packaging/build.sh dist
+	@NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) packaging/build.sh $(or $(OUT),dist)
 
 .PHONY: test-machines
 test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## the packages on whole machines: install, reboot, upgrade, remove; needs root

@@ -15,6 +15,11 @@ wanted=(
   make:make
   clang-14:clang-14
   llvm-strip-14:llvm-14
+  lintian:lintian
+  rpm:rpm
+  rpmlint:rpmlint
+  cpio:cpio
+  systemd-analyze:systemd
 )
 
 # What make test-machines needs besides.
@@ -27,7 +32,6 @@ if [ "${1:-}" = machines ]; then
     ssh:openssh-client
     mkfs.ext4:e2fsprogs
     grub-mkimage:grub-common
-    rpm:rpm
   )
 fi
 

@@ -5,7 +5,7 @@
 #   packaging/build.sh OUT    into that folder, which is made anew
 #
 # ARCH is amd64 (default) or arm64, WEFT_VERSION another version than git's,
-# NFPM and CYCLONEDX the tools; see the Makefile.
+# PACKAGES some of them, COMPRESSION that of debs, such as none, NFPM and CYCLONEDX the tools; see the Makefile.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,6 +13,9 @@ out=$1
 arch=${ARCH:-amd64}
 nfpm=${NFPM:-nfpm}
 cyclonedx=${CYCLONEDX:-cyclonedx-gomod}
+
+# The caller's folder is where OUT is from.
+case $out in /*) ;; *) out=$OLDPWD/$out ;; esac
 
 VERSION=$(packaging/version.sh)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
@@ -92,13 +95,13 @@ find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 rm -rf "$out"
 mkdir -p "$out"
-for package in weft-cp weft-agent; do
+for package in ${PACKAGES:-weft-cp weft-agent}; do
   printf '%s (%s-1) unstable; urgency=medium\n\n  * %s\n\n -- %s  %s\n' \
-    $package "$VERSION" "$changed" "$maintainer" "$(date -R --date="@$SOURCE_DATE_EPOCH")" | gzip -9n >"$stage/$package.changelog.gz"
+    "$package" "$VERSION" "$changed" "$maintainer" "$(date -R --date="@$SOURCE_DATE_EPOCH")" | gzip -9n >"$stage/$package.changelog.gz"
   touch --date="@$SOURCE_DATE_EPOCH" "$stage/$package.changelog.gz"
   for format in deb rpm; do
     config=$stage/$package.$format.yaml
-    sed -e "s|\${STAGE}|$stage|g; s|\${VERSION}|$VERSION|g; s|\${ARCH}|$arch|g" "packaging/nfpm/$package.yaml" >"$config"
+    sed -e "s|\${STAGE}|$stage|g; s|\${VERSION}|$VERSION|g; s|\${ARCH}|$arch|g${COMPRESSION:+; s/compression: gzip/compression: $COMPRESSION/}" "packaging/nfpm/$package.yaml" >"$config"
     as=''
     if [ $format = rpm ]; then
       as=', type: doc'

@@ -23,6 +23,7 @@ import (
 
 var (
 	sshConfig = flag.String("ssh-config", "", "run on the machines of this OpenSSH configuration, cp, api, web and vm, instead of making some")
+	withVM    = flag.Bool("vm", true, "boot the virtual machine, too")
 	keepDir   = flag.String("packages", "", "folder with old/ and new/ packages, as packaging/build.sh makes them; default: they are built")
 )
 
@@ -159,7 +160,7 @@ func cgroupRoots() (roots []string) {
 func build(dir string) error {
 	for name, version := range map[string]string{"old": "0.1.0", "new": "0.2.0"} {
 		cmd := exec.Command("../../packaging/build.sh", filepath.Join(dir, name))
-		cmd.Env = append(os.Environ(), "WEFT_VERSION="+version)
+		cmd.Env = append(os.Environ(), "WEFT_VERSION="+version, "COMPRESSION=none")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("make packages: %w\n%s", err, out)
 		}

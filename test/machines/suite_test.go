@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +20,11 @@ type scene struct {
 	packages         string
 }
 
-func (s *scene) all() []*Machine   { return []*Machine{s.cp, s.api, s.web, s.vm} }
+func (s *scene) all() []*Machine   { return append([]*Machine{s.cp, s.api}, s.callers()...) }
 func (s *scene) hosts() []*Machine { return s.all()[1:] }
+func (s *scene) callers() []*Machine {
+	return slices.DeleteFunc([]*Machine{s.web, s.vm}, func(m *Machine) bool { return m == nil })
+}
 
 // named is a machine of the SSH configuration, where a person logs in who may
 // become root.
@@ -43,7 +47,9 @@ func newScene(t *testing.T) *scene {
 	}
 	l := newLAN(t, s.packages)
 	s.cp, s.api, s.web = l.spawn(t, "cp"), l.spawn(t, "api"), l.spawn(t, "web")
-	s.vm = l.emulate(t, "vm")
+	if *withVM {
+		s.vm = l.emulate(t, "vm")
+	}
 	return s
 }
 
@@ -202,7 +208,7 @@ func (s *scene) join(t *testing.T) {
 }
 
 func (s *scene) calls(t *testing.T) {
-	for _, m := range []*Machine{s.web, s.vm} {
+	for _, m := range s.callers() {
 		out := m.Eventually(t, "curl --silent --show-error --fail --max-time 10 http://api.mesh/")
 		if want := "called by"; !strings.Contains(out, want) || !strings.Contains(out, "spiffe://default/"+m.Name) {
 			t.Errorf("%s calls api.mesh: %s", m.Name, out)
@@ -265,7 +271,7 @@ func (s *scene) reboot(t *testing.T) {
 	s.cp.Run(t, "systemctl stop weft-cp")
 	s.api.Reboot(t)
 	s.api.Run(t, "systemd-run --unit demo python3 /srv/weft/service.py")
-	for _, m := range []*Machine{s.web, s.vm} {
+	for _, m := range s.callers() {
 		calls, around, ruled := s.early(t, m)
 		if !ruled {
 			t.Errorf("%s: the rules were not there when the first workload started", m.Name)
@@ -293,7 +299,7 @@ func (s *scene) control(t *testing.T) {
 }
 
 func (s *scene) upgrade(t *testing.T) {
-	for _, m := range []*Machine{s.web, s.vm} {
+	for _, m := range s.callers() {
 		m.Copy(t, "guest/load.py", "/srv/weft")
 		m.Run(t, "systemd-run --unit load --property StandardOutput=truncate:/srv/weft/load.log --property TimeoutStopSec=60 python3 /srv/weft/load.py http://api.mesh/")
 		m.Eventually(t, "grep started /srv/weft/load.log")
@@ -305,7 +311,7 @@ func (s *scene) upgrade(t *testing.T) {
 		m.Eventually(t, "weft-agent status")
 		m.Run(t, "weft-agent version | grep 0.2.0")
 	}
-	for _, m := range []*Machine{s.web, s.vm} {
+	for _, m := range s.callers() {
 		m.Run(t, "systemctl stop load")
 		var answers map[string]int
 		lines := strings.Split(m.Run(t, "cat /srv/weft/load.log"), "\n")
@@ -332,6 +338,18 @@ func (s *scene) kept(t *testing.T) {
 	if now := s.web.Run(t, "cat /etc/weft/agent.yaml"); now != agent {
 		t.Errorf("agent.yaml was\n%s\nand is\n%s", agent, now)
 	}
+	s.web.Eventually(t, "weft-agent status")
+	s.calls(t)
+
+	// Killed at any moment, an installation can be had again.
+	deb := s.deliver(t, s.web, "weft-agent", "new")
+	for _, after := range []string{"0.05", "0.5", "1.5", "2.5"} {
+		_, _ = s.web.Try(t, fmt.Sprintf("timeout -s KILL %s dpkg -i --force-confold %s", after, deb))
+		if code := s.web.Run(t, "curl --silent --output /dev/null --write-out '%{http_code}' --max-time 10 http://api.mesh/"); code != "200" {
+			t.Errorf("an installation was killed after %s s: calls are answered %s", after, code)
+		}
+	}
+	s.web.Run(t, "dpkg --configure -a >/dev/null; apt-get install -y "+deb)
 	s.web.Eventually(t, "weft-agent status")
 	s.calls(t)
 }
