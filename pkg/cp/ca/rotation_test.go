@@ -172,19 +172,19 @@ func (f *failing) Delete(ctx context.Context, k mesh.Key, at mesh.Version) error
 func TestRotationGoesOnAfterEachFailure(t *testing.T) {
 	for at := range 6 {
 		w := newWorld(t, spec(nil))
-		real := w.Store
+		inner := w.Store
 		must(t, w.BeginRotation(t.Context(), "default", Options{Wait: time.Nanosecond, Patience: time.Nanosecond}))
 		b, err := w.Bundle(t.Context(), "default", w.spec)
 		must(t, err)
 		believed := string(b.Roots)
-		w.Store = &failing{real, at}
+		w.Store = &failing{inner, at}
 		failed := false
 		for range 20 {
 			w.now = w.now.Add(time.Second)
 			to, _, err := w.Advance(t.Context(), "default", "ca-1", 1)
 			if errors.Is(err, errStore) {
 				failed = true
-				w.Meshes = &Meshes{Store: real, Now: w.Meshes.Now} // another replica
+				w.Meshes = &Meshes{Store: inner, Now: w.Now} // another replica
 			} else if errors.Is(err, ErrNoRotation) {
 				break
 			} else {

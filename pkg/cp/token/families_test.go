@@ -54,7 +54,7 @@ func (w *world) verify(t *testing.T, f token.Family, raw string) (err error) {
 func (w *world) issue(t *testing.T) map[token.Family]string {
 	t.Helper()
 	all := map[token.Family]string{}
-	for f, make := range map[token.Family]func() (string, error){
+	for f, issue := range map[token.Family]func() (string, error){
 		dataplanes: func() (string, error) { return w.IssueDataplane(t.Context(), token.Request{Mesh: "default"}) },
 		zones: func() (string, error) {
 			return w.IssueZone(t.Context(), token.ZoneRequest{Zone: "east", Scope: []string{"ingress"}})
@@ -63,7 +63,7 @@ func (w *world) issue(t *testing.T) map[token.Family]string {
 			return w.IssueUser(t.Context(), token.UserRequest{Name: "joe", Groups: []string{"ops"}, ValidFor: "1h"})
 		},
 	} {
-		raw, err := make()
+		raw, err := issue()
 		if err != nil {
 			t.Fatal(err)
 		}

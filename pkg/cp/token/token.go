@@ -39,11 +39,11 @@ const WorkloadLabel = "kuma.io/workload"
 // Claims is what a dataplane token says. What is empty is not restricted.
 type Claims signing.DataplaneClaims
 
-// What the tokens of zones and users say.
-type (
-	ZoneClaims = signing.ZoneClaims
-	UserClaims = signing.UserClaims
-)
+// ZoneClaims is what a zone token says.
+type ZoneClaims = signing.ZoneClaims
+
+// UserClaims is what a user token says.
+type UserClaims = signing.UserClaims
 
 // Allows tells everything about the Dataplane that the token does not permit.
 //
