@@ -38,7 +38,7 @@ func partyOf(m *snapshot.Mesh, field, asked string) (party, error) {
 	}
 	name := strings.TrimSuffix(strings.TrimSuffix(asked, fmt.Sprintf(":%d", proxy.VIPPort)), "."+proxy.Domain)
 	if _, ok := m.Services().Get(name); ok {
-		p.service, p.Party.Service = name, name
+		p.service, p.Service = name, name
 		p.dataplanes = offering(m, mesh.Tags{mesh.ServiceTag: name})
 		return p, nil
 	}
@@ -46,7 +46,7 @@ func partyOf(m *snapshot.Mesh, field, asked string) (party, error) {
 		p.dataplanes = []*mesh.Resource{r}
 		p.Dataplane = asked
 		if of := r.Spec.(*mesh.Dataplane).Services(); len(of) > 0 {
-			p.service, p.Party.Service = of[0], of[0]
+			p.service, p.Service = of[0], of[0]
 		}
 		return p, nil
 	}
@@ -69,7 +69,7 @@ func (p party) byTags(m *snapshot.Mesh, field string) (party, error) {
 		return p, v
 	}
 	p.Tags, p.service = p.tags, p.tags.Service()
-	p.Party.Service = p.service
+	p.Service = p.service
 	p.dataplanes = offering(m, p.tags)
 	if s, _ := m.Services().Get(p.service); len(p.dataplanes) == 0 && s.External == nil {
 		v.Add(field, "no dataplane of mesh %s has %s", m.Name(), p.tags)

@@ -164,6 +164,16 @@ func Attached(ctx context.Context, m *snapshot.Mesh, policy proxy.Origin) ([]api
 	return found, nil
 }
 
+// comesFrom tells whether any value of a plan comes from a policy.
+func comesFrom(c *proxy.Config, policy proxy.Origin) bool {
+	for i := range c.Inbounds {
+		if a := c.Inbounds[i].Access; a.Policy != "" && permission(a) == policy {
+			return true
+		}
+	}
+	return proxy.Names(c, policy)
+}
+
 var selectorsType = reflect.TypeFor[[]mesh.Selector]()
 
 // couldMean tells whether some selector of a policy matches some part of a
