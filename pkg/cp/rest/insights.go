@@ -52,7 +52,7 @@ func (s *Server) insightRoutes() []route {
 func nothing(call) ([]mesh.Resource, error) { return nil, nil }
 
 // computed serves pages of a list that is made anew for each of them.
-func (s *Server) computed(make func(call) ([]mesh.Resource, error)) func(call) (answer, error) {
+func (s *Server) computed(compute func(call) ([]mesh.Resource, error)) func(call) (answer, error) {
 	return func(c call) (answer, error) {
 		values := c.URL.Query()
 		q, err := query(values)
@@ -62,7 +62,7 @@ func (s *Server) computed(make func(call) ([]mesh.Resource, error)) func(call) (
 		if err := s.checkMesh(c.Context(), c.PathValue("mesh")); err != nil {
 			return answer{}, err
 		}
-		all, err := make(c)
+		all, err := compute(c)
 		if err != nil {
 			return answer{}, err
 		}
