@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -146,6 +147,81 @@ func TestAuthorityRotates(t *testing.T) {
 		l.web.WaitAnswer(t, "http://late.mesh/")
 		if issuer, roots := workloadOf(t, late); issuer == before.Issuer || len(roots) != 1 {
 			t.Errorf("it has roots %q and a certificate by %s", roots, issuer)
+		}
+	})
+}
+
+// TestAuthorityIsReplaced moves a mesh under load from its builtin authority to
+// one that its owner brought, which is RSA and below a root of its own, and
+// tries what would cut hosts off.
+func TestAuthorityIsReplaced(t *testing.T) {
+	l := newLife(t)
+	dir := t.TempDir()
+	l.CP.Run(t, "sh", "-ec", `cd `+dir+`
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=root -days 2 -addext keyUsage=critical,keyCertSign,cRLSign -keyout root.key -out root.crt
+openssl req -newkey rsa:2048 -nodes -subj /CN=below -keyout ca.key -out ca.csr
+printf 'basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n' > ext
+openssl x509 -req -in ca.csr -CA root.crt -CAkey root.key -CAcreateserial -days 1 -extfile ext -out ca.crt
+cat ca.crt root.crt > chain.crt`)
+	secret := func(name, file string) string {
+		data, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("type: Secret\nmesh: default\nname: %s\ndata: %s\n---\n", name, base64.StdEncoding.EncodeToString(data))
+	}
+	const ours, theirs = "  - {name: ca-1, type: builtin}\n", "  - {name: theirs, type: provided, conf: {cert: {secret: ca-cert}, key: {secret: ca-key}}}\n"
+	mtls := func(enabled string, backends ...string) string {
+		return "type: Mesh\nname: default\nmtls:\n  enabledBackend: " + enabled + "\n  backends:\n" + strings.Join(backends, "")
+	}
+	refused := func(t *testing.T, yaml, why string) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "mesh.yaml")
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := l.TryCtl(t, "apply", "-f", path); err == nil || !strings.Contains(out, why) {
+			t.Errorf("%v, want %q\n%s", err, why, out)
+		}
+	}
+	all := func(t *testing.T, what string, well func(api.AuthorityFollowers) int) {
+		t.Helper()
+		testmesh.Eventually(t, what, func() error {
+			if h := authorities(t, l.Mesh).Hosts; h.Connected != 3 || well(h) != 3 {
+				return fmt.Errorf("%+v", h)
+			}
+			return nil
+		})
+	}
+	trusting := func(h api.AuthorityFollowers) int { return h.Trusting }
+	certified := func(h api.AuthorityFollowers) int { return h.Certified }
+
+	l.step(t, "another authority is known", 0, func(t *testing.T) {
+		refused(t, mtls("theirs", ours, theirs), "cannot change from")
+		l.Apply(t, secret("ca-cert", "chain.crt")+secret("ca-key", "ca.key"))
+		l.Apply(t, mtls("ca-1", ours, theirs))
+		all(t, "all hosts believe both", trusting)
+	})
+	l.step(t, "it signs", 0, func(t *testing.T) {
+		refused(t, mtls("theirs", theirs), `cannot lose "ca-1" yet`)
+		l.Apply(t, mtls("theirs", ours, theirs))
+		all(t, "all hosts have its certificates", certified)
+	})
+	l.step(t, "the first one goes", 0, func(t *testing.T) {
+		l.Apply(t, mtls("theirs", theirs))
+		testmesh.Eventually(t, "hosts believe the new root alone", func() error {
+			for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
+				if _, roots := workloadOf(t, h); len(roots) != 1 {
+					return fmt.Errorf("%s has roots %q", h.Service, roots)
+				}
+			}
+			return nil
+		})
+		if a := authorities(t, l.Mesh); len(a.Backends) != 1 || a.Backends[0].Algorithm != "RSA" || a.Issuer != a.Backends[0].Fingerprint {
+			t.Errorf("%+v", a)
+		}
+		if out, err := l.TryCtl(t, "ca", "rotate"); err == nil || !strings.Contains(out, "is a provided authority") {
+			t.Errorf("%v\n%s", err, out)
 		}
 	})
 }
