@@ -176,7 +176,13 @@ func (h *Host) Agent(t testing.TB, args ...string) (string, error) {
 func (h *Host) StartAgent(t testing.TB, args ...string) *Program {
 	t.Helper()
 	t.Cleanup(func() { h.endEnvoys(t) })
-	h.agent = Start(t, h.Host, Binary(t, "weft-agent"), append([]string{"run", "--config", h.Config()}, args...)...)
+	return h.StartAgentOf(t, Binary(t, "weft-agent"), args...)
+}
+
+// StartAgentOf is StartAgent with another binary.
+func (h *Host) StartAgentOf(t testing.TB, binary string, args ...string) *Program {
+	t.Helper()
+	h.agent = Start(t, h.Host, binary, append([]string{"run", "--config", h.Config()}, args...)...)
 	return h.agent
 }
 

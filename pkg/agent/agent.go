@@ -66,7 +66,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.log.Info("agent started", "version", a.version, "workloads", len(a.served))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.serveStatus(ctx) })
+	for _, part := range []func(context.Context) error{a.serveStatus, a.serveReady, a.tellSystemd} {
+		g.Go(func() error { return part(ctx) })
+	}
 	for _, s := range a.served {
 		a.start(ctx, g, s)
 	}

@@ -50,8 +50,14 @@ type Config struct {
 	EnvoyMemory      string // a size, or "0"
 	EnvoyFiles       uint64
 	KeepEnvoy        bool
-	DrainTime        time.Duration
-	ChangeTime       time.Duration
+	ReadyPort        uint16
+
+	ServiceProbe                               string // see health.Parse; "" is none
+	ServiceProbeInterval, ServiceProbeTimeout  time.Duration
+	ServiceProbeHealthy, ServiceProbeUnhealthy int
+
+	DrainTime  time.Duration
+	ChangeTime time.Duration
 
 	Redirect        bool
 	Outbounds       []string
@@ -119,6 +125,12 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Envoy, "envoy", "", "Envoy's binary; default: /usr/lib/weft/envoy, then the PATH")
 	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
 	fs.StringVar(&c.EnvoyLogLevel, "envoy-log-level", "warning", "Envoy's log level: trace, debug, info, warning, error or off")
+	fs.Uint16Var(&c.ReadyPort, "ready-port", 15020, "port on loopback at which /ready tells whether this host can be used; 0: none")
+	fs.StringVar(&c.ServiceProbe, "service-probe", "", "how the service is asked whether peers may call it: tcp, http:/PATH, grpc or grpc:SERVICE; default: it is not, and they may")
+	fs.DurationVar(&c.ServiceProbeInterval, "service-probe-interval", time.Second, "from one question to the next")
+	fs.DurationVar(&c.ServiceProbeTimeout, "service-probe-timeout", 2*time.Second, "how long one answer may take")
+	fs.IntVar(&c.ServiceProbeHealthy, "service-probe-healthy", 1, "good answers in a row until peers call it again")
+	fs.IntVar(&c.ServiceProbeUnhealthy, "service-probe-unhealthy", 3, "bad answers in a row until they do not")
 	fs.StringVar(&c.EnvoyMemory, "envoy-memory", "0", "most memory that Envoy may have, such as 512MiB: it sheds load before; 0: what its cgroup may have")
 	fs.Uint64Var(&c.EnvoyFiles, "envoy-files", 0, "most files that Envoy may have open, one or two a connection; 0: as many as its hard limit says")
 	fs.BoolVar(&c.KeepEnvoy, "keep-envoy", true, "let Envoy go on serving when the agent ends by SIGTERM, as for a restart or an upgrade; the next agent takes it back. With false it is drained and stopped then")
@@ -236,6 +248,9 @@ func (c *Config) valid() error {
 	}
 	if c.Inbound != inboundService && c.Inbound != inboundAll {
 		bad("inbound", "%q is neither service nor all", c.Inbound)
+	}
+	if _, err := c.serviceProbe(); err != nil {
+		bad("serviceProbe", "%s", err)
 	}
 	if _, err := bytesOf(c.EnvoyMemory); err != nil {
 		bad("envoyMemory", "%s", err)

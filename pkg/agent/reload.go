@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/pkg/settings"
+	units "github.com/weft-mesh/weft/pkg/systemd"
 )
 
 // A Source is where a running agent hears of another configuration.
@@ -82,9 +83,9 @@ func (a *Agent) follow(ctx context.Context, g *errgroup.Group) error {
 			case <-ctx.Done():
 				return nil
 			}
-			a.reload(ctx, g, "the file has changed")
+			units.Reload(a.log, func() { a.reload(ctx, g, "the file has changed") })
 		case s := <-a.Source.Signals:
-			a.reload(ctx, g, s.String())
+			units.Reload(a.log, func() { a.reload(ctx, g, s.String()) })
 		case <-ctx.Done():
 			return nil
 		}

@@ -67,6 +67,7 @@ func (w *Workload) status(ctx context.Context) Status {
 		tlsCheck(s.TLS),
 		sinceLastGood(controlPlaneCheck(s.Relay.ControlPlane, s.Identity, now), s.Relay),
 	)
+	s.Checks = append(s.Checks, w.serviceCheck(now)...)
 	s.Checks = append(s.Checks, logChecks(s.AccessLogs, now)...)
 	s.Checks = append(s.Checks, lastGoodChecks(s.Relay, w.cfg.cacheDir())...)
 	s.Checks = append(s.Checks, keptKeysChecks(s.Identity, w.cfg.identityDir())...)
@@ -92,6 +93,12 @@ func hostCheck(cfg Config, agent string) Check {
 func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) Check {
 	c := Check{Name: "envoy", Remedy: "the agent's log has Envoy's own words"}
 	switch refused := refusals(r); {
+	case e.CrashLoop(now):
+		c.Text = fmt.Sprintf("is in a crash loop: it died %d times in a row soon after its start, last with %s", e.Deaths, e.LastExit)
+		if !e.NextTry.IsZero() {
+			c.Text += fmt.Sprintf("; started again in %s", e.NextTry.Sub(now).Round(100*time.Millisecond))
+		}
+		c.Remedy = "the agent's log has Envoy's own words; put back the binary or the setting that was changed last"
 	case e.PID == 0:
 		c.Text = "does not run"
 		if e.LastExit != "" {
@@ -105,7 +112,15 @@ func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) C
 		c.Text = fmt.Sprintf("runs (pid %d) and waits for its configuration", e.PID)
 		c.Remedy = "look at control plane and certificate below"
 	default:
-		c.OK, c.Text = true, fmt.Sprintf("%s serves (pid %d) for %s, restarted %d times", version, e.PID, ago(now, e.Since), e.Restarts)
+		c.OK = e.Kept == ""
+		c.Text = fmt.Sprintf("%s serves (pid %d) for %s, restarted %d times", version, e.PID, ago(now, e.Since), e.Restarts)
+		if e.OutOfMemory > 0 {
+			c.Text += fmt.Sprintf(", %d times for want of memory", e.OutOfMemory)
+		}
+		if e.Kept != "" {
+			c.Text += "; it was to be replaced, but " + e.Kept
+			c.Remedy = "mend what it says; it is tried again, and traffic goes on meanwhile"
+		}
 	}
 	return c
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/agent/accesslog"
 	"github.com/weft-mesh/weft/pkg/agent/dns"
+	"github.com/weft-mesh/weft/pkg/agent/health"
 	"github.com/weft-mesh/weft/pkg/agent/identity"
 	"github.com/weft-mesh/weft/pkg/agent/metrics"
 	"github.com/weft-mesh/weft/pkg/agent/relay"
@@ -43,7 +44,9 @@ type Workload struct {
 	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
-	goes    atomic.Bool   // it is being drained
+	goes    atomic.Bool // it is being drained
+	verdict atomic.Pointer[health.Verdict]
+	probed  chan struct{} // closed when there is one
 	changed chan struct{} // capacity 1: the redirection is to be another one
 	// registered is closed after the first try to register: the control plane
 	// knows nobody's stream whose Dataplane is not there.
@@ -80,7 +83,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
 		identity: id, rules: rules, address: address,
-		registered: make(chan struct{}), changed: make(chan struct{}, 1),
+		registered: make(chan struct{}), probed: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
@@ -129,7 +132,7 @@ func (w *Workload) run(ctx context.Context) error {
 	defer end()
 	g, parts := errgroup.WithContext(parts)
 	for _, part := range []func(context.Context) error{
-		w.register, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
+		w.probeService, w.register, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
 	} {
 		g.Go(func() error { return part(parts) })
 	}
@@ -163,6 +166,12 @@ func (w *Workload) prepare(ctx context.Context) error {
 // register has the control plane take the Dataplane, then keeps the
 // certificates young.
 func (w *Workload) register(ctx context.Context) error {
+	if p, _ := w.cfg.serviceProbe(); p != nil { // what is registered is to be true
+		select {
+		case <-w.probed:
+		case <-ctx.Done():
+		}
+	}
 	if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 		w.log.Warn("dataplane was not registered, trying on", "error", err)
 	}
@@ -176,7 +185,7 @@ func (w *Workload) document() []byte {
 	defer w.mu.Unlock()
 	c := *w.now.Load()
 	c.inboundState = mesh.StateReady
-	if w.goes.Load() {
+	if !w.takesCalls() {
 		c.inboundState = mesh.StateNotReady
 	}
 	return c.Dataplane(w.address)

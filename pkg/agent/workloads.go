@@ -18,7 +18,7 @@ import (
 // hostSettings are the host's: they stand at the top of the file and hold for
 // every workload.
 var hostSettings = []string{
-	"state-dir", "run-dir", "key-store", "envoy", "redirect-engine", "redirect-cgroup", "system-roots", "resolv-conf", "resolvers",
+	"state-dir", "run-dir", "ready-port", "key-store", "envoy", "redirect-engine", "redirect-cgroup", "system-roots", "resolv-conf", "resolvers",
 	"capture-ssh", "share-marks", "log-level", "log-format",
 }
 

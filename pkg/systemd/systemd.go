@@ -70,3 +70,12 @@ func (s Service) say(state string) {
 		s.Log.Warn("systemd was not told", "state", state, "error", err)
 	}
 }
+
+// Reload tells systemd that a service reads its configuration again while f
+// does so.
+func Reload(log *slog.Logger, f func()) {
+	s := Service{Log: log}
+	s.say(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	f()
+	s.say(daemon.SdNotifyReady)
+}

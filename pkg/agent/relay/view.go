@@ -25,11 +25,13 @@ type view struct {
 	names map[string]struct{}
 	// held is what it has, name to version; "" is one of names that it was
 	// told does not exist.
-	held  map[string]string
-	out   *outstanding // sent, and not answered
-	stale bool         // held may differ from what Envoy should have
-	told  bool         // something was sent
-	acked bool         // something was accepted
+	held map[string]string
+	// brought are those of held that Envoy had when this stream began.
+	brought map[string]struct{}
+	out     *outstanding // sent, and not answered
+	stale   bool         // held may differ from what Envoy should have
+	told    bool         // something was sent
+	acked   bool         // something was accepted
 	// suspects were in one response that was refused: they go out again one
 	// by one, to learn which is at fault.
 	suspects map[string]struct{}
@@ -56,7 +58,7 @@ func (t *table) attached() {
 		h := &t[i]
 		h.detach()
 		h.view = view{
-			names: map[string]struct{}{}, held: map[string]string{},
+			names: map[string]struct{}{}, held: map[string]string{}, brought: map[string]struct{}{},
 			suspects: map[string]struct{}{}, retry: slices.Sorted(maps.Keys(h.refused)),
 		}
 	}
@@ -108,6 +110,7 @@ func (t *table) hear(i int, req *discoveryv3.DeltaDiscoveryRequest, now time.Tim
 		for name, version := range req.GetInitialResourceVersions() {
 			if v.wants(name) {
 				v.held[name] = version
+				v.brought[name] = struct{}{}
 			}
 		}
 	}
@@ -256,6 +259,7 @@ func (h *holding) compare() (add []*discoveryv3.Resource, remove []string) {
 			if h.accepted[name] != res {
 				h.accept(res)
 			}
+		case res != nil && h.ahead(name):
 		case res != nil:
 			add = append(add, res)
 		case h.desired[name] == nil && (!known || version != ""):
@@ -273,6 +277,15 @@ func (h *holding) compare() (add []*discoveryv3.Resource, remove []string) {
 	slices.Sort(remove)
 	v.stale = len(add)+len(remove) > 0
 	return add, remove
+}
+
+// ahead tells that Envoy had another version of name when its stream began than
+// the disk has, where nothing but the disk has spoken. What is on disk is what
+// an Envoy accepted some time ago, so the other one is newer, and stays until
+// the control plane says what is right.
+func (h *holding) ahead(name string) bool {
+	_, brought := h.view.brought[name]
+	return brought && h.kept && !h.loaded && h.view.held[name] != unsure
 }
 
 // settle answers the control plane when Envoy has what it should have without
