@@ -3,6 +3,7 @@
 package testmesh
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +65,29 @@ func (h *Host) StopAll(t testing.TB) {
 		t.Fatalf("stop %s: %v\n%s", h.Name, err, out)
 	}
 	h.agent.Stop(t)
+}
+
+// outlived ends the host's Envoys when this process has died, as by a test's
+// timeout: nobody else would.
+const outlived = `read nothing; sleep 1
+grep -lzs "^$0/.*/bootstrap-" /proc/[0-9]*/cmdline | while IFS=/ read -r _ _ pid _; do kill -9 "$pid"; done`
+
+// watchOver has that done; what it returns ends the watch.
+func (h *Host) watchOver(t testing.TB) (end func()) {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", outlived, h.Dir)
+	alive, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatalf("watch over the Envoys of %s: %v", h.Name, err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = alive.Close()
+		_ = cmd.Wait()
+	}
 }
 
 // endEnvoys leaves nothing of the host's Envoys, after its agent has ended.

@@ -118,6 +118,7 @@ type Host struct {
 	Service string
 	Dir     string
 	agent   *Program
+	watched bool // its Envoys end with the test that started the first agent
 	m       *Mesh
 }
 
@@ -175,7 +176,15 @@ func (h *Host) Agent(t testing.TB, args ...string) (string, error) {
 // without it, ends with the test.
 func (h *Host) StartAgent(t testing.TB, args ...string) *Program {
 	t.Helper()
-	t.Cleanup(func() { h.endEnvoys(t) })
+	if !h.watched {
+		h.watched = true
+		end := h.watchOver(t)
+		t.Cleanup(func() {
+			h.endEnvoys(t)
+			end()
+			h.watched = false
+		})
+	}
 	return h.StartAgentOf(t, Binary(t, "weft-agent"), args...)
 }
 

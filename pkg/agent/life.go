@@ -71,8 +71,25 @@ func (w *Workload) drain(ctx context.Context) {
 	}
 }
 
+// comeUp has peers call the workload when its Envoy can take the calls.
+func (w *Workload) comeUp(ctx context.Context) error {
+	for _, done := range []<-chan struct{}{w.relay.Synced(), w.applied} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if was := w.up.Swap(true); !was && !w.cfg.Gateway {
+		w.tellOn(ctx, nil)
+	}
+	return nil
+}
+
 // tellDataplane has the control plane take the Dataplane of now.
 func (w *Workload) tellDataplane(ctx context.Context, within time.Duration) error {
+	w.telling.Lock() // so that the last word is the newest
+	defer w.telling.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	conn, err := w.identity.Dial(ctx)

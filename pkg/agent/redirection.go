@@ -190,6 +190,7 @@ func (w *Workload) prepareRedirection(ctx context.Context) (err error) {
 // start, closed where the rules of an earlier one are in force.
 func (w *Workload) redirect(ctx context.Context) error {
 	if !w.cfg.Redirect {
+		close(w.applied)
 		return nil
 	}
 	for _, ready := range []<-chan struct{}{w.relay.Synced(), w.dns.Ready()} {
@@ -203,6 +204,7 @@ func (w *Workload) redirect(ctx context.Context) error {
 	w.mu.Lock()
 	w.redirected = err
 	w.mu.Unlock()
+	close(w.applied)
 	switch {
 	case err != nil:
 		return fmt.Errorf("redirect this host's traffic: %w", err)

@@ -74,7 +74,7 @@ func (w *Workload) tellOn(ctx context.Context, newer chan health.Verdict) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		w.log.Warn("peers were not told how the service is, trying on", "error", err, "after", wait)
+		w.log.Warn("peers were not told whether the service can be called, trying on", "error", err, "after", wait)
 		select {
 		case <-time.After(wait):
 		case v := <-newer:
@@ -88,7 +88,7 @@ func (w *Workload) tellOn(ctx context.Context, newer chan health.Verdict) {
 
 // takesCalls tells whether peers may call the service.
 func (w *Workload) takesCalls() bool {
-	if w.goes.Load() {
+	if w.goes.Load() || !w.up.Load() {
 		return false
 	}
 	if p, err := w.cfg.serviceProbe(); p == nil || err != nil {

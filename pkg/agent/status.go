@@ -93,7 +93,7 @@ func hostCheck(cfg Config, agent string) Check {
 func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) Check {
 	c := Check{Name: "envoy", Remedy: "the agent's log has Envoy's own words"}
 	switch refused := refusals(r); {
-	case e.CrashLoop(now):
+	case e.CrashLoop(now) && (e.PID == 0 || !r.Envoy.Connected || !r.Synced):
 		c.Text = fmt.Sprintf("is in a crash loop: it died %d times in a row soon after its start, last with %s", e.Deaths, e.LastExit)
 		if !e.NextTry.IsZero() {
 			c.Text += fmt.Sprintf("; started again in %s", e.NextTry.Sub(now).Round(100*time.Millisecond))

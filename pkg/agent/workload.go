@@ -44,7 +44,10 @@ type Workload struct {
 	choice   Choice // of the engine, once prepared
 	keeper   *redirect.Keeper
 
-	goes    atomic.Bool // it is being drained
+	goes    atomic.Bool   // it is being drained
+	up      atomic.Bool   // Envoy has served, and the redirection was applied
+	applied chan struct{} // closed when that was tried
+	telling sync.Mutex    // one Dataplane at a time is told
 	verdict atomic.Pointer[health.Verdict]
 	probed  chan struct{} // closed when there is one
 	changed chan struct{} // capacity 1: the redirection is to be another one
@@ -83,7 +86,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
 		identity: id, rules: rules, address: address,
-		registered: make(chan struct{}), probed: make(chan struct{}), changed: make(chan struct{}, 1),
+		registered: make(chan struct{}), probed: make(chan struct{}), applied: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
@@ -128,11 +131,12 @@ func loopback(ip net.IP, port uint16) string {
 // to be drained, see ErrDrain. prepare comes before it.
 func (w *Workload) run(ctx context.Context) error {
 	w.log.Info("workload started", "mesh", w.cfg.Mesh, "dataplane", w.cfg.Name, "service", w.cfg.Service)
+	w.up.Store(w.envoy.Runs()) // a new agent is no news to peers
 	parts, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	g, parts := errgroup.WithContext(parts)
 	for _, part := range []func(context.Context) error{
-		w.probeService, w.register, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
+		w.probeService, w.register, w.comeUp, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
 	} {
 		g.Go(func() error { return part(parts) })
 	}

@@ -57,6 +57,18 @@ func (p *Process) find(ctx context.Context) ([]*running, error) {
 	return found, nil
 }
 
+// Runs tells whether an Envoy of this folder runs, whoever started it.
+func (p *Process) Runs() bool {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		pid, err := strconv.Atoi(e.Name())
+		return err == nil && p.isOurs(pid)
+	})
+}
+
 // isOurs tells whether a process is an Envoy that a Process of this folder
 // started: by its arguments, which name a bootstrap in it and the base id, by
 // its user and by its working folder.

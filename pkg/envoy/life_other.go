@@ -49,6 +49,9 @@ func (p *Process) launch(ctx context.Context, epoch int) (*running, error) {
 
 func (p *Process) find(context.Context) ([]*running, error) { return nil, nil }
 
+// Runs tells whether an Envoy of this folder runs, whoever started it.
+func (p *Process) Runs() bool { return false }
+
 func (p *Process) outdated(context.Context, *running) string { return "" }
 
 func (p *Process) replace(context.Context, context.Context, *running) (*running, error) {

@@ -126,12 +126,13 @@ conf: {http: {requestTimeout: %ds, streamIdleTimeout: 1h}}
 		}
 		churned <- n
 	}()
+	whole := t // what Envoy lives in
 	random := rand.New(rand.NewPCG(*seed, 0))
 	l.step(t, fmt.Sprintf("agent killed %d times at random, under changes", *kills), 0, func(t *testing.T) {
 		for range *kills {
 			l.web.AgentProgram().Kill(t)
 			sameEnvoy(t, l.web, pid)
-			p := l.web.StartAgent(t)
+			p := l.web.StartAgent(whole)
 			select {
 			case <-time.After(time.Duration(random.Int64N(int64(900 * time.Millisecond)))):
 			case <-ctx.Done():

@@ -200,7 +200,7 @@ func TestCacheTrial(t *testing.T) {
 	for range maxTries {
 		c, _ := openTest(t, dir)
 		l := c.load()
-		if versionOf(l) != "2" || !c.try(l.seq) {
+		if versionOf(l) != "2" || !c.try(l.seq, "") {
 			t.Fatalf("loaded %s", versionOf(l))
 		}
 	}
@@ -212,20 +212,20 @@ func TestCacheTrial(t *testing.T) {
 	if files := left(t, dir, "set-2.bad-*"); len(files) != 1 {
 		t.Errorf("no evidence: %v", left(t, dir, "*"))
 	}
-	if got := []bool{c.try(l.seq), c.try(l.seq), c.try(l.seq)}; !slices.Equal(got, []bool{true, true, false}) {
+	if got := []bool{c.try(l.seq, ""), c.try(l.seq, ""), c.try(l.seq, "")}; !slices.Equal(got, []bool{true, true, false}) {
 		t.Errorf("the one before it is not tried twice too: %v", got)
 	}
 	c.lived(l.seq, true)
 	for range 2 * maxTries {
 		c, _ := openTest(t, dir)
 		l := c.load()
-		if versionOf(l) != "1" || !c.try(l.seq) {
+		if versionOf(l) != "1" || !c.try(l.seq, "") {
 			t.Fatalf("after Envoy lived with it: loaded %s", versionOf(l))
 		}
 		c.lived(l.seq, false)
 	}
 	for range maxTries {
-		c.try(l.seq)
+		c.try(l.seq, "")
 	}
 	c, _ = openTest(t, dir)
 	if l := c.load(); l != nil {
@@ -257,7 +257,7 @@ func TestCacheKilled(t *testing.T) {
 			k := sample(t, fmt.Sprint(i))
 			k[clusters].resources[0].Resource.Value = bytes.Repeat([]byte{byte(i)}, 100_000)
 			c.save(k, time.Now(), -1)
-			c.try(uint64(i))
+			c.try(uint64(i), "")
 			if c.status().Fault != "" {
 				panic(c.status().Fault)
 			}
@@ -340,7 +340,7 @@ func TestCacheDisk(t *testing.T) {
 	if got := versionOf(again.load()); got != "1" {
 		t.Errorf("on a full disk loaded %s", got)
 	}
-	if got := []bool{again.try(1), again.try(1), again.try(1)}; !slices.Equal(got, []bool{true, true, false}) {
+	if got := []bool{again.try(1, ""), again.try(1, ""), again.try(1, "")}; !slices.Equal(got, []bool{true, true, false}) {
 		t.Errorf("tries are not counted on a full disk: %v", got)
 	}
 	if err := os.Remove(filler); err != nil {
@@ -363,5 +363,20 @@ func TestCacheDisk(t *testing.T) {
 	}
 	if files := left(t, xds, "*"); slices.ContainsFunc(files, func(f string) bool { return strings.Contains(f, ".bad-") }) {
 		t.Errorf("good files were moved aside: %v", files)
+	}
+}
+
+// An Envoy that comes again, to an agent that was killed and started, has lived.
+func TestSameEnvoyIsTriedOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "xds")
+	for range 5 {
+		c, _ := openTest(t, dir)
+		if !c.try(1, "7@1000") {
+			t.Fatal("an Envoy that lives was counted as one that died")
+		}
+	}
+	c, _ := openTest(t, dir)
+	if !c.try(1, "8@1001") || c.try(1, "9@1002") {
+		t.Error("the second Envoy may try, the third may not")
 	}
 }

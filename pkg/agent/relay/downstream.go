@@ -31,7 +31,7 @@ type session struct {
 // was there before, of an Envoy that drains, keeps what it has, and is closed
 // when the newer ends, so that it comes back and is served again.
 func (r *Relay) deltaResources(stream deltaStream) error {
-	s := r.letIn()
+	s := r.letIn(r.cfg.envoy(stream.Context()))
 	fail := make(chan error, 1)
 	go func() { fail <- r.listenTo(s, stream) }()
 	err := r.tell(s, stream, fail)

@@ -82,7 +82,7 @@ func (r *Relay) fromDisk() bool { return r.disk.seq != 0 && !r.table.spoken() }
 // letIn begins a session of Envoy's. A set from disk that is not known to be
 // one that an Envoy lives with is on trial from here on; one that was tried too
 // often gives way to the one before it, or to nothing.
-func (r *Relay) letIn() *session {
+func (r *Relay) letIn(who string) *session {
 	r.admit.Lock()
 	defer r.admit.Unlock()
 	r.mu.Lock()
@@ -92,7 +92,7 @@ func (r *Relay) letIn() *session {
 		return r.attach(nil)
 	}
 	var next *loaded
-	for !r.cache.try(seq) {
+	for !r.cache.try(seq, who) {
 		if next = r.cache.load(); next == nil {
 			next = &loaded{}
 			break

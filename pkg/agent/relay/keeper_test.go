@@ -18,7 +18,10 @@ import (
 
 // keeping has a rig keep what is accepted in dir, without the waits.
 func keeping(dir string) func(*Config) {
-	return func(c *Config) { c.CacheDir, c.saveAfter, c.proof = dir, time.Millisecond, time.Hour }
+	return func(c *Config) {
+		c.CacheDir, c.saveAfter, c.proof = dir, time.Millisecond, time.Hour
+		c.envoy = func(context.Context) string { return "" } // each stream is another
+	}
 }
 
 func away(c *Config) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 )
 
 // peerCredentials let in only the users that may have this host's secrets.
@@ -21,7 +22,8 @@ type peerCredentials struct {
 // A peerInfo is who is on the other end.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	uid uint32
+	uid     uint32
+	process string // tells it from all others of this boot; "" is not known
 }
 
 func (peerInfo) AuthType() string { return "peercred" }
@@ -36,9 +38,22 @@ func (p peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	info := peerInfo{uid: uid}
+	info := peerInfo{uid: uid, process: peerProcess(conn)}
 	info.SecurityLevel = credentials.PrivacyAndIntegrity
 	return conn, info, nil
+}
+
+// processOf is the process on the other end of a stream; "" is not known.
+func processOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	info, ok := p.AuthInfo.(peerInfo)
+	if !ok {
+		return ""
+	}
+	return info.process
 }
 
 func (peerCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {

@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,13 +16,39 @@ import (
 // peerUID returns the user on the other end of a unix socket, as the kernel
 // noted when it connected.
 func peerUID(conn net.Conn) (uint32, error) {
+	cred, err := peerCred(conn)
+	if err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// peerProcess names the process on the other end by its number and its start.
+func peerProcess(conn net.Conn) string {
+	cred, err := peerCred(conn)
+	if err != nil || cred.Pid <= 0 {
+		return ""
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cred.Pid))
+	if err != nil {
+		return ""
+	}
+	// What follows the name begins with the third field; the start is the 22nd.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 20 {
+		return ""
+	}
+	return fmt.Sprintf("%d@%s", cred.Pid, fields[19])
+}
+
+func peerCred(conn net.Conn) (*unix.Ucred, error) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
-		return 0, fmt.Errorf("peer of %s: not a socket of the kernel's", conn.LocalAddr())
+		return nil, fmt.Errorf("peer of %s: not a socket of the kernel's", conn.LocalAddr())
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("peer of %s: %w", conn.LocalAddr(), err)
+		return nil, fmt.Errorf("peer of %s: %w", conn.LocalAddr(), err)
 	}
 	var cred *unix.Ucred
 	if cerr := raw.Control(func(fd uintptr) {
@@ -29,9 +57,9 @@ func peerUID(conn net.Conn) (uint32, error) {
 		err = cerr
 	}
 	if err != nil {
-		return 0, fmt.Errorf("peer of %s: %w", conn.LocalAddr(), err)
+		return nil, fmt.Errorf("peer of %s: %w", conn.LocalAddr(), err)
 	}
-	return cred.Uid, nil
+	return cred, nil
 }
 
 // checkFolder fails unless dir is open to its owner only, and its owner is one

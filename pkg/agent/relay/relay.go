@@ -66,6 +66,9 @@ type Config struct {
 
 	// Tests cannot wait as long as hosts can. 0: saveAfter, proof.
 	saveAfter, proof time.Duration
+	// envoy tells the process at the other end of a stream. Envoys of tests are
+	// all of one.
+	envoy func(context.Context) string
 }
 
 // Secrets is where the host's certificates come from.
@@ -143,6 +146,9 @@ func New(cfg Config) *Relay {
 	}
 	cfg.saveAfter = cmp.Or(cfg.saveAfter, saveAfter)
 	cfg.proof = cmp.Or(cfg.proof, proof)
+	if cfg.envoy == nil {
+		cfg.envoy = processOf
+	}
 	r := &Relay{
 		cfg:    cfg,
 		log:    cfg.Log,

@@ -19,22 +19,29 @@ const maxTries = 2
 type trial struct {
 	Set   uint64 `json:"set"`
 	Times int    `json:"times"`
+	// Envoy is the last that was handed it. One that comes again, as it does
+	// when an agent was started again, has lived.
+	Envoy string `json:"envoy,omitempty"`
 }
 
 func (c *cache) trialFile() string { return filepath.Join(c.dir, "trial") }
 
 // try notes that an Envoy is about to be handed a set. It says no when as many
-// as may had it and none lived with it.
-func (c *cache) try(seq uint64) bool {
+// as may had it and none lived with it. who is that Envoy's process, "" where
+// that is not known.
+func (c *cache) try(seq uint64, who string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.trial.Set != seq {
 		c.trial = trial{Set: seq}
 	}
+	if who != "" && c.trial.Envoy == who {
+		return true
+	}
 	if c.trial.Times >= maxTries {
 		return false
 	}
-	c.trial.Times++
+	c.trial.Times, c.trial.Envoy = c.trial.Times+1, who
 	text, err := json.Marshal(c.trial)
 	if err == nil {
 		err = keyfile.Write(c.trialFile(), append(text, '\n'))
