@@ -214,6 +214,11 @@ func TestHostileRequests(t *testing.T) {
 	long := strings.Repeat("n", 300)
 	doc := func(name string) string { return `{"type": "Dataplane", "mesh": "default", "name": ` + name + `}` }
 	nested := func(n int, open, end string) string { return strings.Repeat(open, n) + strings.Repeat(end, n) }
+	source := `{"match": {"kuma.io/service": "*"`
+	for i := range 69 {
+		source += fmt.Sprintf(`, "t%d": "*"`, i)
+	}
+	source += "}}"
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
 	for i := range 9 {
 		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 8), i)
@@ -271,6 +276,8 @@ func TestHostileRequests(t *testing.T) {
 		{"look with lines", d.head("GET /meshes/a%0d%0alevel=ERROR%20msg=x"), nil, []int{404}, nil},
 		{"look with a target", "GET http://elsewhere.example/ HTTP/1.1\r\nHost: cp\r\n\r\n", nil, []int{401}, nil},
 		{"query that is none", d.head("GET /meshes?size=%zz&filter[=;"), nil, []int{200, 400}, nil},
+		{"70 sources of 70 tags", d.text("PUT", "/meshes/default/traffic-permissions/many", json, `{"type": "TrafficPermission", "mesh": "default", "name": "many", "sources": [`+
+			strings.Repeat(source+",", 69)+source+`], "destinations": [`+source+`]}`), nil, []int{201}, nil}, // and nothing is made of their combinations
 		{"a label that injects", d.text("PUT", dp, json, `{"type": "Dataplane", "mesh": "default", "name": "a", "labels": {"a\r\nb": "c"}, "networking": {"address": "192.0.2.1", "inbound": [{"port": 80, "tags": {"kuma.io/service": "a"}}]}}`), nil, []int{400}, []string{"labels"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
