@@ -1,3 +1,4 @@
+// Package hostv1 is the messages between agent and control plane.
 package hostv1
 
 // Headers of calls on the hosts' port, beside the messages. They are no
