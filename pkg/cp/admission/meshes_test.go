@@ -2,6 +2,7 @@ package admission
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -126,4 +127,40 @@ func TestDeleteMeshUnderPuts(t *testing.T) {
 			t.Fatalf("%d resources are left in a mesh that is gone, %v", page.Total, err)
 		}
 	}
+}
+
+// Hosts that lack an authority, or have certificates of it, are not cut off.
+func TestAuthoritiesChangeNoFasterThanHosts(t *testing.T) {
+	f := newFixture(t)
+	var unsettled error
+	f.Settled = func(string) error { return unsettled }
+	with := func(enabled string, names ...string) mesh.Resource {
+		spec := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: enabled}}
+		for _, n := range names {
+			be := mesh.MTLSBackend{Name: n, Type: "builtin"}
+			if key, ok := strings.CutPrefix(n, "theirs-"); ok {
+				be = mesh.MTLSBackend{Name: "theirs", Type: "provided", Conf: &mesh.BackendConf{
+					Cert: &mesh.DataSource{Secret: "cert"}, Key: &mesh.DataSource{Secret: key},
+				}}
+			}
+			spec.MTLS.Backends = append(spec.MTLS.Backends, be)
+		}
+		return mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: "default"}, Spec: spec}
+	}
+	refuse := func(r mesh.Resource, words ...string) {
+		t.Helper()
+		_, err := f.Put(t.Context(), r)
+		wantErr(t, err, ErrRefused, words...)
+	}
+	f.put(t, with("ca-1", "ca-1", "theirs-a"))
+	unsettled = errors.New("1 of 3 connected hosts do not yet trust it, such as web-1")
+	refuse(with("theirs", "ca-1", "theirs-a"), "mtls", "such as web-1", "weftctl ca status")
+	refuse(with("ca-1", "ca-1"), "such as web-1")
+	refuse(with("ca-1", "ca-1", "theirs-b"), `"theirs" cannot become another authority`)
+	refuse(with("theirs", "theirs-a"), `cannot lose "ca-1" yet`)
+	f.put(t, with("ca-1", "ca-1", "theirs-a", "ca-3")) // one more waits for nobody
+	unsettled = nil
+	f.put(t, with("theirs", "ca-1", "theirs-a", "ca-3"))
+	f.put(t, with("theirs", "theirs-a"))
+	f.put(t, with("")) // off, for all of the mesh at once
 }
