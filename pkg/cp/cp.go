@@ -121,7 +121,11 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}
 	c.auth = &host.Auth{
 		Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone,
-		Sole: c.board == nil, ControlPlanes: c.controlPlanes, Audit: c.audit, Log: log.With("part", "host"),
+		Elsewhere: func(id proxy.ID) bool {
+			_, ok := c.elsewhere(id.Mesh, id.Name)
+			return ok
+		},
+		ControlPlanes: c.controlPlanes, Audit: c.audit, Log: log.With("part", "host"),
 	}
 	c.xds = xds.New(xds.Config{
 		Auth: c.auth,

@@ -255,17 +255,19 @@ func request(t *testing.T) (*ecdsa.PrivateKey, []byte) {
 	return key, csr
 }
 
-// enrol joins and registers as an agent would, and returns both certificates.
+// enrol joins and registers as an agent would, always of the same machine, and
+// returns both certificates.
 func (s *siege) enrol(t *testing.T, token string, doc []byte) (agent, workload *tls.Certificate, err error) {
 	t.Helper()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), hostv1.MachineHeader, "siege")
 	key, csr := request(t)
-	joined, err := hostv1.NewHostClient(s.connect(t, nil)).Join(withToken(t.Context(), token), &hostv1.JoinRequest{Dataplane: doc, Csr: csr})
+	joined, err := hostv1.NewHostClient(s.connect(t, nil)).Join(withToken(ctx, token), &hostv1.JoinRequest{Dataplane: doc, Csr: csr})
 	if err != nil {
 		return nil, nil, err
 	}
 	agent = certificate(t, joined.GetCertificate(), key)
 	key, csr = request(t)
-	registered, err := hostv1.NewHostClient(s.connect(t, agent)).Register(t.Context(), &hostv1.RegisterRequest{Dataplane: doc, Csr: csr})
+	registered, err := hostv1.NewHostClient(s.connect(t, agent)).Register(ctx, &hostv1.RegisterRequest{Dataplane: doc, Csr: csr})
 	if err != nil {
 		return agent, nil, err
 	}

@@ -44,10 +44,9 @@ type Auth struct {
 	// (--dp-auth none, for load tests). Join, Register and Leave are not
 	// opened by it.
 	Open bool
-	// Sole: there is no other control plane on this store, so that who has no
-	// stream here has none. Without it a name stays its host's until somebody
-	// deletes the Dataplane.
-	Sole bool
+	// Elsewhere tells whether another control plane on this store has a stream of
+	// the proxy; nil: there is no other.
+	Elsewhere func(id proxy.ID) bool
 	// ControlPlanes tells where control planes are, host:port, for hosts to turn
 	// to when this one goes away. Nil, or none: hosts keep the list they have.
 	ControlPlanes func() []string

@@ -99,9 +99,13 @@ func (a *Auth) mayHold(dp mesh.Resource, g Grant, c caller) error {
 	return fmt.Errorf("%w: another host registered %s and may come back: %s", ErrHeld, quote(g.ID), otherName(g))
 }
 
-// gone says whether nobody is, nor was a moment ago, connected by that name. It
-// is never sure where other control planes serve streams too.
-func (a *Auth) gone(g Grant) bool { return a.Sole && a.seats.quiet(g.ID, a.now(), goneAfter) }
+// gone says whether nobody is, nor was a moment ago, connected by that name.
+func (a *Auth) gone(g Grant) bool {
+	if a.Elsewhere != nil && a.Elsewhere(g.ID) {
+		return false
+	}
+	return a.seats.quiet(g.ID, a.now(), goneAfter)
+}
 
 func differ(a, b string) bool { return a != "" && b != "" && a != b }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 // A box is a machine with what it joined by.
@@ -74,7 +75,6 @@ func (b *box) stream(t *testing.T) (end func(), err error) {
 func TestTwoHostsOfOneName(t *testing.T) {
 	fresh := func(t *testing.T) (w *world, a *box) {
 		w = newWorld(t)
-		w.auth.Sole = true
 		a = &box{w: w, machine: "m1", boot: "b1"}
 		must(t, a.join(t))
 		must(t, a.register(t))
@@ -122,12 +122,16 @@ func TestTwoHostsOfOneName(t *testing.T) {
 		_, err := a.stream(t)
 		wantCode(t, err, codes.PermissionDenied, "another host joined")
 	})
-	t.Run("where others may serve it nobody is taken for gone", func(t *testing.T) {
+	t.Run("connected to another control plane", func(t *testing.T) {
 		w, _ := fresh(t)
-		w.auth.Sole = false
+		there := true
+		w.auth.Elsewhere = func(id proxy.ID) bool { return there && id == web1 }
 		w.pass(24 * time.Hour)
 		b := &box{w: w, machine: "m2", boot: "b2"}
 		wantCode(t, b.join(t), codes.PermissionDenied, "may come back")
+		there = false
+		must(t, b.join(t))
+		must(t, b.register(t))
 	})
 	t.Run("the same machine joins again", func(t *testing.T) {
 		w, a := fresh(t)

@@ -214,7 +214,6 @@ func TestRegisterDoesNotTakeOverAnothers(t *testing.T) {
 	db := w.agent(t, w.token(t, token.Claims{Tags: service("db")}), doc("default", "box", "db"))
 	_, err := w.register(t, db, doc("default", "box", "db"))
 	must(t, err)
-	w.auth.Sole = true
 	w.pass(2 * time.Minute) // nobody has been there
 	web := w.agent(t, w.token(t, token.Claims{Tags: service("web")}), doc("default", "box", "web"))
 	_, err = w.register(t, web, doc("default", "box", "web"))
