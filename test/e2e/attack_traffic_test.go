@@ -80,6 +80,7 @@ func (s *siege) traffic(t *testing.T) {
 		t.Errorf("the host's DNS answers outsiders: %q", answer)
 	}
 
+	s.Ctl(t, "delete", "dataplane", "db-1") // the name is the host's that enrolled before
 	dbAgent, db, err := s.enrol(t, s.tokens["db"], document("default", "db-1", "db", ""))
 	if err != nil {
 		t.Fatal(err)
