@@ -47,6 +47,7 @@ func NewReplica(t testing.TB, h *testnet.Host, args ...string) *Replica {
 	t.Helper()
 	r := &Replica{Host: h, Binary: Binary(t, "weft-cp"), dir: envoytest.Dir(t), args: args}
 	r.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		MaxIdleConnsPerHost: 64,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", r.socket())
 		},
@@ -79,18 +80,20 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 	return r
 }
 
-// takeKeys copies what replicas must have alike.
+// takeKeys copies what replicas must have alike: the files, and no folder.
 func (r *Replica) takeKeys(t testing.TB, from *Replica) {
 	t.Helper()
-	to := r.DataDir()
-	if err := os.CopyFS(to, os.DirFS(from.DataDir())); err != nil {
+	if err := os.MkdirAll(r.DataDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := os.Chmod(to, 0o700)
-	files, _ := filepath.Glob(filepath.Join(to, "*"))
-	for _, f := range files {
-		if err == nil {
-			err = os.Chmod(f, 0o600)
+	entries, err := os.ReadDir(from.DataDir())
+	for _, e := range entries {
+		if err != nil || !e.Type().IsRegular() {
+			continue
+		}
+		var text []byte
+		if text, err = os.ReadFile(filepath.Join(from.DataDir(), e.Name())); err == nil {
+			err = os.WriteFile(filepath.Join(r.DataDir(), e.Name()), text, 0o600)
 		}
 	}
 	if err != nil {

@@ -98,7 +98,7 @@ func create(start func(*exec.Cmd) error, settings ...string) (_ *Cluster, err er
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	// Who reaches it is up to listen_addresses.
-	if err := appendTo(filepath.Join(c.Data(), "pg_hba.conf"), "host all all all trust\n"); err != nil {
+	if err := appendTo(filepath.Join(c.Data(), "pg_hba.conf"), "host all all all trust\nlocal replication all trust\n"); err != nil {
 		return nil, err
 	}
 	c.args = []string{"-D", c.Data(), "-c", "unix_socket_directories=" + dir, "-c", "port=" + c.port, "-c", "shared_buffers=32MB", "-c", "max_connections=60"}
@@ -106,6 +106,30 @@ func create(start func(*exec.Cmd) error, settings ...string) (_ *Cluster, err er
 		c.args = append(c.args, "-c", s)
 	}
 	return c, nil
+}
+
+// Standby makes a copy of a running cluster that follows it, and takes its place
+// once it is promoted. It is not started. settings are as for New.
+func (c *Cluster) Standby(t testing.TB, settings ...string) *Cluster {
+	t.Helper()
+	s, err := create(c.start, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.remove)
+	if err := os.RemoveAll(s.Data()); err != nil {
+		t.Fatal(err)
+	}
+	copier, err := program("pg_basebackup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), copier, "-D", s.Data(), "-h", c.Dir, "-p", c.port, "-U", "weft", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("copy the cluster: %v\n%s", err, out)
+	}
+	return s
 }
 
 func appendTo(file, text string) error {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -53,6 +54,7 @@ func TestReplicas(t *testing.T) {
 			awaitAway(t, one)
 		}
 		wantReadsOnly(t, r.All...)
+		c.letIn(t, r.All[0])
 		if again := c.streams(); again != streams {
 			t.Errorf("%d streams were opened while the database was away", again-streams)
 		}
@@ -153,6 +155,30 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 	}
 	sample(time.Now().Add(2*time.Second), r.All)
 	wantLeader(t, r.All...)
+}
+
+// letIn wants a replica whose database is away to serve a proxy that comes, with
+// what it knows.
+func (c *count) letIn(t *testing.T, one *testmesh.Replica) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	comer := &follower{from: c.proxies[0].from, id: c.proxies[0].id}
+	ended := make(chan error, 1)
+	go func() { ended <- comer.follow(ctx, one.IP4.String()) }()
+	testmesh.Eventually(t, "a proxy that comes is served from memory", func() error {
+		select {
+		case err := <-ended:
+			t.Fatalf("a proxy that comes is refused: %v", err)
+		default:
+		}
+		if value, _ := comer.has(); value == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	cancel()
+	<-ended
 }
 
 // sentOn wants a replica that is behind to send on who has a newer state.

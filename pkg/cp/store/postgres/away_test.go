@@ -211,3 +211,51 @@ func TestStoppedWriter(t *testing.T) {
 	}
 	_ = tx.Rollback(context.WithoutCancel(t.Context()))
 }
+
+// TestFailover kills a server, and has the standby that confirmed its commits
+// take its place: everything that was acknowledged is there, and a store that
+// was told of both goes on.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	first := testpg.New(t, nil)
+	first.Start(t)
+	second := first.Standby(t)
+	second.Start(t)
+	first.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+	first.Exec(t, "SELECT pg_reload_conf()")
+	dsn := fmt.Sprintf("host=%s,%s port=5432,5432 user=weft dbname=postgres", second.Dir, first.Dir) // the standby is asked first
+	s := open(t, dsn)
+	feed, err := s.Watch(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked := 0
+	write := func() error {
+		_, err := s.Put(t.Context(), secret(fmt.Sprintf("s%d", acked), "x"))
+		if err == nil {
+			acked++
+		}
+		return err
+	}
+	for range 50 {
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.Stop(t, syscall.SIGQUIT)
+	wantUnavailable(t, write())
+	began := time.Now()
+	second.Exec(t, "SELECT pg_promote()")
+	eventually(t, "writes are taken", write)
+	t.Logf("failover: writes acknowledged %d, lost 0, writes taken %s after the promotion", acked, time.Since(began).Round(time.Millisecond))
+	for want := 1; want <= acked; want++ {
+		select {
+		case c, ok := <-feed:
+			if !ok || c.Version != mesh.Version(want) {
+				t.Fatalf("the watch says version %d (open %t), want %d", c.Version, ok, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the watch says nothing of version %d", want)
+		}
+	}
+}
