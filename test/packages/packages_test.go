@@ -210,7 +210,10 @@ var exposure = map[string]float64{"weft-cp": 3.0, "weft-agent": 4.5, "weft-redir
 
 func TestUnits(t *testing.T) {
 	for name, most := range exposure {
-		unit := filepath.Join(root, "packaging", "systemd", name+".service")
+		unit, err := filepath.Abs(filepath.Join(root, "packaging", "systemd", name+".service"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		out := run(t, "systemd-analyze", "security", "--offline=true", unit)
 		i := strings.LastIndex(out, "Overall exposure level for")
 		var is float64
