@@ -43,11 +43,24 @@ func (i *Identity) order() []string {
 	return all
 }
 
-// connected notes which address a connection was made to.
-func (i *Identity) connected(address string) {
+// dialled notes by which address a connection was made. Of several attempts at
+// once only one comes to be used: see connected.
+func (i *Identity) dialled(remote, address string) {
 	i.mu.Lock()
-	i.last = address
-	i.mu.Unlock()
+	defer i.mu.Unlock()
+	if len(i.remotes) > 4*maxLearned {
+		clear(i.remotes)
+	}
+	i.remotes[remote] = address
+}
+
+// connected notes which control plane is heard on a stream.
+func (i *Identity) connected(remote string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if address, ok := i.remotes[remote]; ok {
+		i.last = address
+	}
 }
 
 func (i *Identity) learnedFile() string { return filepath.Join(i.files.dir, "control-planes") }

@@ -61,7 +61,7 @@ func (i *Identity) Dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.Cli
 	noted := grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		c, err := d.DialContext(ctx, "tcp", address)
 		if err == nil {
-			i.connected(address)
+			i.dialled(c.RemoteAddr().String(), address)
 		}
 		return c, err
 	})

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
@@ -69,6 +70,9 @@ func (w *watched) RecvMsg(m any) error {
 		w.heard = true
 		if told, err := w.Header(); err == nil {
 			w.i.learn(told.Get(hostv1.ControlPlanesHeader))
+		}
+		if p, ok := peer.FromContext(w.Context()); ok {
+			w.i.connected(p.Addr.String())
 		}
 		w.i.met()
 	case err != nil:

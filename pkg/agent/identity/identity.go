@@ -73,11 +73,12 @@ type Identity struct {
 	lastTry   time.Time
 	anew      anew // another certificate that is wanted
 	contact   contact
-	grace     bool            // peers with expired certificates are let in
-	learned   []string        // where control planes are, as they say
-	last      string          // the address that was connected to last
-	unsaved   map[string]bool // by file
-	saveFault string          // why; "" when all is saved
+	grace     bool              // peers with expired certificates are let in
+	learned   []string          // where control planes are, as they say
+	last      string            // the address of the control plane that was heard last on a stream
+	remotes   map[string]string // remote address of a connection: by which address it was dialled
+	unsaved   map[string]bool   // by file
+	saveFault string            // why; "" when all is saved
 
 	wake   chan struct{} // capacity 1: Run has to look again
 	back   chan struct{} // capacity 1: a control plane answers again
@@ -87,7 +88,7 @@ type Identity struct {
 
 func newIdentity(dir string, log *slog.Logger) *Identity {
 	return &Identity{
-		files: folder{dir: dir, log: log}, unsaved: map[string]bool{},
+		files: folder{dir: dir, log: log}, unsaved: map[string]bool{}, remotes: map[string]string{},
 		changed: make(chan struct{}), wake: make(chan struct{}, 1), back: make(chan struct{}, 1),
 	}
 }

@@ -38,7 +38,7 @@ type Status struct {
 	FailClosed bool      `json:"failClosed,omitempty"`
 	// ControlPlanes are the addresses that are tried, in no order.
 	ControlPlanes []string `json:"controlPlanes,omitempty"`
-	// ControlPlane is the address that was connected to last.
+	// ControlPlane is the address of the one that was heard last.
 	ControlPlane string `json:"controlPlane,omitempty"`
 	// Unsaved is why the newest certificates are not on disk.
 	Unsaved string `json:"unsaved,omitempty"`
