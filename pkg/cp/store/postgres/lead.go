@@ -40,9 +40,9 @@ func (s *Store) lead(ctx context.Context, replica string) (_ *leadership, err er
 	if l.conn, err = pgx.ConnectConfig(opening, config); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // it must reach the server when ctx has ended
 		if err != nil {
-			l.Release() //nolint:contextcheck // it must reach the server when ctx has ended
+			l.Release()
 		}
 	}()
 	for {
