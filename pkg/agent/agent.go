@@ -64,6 +64,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	stayBelow()
+	for _, l := range tightLimits("self") {
+		a.log.Warn("agent has too little to be sure of", "what", l.text, "remedy", l.remedy)
+	}
 	a.log.Info("agent started", "version", a.version, "workloads", len(a.served))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{a.serveStatus, a.serveReady, a.tellSystemd} {

@@ -18,6 +18,8 @@ func tightLimits(string) []tight { return nil }
 
 type tight struct{ text, remedy string }
 
+func stayBelow() {}
+
 // fewBytes is below how much free space a folder is as good as full.
 const fewBytes = 16 << 20
 

@@ -113,12 +113,30 @@ func (c Choice) retire(ctx context.Context, table string) error {
 
 // removeAll takes a table's redirection off by every engine but one, since
 // rules do not tell who put them there.
+//
+// An engine that this process has no right to is passed over where it has the
+// right to another: it cannot have used it.
 func removeAll(ctx context.Context, table, except string) error {
-	var errs []error
+	var (
+		errs, forbidden []error
+		one             = except != "" // which it has in force
+	)
 	for _, e := range engines {
-		if e.name != except {
-			errs = append(errs, e.make(new(Config)).Remove(ctx, table))
+		if e.name == except {
+			continue
 		}
+		err := e.make(new(Config)).Remove(ctx, table)
+		switch {
+		case errors.Is(err, redirect.ErrNotPermitted):
+			forbidden = append(forbidden, err)
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			one = true
+		}
+	}
+	if !one {
+		errs = append(errs, forbidden...)
 	}
 	return errors.Join(errs...)
 }

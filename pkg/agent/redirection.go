@@ -121,7 +121,11 @@ func RemoveRedirection(ctx context.Context, cfg Config) error {
 	if err != nil {
 		err = fmt.Errorf("tell the agent to leave the redirection off: %w", err)
 	}
-	return errors.Join(err, removeAll(ctx, cfg.RedirectTable, ""))
+	off := removeAll(ctx, cfg.RedirectTable, "")
+	if !cfg.Redirect && errors.Is(off, redirect.ErrNotPermitted) {
+		off = nil // who may not, and does not want to, has put nothing in force
+	}
+	return errors.Join(err, off)
 }
 
 // CheckRedirection tells how the switch stands and, where it is on, how the

@@ -190,6 +190,7 @@ type Endpoint struct {
 type Name struct {
 	Name      string       `json:"name"` // "api.mesh", no dot at the end
 	Addresses []netip.Addr `json:"addresses"`
+	Ports     []uint16     `json:"ports,omitempty"` // at which it is called, sorted; none: VIPPort
 }
 
 // Where the addresses of services come from: one IPv4 and one IPv6 address a

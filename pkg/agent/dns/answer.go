@@ -88,7 +88,7 @@ func answer(t *table, domain string, q *query) []byte {
 	r.authoritative()
 	r.addresses(q.typ, addrs)
 	if q.typ == dnsmessage.TypeSRV && len(addrs) > 0 {
-		r.add(dnsmessage.TypeSRV, srvData(q.name))
+		r.services(t, q.name)
 	}
 	return r.bytes()
 }
@@ -103,19 +103,24 @@ func service(t *table, q *query) []byte {
 	}
 	r := begin(q, dnsmessage.RCodeSuccess)
 	r.authoritative()
-	if data := srvData(name); data != nil && (q.typ == dnsmessage.TypeSRV || q.typ == dnsmessage.TypeALL) {
-		r.add(dnsmessage.TypeSRV, data)
+	if q.typ == dnsmessage.TypeSRV || q.typ == dnsmessage.TypeALL {
+		r.services(t, name)
 	}
 	return r.bytes()
 }
 
-// srvData is priority, weight, port and target.
-func srvData(name string) []byte {
+// services adds where a name is called: priority, weight, port and target.
+func (r *reply) services(t *table, name string) {
 	target := nameData(name)
-	if target == nil {
-		return nil
+	ports := t.ports[name]
+	if len(ports) == 0 {
+		ports = []uint16{proxy.VIPPort}
 	}
-	return append([]byte{0, 0, 0, 0, proxy.VIPPort >> 8, proxy.VIPPort & 0xff}, target...)
+	for _, port := range ports {
+		if data := []byte{0, 0, 0, 0, byte(port >> 8), byte(port)}; target == nil || !r.add(dnsmessage.TypeSRV, append(data, target...)) {
+			return
+		}
+	}
 }
 
 // probed replies to a probe of the redirection, also before there are names.

@@ -67,7 +67,8 @@ type Server struct {
 }
 
 // Bounds on what clients can make us hold: beyond them queries are answered
-// SERVFAIL and connections closed.
+// SERVFAIL and connections closed. Where the process may have few files, each is
+// a quarter of those, so that the rest of the agent has some.
 const (
 	maxForwards = 512
 	maxConns    = 256
@@ -92,8 +93,8 @@ func New(cfg Config) *Server {
 		cfg:   cfg,
 		log:   cfg.Log,
 		fwd:   newForwarder(cfg),
-		slots: make(chan struct{}, maxForwards),
-		conns: make(chan struct{}, maxConns),
+		slots: make(chan struct{}, min(maxForwards, files()/4)),
+		conns: make(chan struct{}, min(maxConns, files()/4)),
 		ready: make(chan struct{}),
 	}
 }

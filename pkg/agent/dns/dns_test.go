@@ -40,6 +40,7 @@ func TestAnswersTheMesh(t *testing.T) {
 		{"nobody.mesh.", dnsmessage.TypeA, "NameError aa nobody.mesh."},
 		{"api.mesh.", dnsmessage.TypeSRV, "Success aa api.mesh. 30 SRV 80 api.mesh."},
 		{"_http._tcp.api.mesh.", dnsmessage.TypeSRV, "Success aa _http._tcp.api.mesh. 30 SRV 80 api.mesh."},
+		{"v4.mesh.", dnsmessage.TypeSRV, "Success aa v4.mesh. 30 SRV 8080 v4.mesh. 30 SRV 8443 v4.mesh."},
 		{"_http._tcp.api.mesh.", dnsmessage.TypeA, "Success aa _http._tcp.api.mesh."},
 		{"_http._udp.api.mesh.", dnsmessage.TypeSRV, "NameError aa _http._udp.api.mesh."},
 		{"_http._tcp.nobody.mesh.", dnsmessage.TypeSRV, "NameError aa _http._tcp.nobody.mesh."},

@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 
 var testNames = []proxy.Name{
 	{Name: "api.mesh", Addresses: addrs("240.0.0.1", "fd57:6566:7400::1")},
-	{Name: "v4.mesh", Addresses: addrs("240.0.0.2")},
+	{Name: "v4.mesh", Addresses: addrs("240.0.0.2"), Ports: []uint16{8080, 8443}},
 	{Name: "a.b.deep.mesh", Addresses: addrs("240.0.0.3")},
 }
 

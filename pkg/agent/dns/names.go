@@ -11,6 +11,7 @@ import (
 // A table is what is known of the mesh's names. It is never changed once made.
 type table struct {
 	addrs map[string][]netip.Addr // lower case, no dot at the end
+	ports map[string][]uint16     // of those that have others than all services
 	names map[netip.Addr]string   // the first name, for reverse queries
 	// outside are names of hosts outside of the mesh that are called through
 	// it: they alone, and nothing beneath them.
@@ -18,13 +19,16 @@ type table struct {
 }
 
 func newTable(domain string, names []proxy.Name) *table {
-	t := &table{addrs: make(map[string][]netip.Addr, len(names)), names: make(map[netip.Addr]string, len(names)), outside: map[string][]netip.Addr{}}
+	t := &table{addrs: make(map[string][]netip.Addr, len(names)), names: make(map[netip.Addr]string, len(names)), outside: map[string][]netip.Addr{}, ports: map[string][]uint16{}}
 	t.addrs[domain] = nil
 	for _, n := range names {
 		name := strings.TrimSuffix(strings.ToLower(n.Name), ".")
 		addrs := t.addrs
 		if !under(name, domain) {
 			addrs = t.outside
+		}
+		if len(n.Ports) > 0 {
+			t.ports[name] = n.Ports
 		}
 		for _, a := range n.Addresses {
 			a = a.Unmap()

@@ -51,6 +51,9 @@ func readNames(body *anypb.Any) ([]proxy.Name, error) {
 			}
 			name.Addresses = append(name.Addresses, a)
 		}
+		for _, port := range n.GetPorts() {
+			name.Ports = append(name.Ports, uint16(port))
+		}
 		list = append(list, name)
 	}
 	return list, nil

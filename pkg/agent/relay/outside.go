@@ -77,7 +77,9 @@ func (r *Relay) tellNames(now time.Time) {
 			r.tellNames(time.Now())
 		})
 	}
-	same := func(a, b proxy.Name) bool { return a.Name == b.Name && slices.Equal(a.Addresses, b.Addresses) }
+	same := func(a, b proxy.Name) bool {
+		return a.Name == b.Name && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Ports, b.Ports)
+	}
 	if o.first && slices.EqualFunc(out, o.told, same) {
 		return
 	}

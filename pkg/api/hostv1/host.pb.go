@@ -408,6 +408,7 @@ type Name struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`           // no dot at the end
 	Addresses     [][]byte               `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"` // 4 or 16 bytes each
+	Ports         []uint32               `protobuf:"varint,3,rep,packed,name=ports,proto3" json:"ports,omitempty"` // at which it is called, sorted; none: the one of all services
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +453,13 @@ func (x *Name) GetName() string {
 func (x *Name) GetAddresses() [][]byte {
 	if x != nil {
 		return x.Addresses
+	}
+	return nil
+}
+
+func (x *Name) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
 	}
 	return nil
 }
@@ -586,10 +594,11 @@ const file_host_proto_rawDesc = "" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"5\n" +
 	"\tNameTable\x12(\n" +
-	"\x05names\x18\x01 \x03(\v2\x12.weft.host.v1.NameR\x05names\"8\n" +
+	"\x05names\x18\x01 \x03(\v2\x12.weft.host.v1.NameR\x05names\"N\n" +
 	"\x04Name\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
-	"\taddresses\x18\x02 \x03(\fR\taddresses\"\x1d\n" +
+	"\taddresses\x18\x02 \x03(\fR\taddresses\x12\x14\n" +
+	"\x05ports\x18\x03 \x03(\rR\x05ports\"\x1d\n" +
 	"\x05Trust\x12\x14\n" +
 	"\x05roots\x18\x01 \x01(\fR\x05roots\"Y\n" +
 	"\x06Issuer\x12\x1c\n" +

@@ -50,15 +50,23 @@ func Names(m *snapshot.Mesh) []proxy.Name {
 	for s := range m.Services().All() {
 		give(strings.ReplaceAll(s.Name, "_", "."), s)
 	}
+	ports := map[string][]uint16{}
 	for _, n := range m.Directory().All() {
 		if addresses[n.Host] == nil {
 			v4, v6 := vip(n.Slot)
 			addresses[n.Host] = []netip.Addr{v4, v6}
+		} else {
+			ports[n.Host] = []uint16{proxy.VIPPort} // a service's, too
 		}
+		for _, c := range n.Calls {
+			ports[n.Host] = append(ports[n.Host], c.Port)
+		}
+		slices.Sort(ports[n.Host])
+		ports[n.Host] = slices.Compact(ports[n.Host])
 	}
 	var names []proxy.Name
 	for _, n := range slices.Sorted(maps.Keys(addresses)) {
-		names = append(names, proxy.Name{Name: n, Addresses: addresses[n]})
+		names = append(names, proxy.Name{Name: n, Addresses: addresses[n], Ports: ports[n]})
 	}
 	return names
 }

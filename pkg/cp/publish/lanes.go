@@ -92,6 +92,9 @@ func table(names []proxy.Name) *hostv1.NameTable {
 		for _, a := range n.Addresses {
 			row.Addresses = append(row.Addresses, a.AsSlice())
 		}
+		for _, port := range n.Ports {
+			row.Ports = append(row.Ports, uint32(port))
+		}
 		t.Names = append(t.Names, row)
 	}
 	return t
