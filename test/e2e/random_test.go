@@ -160,6 +160,7 @@ func TestRandomFaults(t *testing.T) {
 	})
 	before := leftovers(t, r, hosts)
 
+	calls := spy.Transport(t, "api.mesh")
 	first := r.dice.Perm(len(randomFaults)) // each once
 	for i := range *randomCount {
 		f := randomFaults[r.dice.IntN(len(randomFaults))]
@@ -170,7 +171,7 @@ func TestRandomFaults(t *testing.T) {
 		if !f.free {
 			most = 1 << 20
 		}
-		denied := watchDenied(t, r, spy)
+		denied := watchDenied(t, r, calls)
 		r.step(t, f.name, most, func(*testing.T) {
 			f.do(t, r) // programs that it starts live until the whole test ends
 			for _, h := range hosts {
@@ -195,13 +196,13 @@ func TestRandomFaults(t *testing.T) {
 
 // watchDenied calls api as a member without permission and as a stranger, until
 // what it returns is called: it fails the test where one of them was let in.
-func watchDenied(t *testing.T, r *random, spy *testmesh.Host) (stop func(t *testing.T, during string)) {
+func watchDenied(t *testing.T, r *random, spy http.RoundTripper) (stop func(t *testing.T, during string)) {
 	t.Helper()
 	stranger := &http.Transport{DisableKeepAlives: true}
 	stranger.DialContext = func(_ context.Context, network, _ string) (net.Conn, error) {
 		return r.CP.TryDial(network, net.JoinHostPort(r.api.IP4.String(), "8080"))
 	}
-	member := testmesh.StartLoad(t, spy.Transport(t, "api.mesh"), "http://api.mesh/", 5)
+	member := testmesh.StartLoad(t, spy, "http://api.mesh/", 5)
 	direct := testmesh.StartLoad(t, stranger, "http://api/", 5)
 	return func(t *testing.T, during string) {
 		t.Helper()
