@@ -41,14 +41,14 @@ type Mixed struct {
 	last map[string]time.Time // answer
 }
 
-// StartMixed calls the targets from a host until ctx ends, Stop is called or
+// StartMixed calls the targets from a host until the test ends, Stop is called or
 // five minutes are over: requests that keep their connection, requests that
 // make one each, one gRPC stream and one WebSocket whose messages are numbered,
 // and which are opened anew only when they broke. Each sort sends 50 requests a
 // second, as long as the answers keep up.
-func StartMixed(ctx context.Context, t testing.TB, from *Host, to Targets) *Mixed {
+func StartMixed(t testing.TB, from *Host, to Targets) *Mixed {
 	t.Helper()
-	ctx, stop := context.WithTimeout(ctx, longestMix)
+	ctx, stop := context.WithTimeout(t.Context(), longestMix)
 	m := &Mixed{stop: stop, now: Tallies{}, last: map[string]time.Time{}}
 	run := func(sort string, one func(context.Context, *counter)) {
 		m.now[sort] = Tally{Failures: map[string]int{}}

@@ -25,7 +25,7 @@ func examineDisk(_ context.Context, p patient) (checks []Check) {
 	for _, dir := range []string{p.cfg.StateDir, p.cfg.RunDir} {
 		var st unix.Statfs_t
 		err := unix.Statfs(dir, &st)
-		switch free := uint64(st.Bavail) * uint64(st.Bsize); {
+		switch free := st.Bavail * uint64(st.Bsize); {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // made by join, or by the agent
 		case err != nil:

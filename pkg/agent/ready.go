@@ -19,7 +19,7 @@ func (w *Workload) ready(ctx context.Context) error {
 		return errors.New("it is being drained")
 	}
 	if !w.relay.Status().Synced {
-		return errors.New("Envoy waits for its configuration")
+		return errors.New("no configuration has come for Envoy yet")
 	}
 	if err := envoy.NewAdmin(w.cfg.adminSocket()).Ready(ctx); err != nil {
 		return err

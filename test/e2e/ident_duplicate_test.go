@@ -34,7 +34,7 @@ func TestIdentDuplicate(t *testing.T) {
 	testmesh.ServeMixed(t, web.Host, "127.0.0.1:8080")
 	m.Allow(t, "caller", "web")
 	caller.WaitAnswer(t, "http://web.mesh/")
-	l := &life{Mesh: m, web: caller, api: web, load: testmesh.StartMixed(t.Context(), t, caller, testmesh.Targets{HTTP: "web.mesh"})}
+	l := &life{Mesh: m, web: caller, api: web, load: testmesh.StartMixed(t, caller, testmesh.Targets{HTTP: "web.mesh"})}
 	l.load.AwaitMore(t, 10)
 	l.load.Take()
 

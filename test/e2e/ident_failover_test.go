@@ -34,7 +34,7 @@ func TestIdentFailover(t *testing.T) {
 	testmesh.ServeMixed(t, api.Host, "127.0.0.1:8080")
 	m.Allow(t, "web", "api")
 	web.WaitAnswer(t, "http://api.mesh/")
-	l := &life{Mesh: m, web: web, api: api, load: testmesh.StartMixed(t.Context(), t, web, testmesh.Targets{HTTP: "api.mesh"})}
+	l := &life{Mesh: m, web: web, api: api, load: testmesh.StartMixed(t, web, testmesh.Targets{HTTP: "api.mesh"})}
 	l.load.AwaitMore(t, 10)
 	l.load.Take()
 

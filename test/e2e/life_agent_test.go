@@ -157,7 +157,7 @@ conf: {http: {requestTimeout: %ds, streamIdleTimeout: 1h}}
 func TestLifeOfEnvoy(t *testing.T) {
 	m := testmesh.New(t)
 	binary := filepath.Join(envoytest.Dir(t), "envoy")
-	real, err := os.ReadFile(envoytest.Binary(t))
+	program, err := os.ReadFile(envoytest.Binary(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestLifeOfEnvoy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(real)
+	put(program)
 	api := m.Join(t, "api")
 	web := m.Join(t, "web", "--envoy", binary)
 	service(t, api, "127.0.0.1")
@@ -206,7 +206,7 @@ func TestLifeOfEnvoy(t *testing.T) {
 		}
 	})
 	t.Run("03 the binary put back: well again", func(t *testing.T) {
-		put(real)
+		put(program)
 		web.WaitAnswer(t, "http://api.mesh/")
 		web.WaitWell(t)
 	})

@@ -28,7 +28,7 @@ func newLifeIn(t *testing.T, m *testmesh.Mesh, args ...string) *life {
 		l.Allow(t, "web", h.Service)
 	}
 	l.web.WaitAnswer(t, "http://api.mesh/")
-	l.load = testmesh.StartMixed(t.Context(), t, l.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
+	l.load = testmesh.StartMixed(t, l.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
 	l.load.AwaitMore(t, 10)
 	l.load.Take() // what failed before the permissions had arrived
 	return l

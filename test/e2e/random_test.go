@@ -181,7 +181,7 @@ func TestRandomFaults(t *testing.T) {
 		denied(t, f.name)
 		if i%20 == 19 { // a load ends by itself after a while
 			r.load.Stop()
-			r.load = testmesh.StartMixed(t.Context(), t, r.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
+			r.load = testmesh.StartMixed(t, r.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
 			r.load.AwaitMore(t, 10)
 		}
 	}

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 func made(t *testing.T) string {
 	t.Helper()
 	built.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "weft-packages-"); built.err == nil {
+		if built.dir, built.err = os.MkdirTemp("", "weft-packages-"); built.err == nil { //nolint:usetesting // it outlives the test that makes it
 			built.err = build(context.WithoutCancel(t.Context()), root, built.dir, "weft-cp weft-agent")
 		}
 	})

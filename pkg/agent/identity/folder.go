@@ -54,7 +54,7 @@ func (f *folder) save(name, owner string, d document) error {
 // with keyfile.ErrExposed where others could have read a key: that is no
 // accident of the disk, and somebody has to look.
 func (f *folder) load(name string, check func(owner string, d document) error) error {
-	var ruined error = fs.ErrNotExist
+	ruined := fs.ErrNotExist
 	for _, path := range []string{f.path(name), f.path(name) + beforeSuffix} {
 		err := f.read(path, name, check)
 		switch {

@@ -66,8 +66,8 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 }
 
 // one is a plan of one part.
-func one(make func() (*render.Bundle, error)) []render.Part {
-	return []render.Part{{Render: make}}
+func one(draw func() (*render.Bundle, error)) []render.Part {
+	return []render.Part{{Render: draw}}
 }
 
 func (r *rig) start(t *testing.T) {

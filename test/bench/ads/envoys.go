@@ -62,7 +62,7 @@ func envoys(ctx context.Context, f *fleet, t *table) (err error) {
 			return err
 		}
 	}
-	var fakes, real []time.Duration
+	var fakes, inForce []time.Duration
 	for round := range f.c.rounds {
 		quiet(ctx)
 		n := f.c.Proxies + 500 + round
@@ -83,10 +83,10 @@ func envoys(ctx context.Context, f *fleet, t *table) (err error) {
 				return err
 			}
 		}
-		fakes, real = append(fakes, d), append(real, time.Since(began))
+		fakes, inForce = append(fakes, d), append(inForce, time.Since(began))
 	}
 	t.row(fmt.Sprintf("endpoint added → in force in %d real Envoys", len(all)), "p50 %s, max %s of %d; in the streams beside them p50 %s, max %s",
-		round(median(real)), round(slices.Max(real)), len(real), round(median(fakes)), round(slices.Max(fakes)))
+		round(median(inForce)), round(slices.Max(inForce)), len(inForce), round(median(fakes)), round(slices.Max(fakes)))
 	for round := range f.c.rounds {
 		if err := f.cp.remove(ctx, f.c.Proxies+500+round); err != nil {
 			return err
@@ -227,6 +227,8 @@ func (e *envoy) stop() error {
 	if err := e.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	<-e.ended
+	if err := <-e.ended; err == nil {
+		return errors.New("Envoy ended well although it was killed") //nolint:staticcheck // a name
+	}
 	return nil
 }
