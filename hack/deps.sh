@@ -32,6 +32,7 @@ if [ "${1:-}" = machines ]; then
     ssh:openssh-client
     mkfs.ext4:e2fsprogs
     grub-mkimage:grub-common
+    sfdisk:fdisk
   )
 fi
 
@@ -40,6 +41,7 @@ for pair in "${wanted[@]}"; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair##*:}")
 done
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
+[ "${1:-}" != machines ] || [ -d /usr/lib/grub/i386-pc ] || missing+=(grub-pc-bin)
 [ -e /usr/include/linux/bpf.h ] || missing+=(linux-libc-dev)
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
 python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)

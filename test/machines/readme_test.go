@@ -30,6 +30,9 @@ func (s *scene) readme(t *testing.T) {
 		m.Run(t, "rm -rf /srv/readme; mkdir /srv/readme")
 		m.Copy(t, s.deb(t, what, "new"), "/srv/readme")
 	}
+	// The service that README speaks of; the one before ended with a boot.
+	s.api.Copy(t, "guest/service.py", "/srv/weft")
+	s.api.Run(t, "systemctl stop demo 2>/dev/null; systemd-run --unit demo python3 /srv/weft/service.py")
 	typed := 0
 	for _, b := range blocks {
 		if b[1] == "yaml" {
