@@ -79,11 +79,12 @@ func (c *resolvConf) look() error {
 	return nil
 }
 
-// poke has the file looked at with the next query.
+// poke has the file read with the next query, even where it looks the same: a
+// change within one tick of the file system's clock does.
 func (c *resolvConf) poke() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.looked = time.Time{}
+	c.looked, c.seen = time.Time{}, nil
 }
 
 // maxLinks is how many links to the file are followed.
@@ -99,6 +100,7 @@ func (c *resolvConf) watch(ctx context.Context) error {
 	}
 	defer w.Close()
 	names := c.follow(w)
+	c.poke() // it may have changed before it was watched
 	for {
 		select {
 		case e := <-w.Events:
