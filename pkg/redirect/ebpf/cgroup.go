@@ -95,7 +95,6 @@ func (t tree) own() (string, error) {
 // A mount is a line of /proc/self/mountinfo.
 type mount struct {
 	id, at, kind string
-	device       string // of the file system: two mounts of one have the same
 	readOnly     bool
 	ours         bool // made by place.mount
 }
@@ -123,7 +122,7 @@ func parseMounts(text string) (out []mount) {
 			continue
 		}
 		out = append(out, mount{
-			id: left[0], at: unescape.Replace(left[4]), kind: right[0], device: left[2],
+			id: left[0], at: unescape.Replace(left[4]), kind: right[0],
 			readOnly: has(left[5], "ro") || has(right[2], "ro"),
 			ours:     (right[1] == ourMount || right[1] == "none") && has(right[2], ourMode),
 		})

@@ -139,8 +139,10 @@ func TestNothingIsLeft(t *testing.T) {
 			install(t, host, everything())
 			change(t, host, placeOf(t, host))
 			uninstall(t, host)
-			if _, err := os.Stat(placeOf(t, host).root()); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("our folder is left: %v", err)
+			p := placeOf(t, host)
+			left, err := os.ReadDir(p.root()) // others of this machine may have theirs in it
+			if err == nil && len(left) == 0 || slices.ContainsFunc(left, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), p.name()) }) {
+				t.Errorf("our folder is left, with %v", left)
 			}
 			for _, to := range on80(peer) {
 				if got := call(host, to); got != "direct" {
@@ -380,8 +382,12 @@ func TestPrivateMounts(t *testing.T) {
 			if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), "mount it on the host") {
 				return fmt.Errorf("it said: %w", err)
 			}
+			first, err := mountsOf("1")
+			if err != nil || !slices.ContainsFunc(first, func(m mount) bool { return m.at == defaultPins && m.kind == "bpf" }) {
+				return err // the host can have pinned nothing
+			}
 			err = place{bpffs: defaultPins}.visible()
-			if m, _ := mountsOf("1"); slices.ContainsFunc(m, func(m mount) bool { return m.at == defaultPins && m.kind == "bpf" }) && (err == nil || !strings.Contains(err.Error(), "is not seen from here")) {
+			if err == nil || !strings.Contains(err.Error(), "is not seen from here") {
 				return fmt.Errorf("of the host's pins it said: %w", err)
 			}
 			return nil

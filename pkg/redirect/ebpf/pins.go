@@ -90,14 +90,13 @@ func (p place) writable() error {
 }
 
 // visible fails where the host has a bpf file system at the place and this
-// process sees none or another one there: what is pinned in the host's would
-// seem to be missing.
+// process sees none there: what is pinned in the host's would seem to be
+// missing. Who sees another one has mounted it, and pins there.
 func (p place) visible() error {
 	if p.bpffs != defaultPins || !private() {
 		return nil
 	}
-	own, ok, err := p.mounted()
-	if err != nil {
+	if _, ok, err := p.mounted(); ok || err != nil {
 		return err
 	}
 	first, err := mountsOf("1")
@@ -110,7 +109,7 @@ func (p place) visible() error {
 			host = m // the last one is on top
 		}
 	}
-	if host.kind != "bpf" || ok && own.device == host.device {
+	if host.kind != "bpf" {
 		return nil
 	}
 	return fmt.Errorf("what is pinned at %s is not seen from here: this process has mounts of its own, without the host's bpf file system; look from the host's (nsenter --target 1 --mount, then the same command), or give this unit BindPaths=%[1]s", p.bpffs)
