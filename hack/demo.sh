@@ -18,6 +18,9 @@ cleanup() {
   local status=$?
   trap - EXIT INT TERM
   set +e
+  for h in web api; do # Envoy goes on without its agent, unless both are stopped
+    [ ! -e "$dir/$h/agent.yaml" ] || on "$h" "$bin/weft-agent" stop --drain-time 0s --config "$dir/$h/agent.yaml" >>"$dir/stop-$h.log" 2>&1
+  done
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
   for h in "${hosts[@]}"; do

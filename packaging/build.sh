@@ -61,6 +61,8 @@ done
 # terms under which each is used.
 for program in weft-cp weft-agent weftctl; do
   "$cyclonedx" bin -json -noserial -std -version "$VERSION" -output "$stage/$program.cdx.json" "$stage/bin/$program" 2>/dev/null
+  # The bill says when it was made, and takes no other word for it.
+  sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$(date --date="@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)\"/" "$stage/$program.cdx.json"
 done
 packaging/licences.sh "$stage/bin/weft-cp" "$stage/bin/weftctl" >"$stage/licences-weft-cp"
 {

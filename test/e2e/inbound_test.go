@@ -154,6 +154,12 @@ func turn(t *testing.T, call func(), change func(), h *testmesh.Host, words, gon
 // words stand and none of gone.
 func told(t *testing.T, h *testmesh.Host, words, gone []string) {
 	t.Helper()
+	listens(t, h, "INBOUND", words, gone)
+}
+
+// listens is told for the listeners of a direction.
+func listens(t *testing.T, h *testmesh.Host, direction string, words, gone []string) {
+	t.Helper()
 	admin := func(path string) string {
 		return h.Run(t, "curl", "--silent", "--unix-socket", filepath.Join(h.Dir, "run", "admin.sock"), "http://envoy"+path)
 	}
@@ -172,7 +178,7 @@ func told(t *testing.T, h *testmesh.Host, words, gone []string) {
 			if c.ActiveState == nil || json.Compact(&compact, c.ActiveState) != nil {
 				continue
 			}
-			if strings.Contains(compact.String(), `"traffic_direction":"INBOUND"`) {
+			if strings.Contains(compact.String(), `"traffic_direction":"`+direction+`"`) {
 				text.Write(compact.Bytes())
 			}
 		}
@@ -625,7 +631,11 @@ func (w *workshop) ownTLS(t *testing.T) {
 // plain believes what callers' proxies say: in a mesh without mTLS there is
 // nothing else. What workloads say is still overwritten.
 func (w *workshop) plain(t *testing.T) {
-	turn(t, w.both(t), func() { w.mode(t, "") }, w.api, []string{`"header_name":"x-kuma-tags"`, `"max_tokens":5`}, []string{"raw_buffer"})
+	turn(t, w.both(t), func() {
+		w.mode(t, "")
+		listens(t, w.web, "OUTBOUND", []string{"kuma.io/service=web"}, nil) // from now on it says who it is,
+		w.fromWeb.CloseIdleConnections()                                    // on new connections
+	}, w.api, []string{`"header_name":"x-kuma-tags"`, `"max_tokens":5`}, []string{"raw_buffer"})
 	var got []int
 	for range 4 {
 		status, _, _ := ask(t, w.fromWeb, apiURL, saying(asDB))
