@@ -4,9 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"runtime"
-	"sync"
-	"weak"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -68,14 +65,11 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 // A stock knows the items that are in use, so that equal resources of many
 // proxies are one, and the parts of plans that they were rendered of.
 type stock struct {
-	mu    sync.Mutex
-	items map[[sha256.Size]byte]weak.Pointer[item]
-	parts map[[sha256.Size]byte]weak.Pointer[part]
+	items shelf[item]
+	parts shelf[part]
 }
 
-func newStock() *stock {
-	return &stock{items: map[[sha256.Size]byte]weak.Pointer[item]{}, parts: map[[sha256.Size]byte]weak.Pointer[part]{}}
-}
+func newStock() *stock { return &stock{} }
 
 // encode makes the item of a resource, or finds it.
 func (s *stock) encode(typeURL string, r render.Resource) (*item, error) {
@@ -89,28 +83,14 @@ func (s *stock) encode(typeURL string, r render.Resource) (*item, error) {
 	}
 	h.Write(body)
 	sum := [sha256.Size]byte(h.Sum(nil))
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if it := s.items[sum].Value(); it != nil {
+	if it := s.items.find(sum); it != nil {
 		return it, nil
 	}
 	it := newItem(typeURL, r.Name, body, sum)
 	if c, ok := r.Message.(*clusterv3.Cluster); ok && c.GetType() == clusterv3.Cluster_EDS {
 		it.endpoints = endpointsName(c)
 	}
-	s.items[sum] = weak.Make(it)
-	runtime.AddCleanup(it, s.forget, sum)
-	return it, nil
-}
-
-// forget drops an item that is gone, unless it has been made anew meanwhile.
-func (s *stock) forget(sum [sha256.Size]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.items[sum].Value() == nil {
-		delete(s.items, sum)
-	}
+	return s.items.keep(sum, it), nil
 }
 
 func (s *stock) encodeAll(typeURL string, rs []render.Resource) ([]*item, error) {

@@ -84,9 +84,9 @@ func TestEqualResourcesAreOneItemAsLongAsSomebodyHasIt(t *testing.T) {
 	deadline := time.After(10 * time.Second)
 	for {
 		runtime.GC()
-		s.mu.Lock()
-		n := len(s.items)
-		s.mu.Unlock()
+		s.items.mu.Lock()
+		n := len(s.items.held)
+		s.items.mu.Unlock()
 		if n == 1 {
 			break
 		}

@@ -3,8 +3,6 @@ package xds
 import (
 	"crypto/sha256"
 	"fmt"
-	"runtime"
-	"weak"
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
@@ -23,10 +21,7 @@ type part struct {
 func (s *stock) part(from render.Part) (*part, error) {
 	shared := from.Key != [sha256.Size]byte{}
 	if shared {
-		s.mu.Lock()
-		p := s.parts[from.Key].Value()
-		s.mu.Unlock()
-		if p != nil {
+		if p := s.parts.find(from.Key); p != nil {
 			return p, nil
 		}
 	}
@@ -49,19 +44,7 @@ func (s *stock) part(from render.Part) (*part, error) {
 		}
 	}
 	if shared {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.parts[from.Key] = weak.Make(p)
-		runtime.AddCleanup(p, s.forgetPart, from.Key)
+		p = s.parts.keep(from.Key, p)
 	}
 	return p, nil
-}
-
-// forgetPart drops a part that is gone, unless it has been made anew meanwhile.
-func (s *stock) forgetPart(key [sha256.Size]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.parts[key].Value() == nil {
-		delete(s.parts, key)
-	}
 }
