@@ -120,7 +120,9 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		return nil, err
 	}
 	c.auth = &host.Auth{
-		Store: c.store, Tokens: c.tokens, Open: cfg.DPAuth == DPAuthNone,
+		Sources: host.Sources{Store: c.store, Tokens: c.tokens},
+		Seen:    host.Sources{Store: seenStore(c.seen), Tokens: c.tokens.Reading(c.seen)},
+		Open:    cfg.DPAuth == DPAuthNone,
 		Elsewhere: func(id proxy.ID) bool {
 			_, ok := c.elsewhere(id.Mesh, id.Name)
 			return ok
@@ -140,7 +142,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		Log:   log.With("part", "xds"),
 	})
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
-	c.admission.Seen = c.seen
+	c.admission.Seen = c.dataplanes
 	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
 	c.trust = &trust.Keeper{
 		Store: c.newest, Meshes: c.meshes, Stream: c.xds, Registered: c.registered, Replica: c.instance,
@@ -157,8 +159,17 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	return c, nil
 }
 
-// seen returns the dataplanes of a mesh as they are in the newest state.
-func (c *ControlPlane) seen(ctx context.Context, name string) ([]*mesh.Resource, error) {
+// seen answers from the newest state that the publisher has.
+func (c *ControlPlane) seen(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
+	return c.publisher.Seen(ctx, k)
+}
+
+type seenStore func(ctx context.Context, k mesh.Key) (mesh.Resource, error)
+
+func (get seenStore) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) { return get(ctx, k) }
+
+// dataplanes returns those of a mesh as they are in the newest state.
+func (c *ControlPlane) dataplanes(ctx context.Context, name string) ([]*mesh.Resource, error) {
 	s, err := c.publisher.Recent(ctx)
 	if err != nil || s.Mesh(name) == nil {
 		return nil, err

@@ -14,7 +14,7 @@ func (s *Secret) Validate() (v Violations) { return nil }
 // ownSecrets are parts of the names of the control plane's own Secrets.
 var ownSecrets = []string{
 	".ca-builtin-cert-", ".ca-builtin-key-", ".ca-rotation-",
-	"dataplane-token-signing-key-", "dataplane-token-revocations-", "zone-token-signing-key-", "zone-token-revocations",
+	"dataplane-token-signing-key-", "dataplane-token-revocations-", "dataplane-token-spent-", "dataplane-evictions-", "zone-token-signing-key-", "zone-token-revocations",
 	"user-token-signing-key-", "user-token-revocations", "admin-user-token", "envoy-admin-ca", "inter-cp-ca",
 }
 

@@ -155,7 +155,7 @@ func ads(answer func() error) grpc.ServiceDesc {
 // more is a further control plane of the same world.
 func (w *world) more(t *testing.T, l net.Listener, answer func() error, peers ...string) *grpc.Server {
 	t.Helper()
-	auth := &host.Auth{Store: w.store, Tokens: w.tokens, Now: w.clock, Log: w.logger(), ControlPlanes: func() []string { return peers }}
+	auth := &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Now: w.clock, Log: w.logger(), ControlPlanes: func() []string { return peers }}
 	s := grpc.NewServer(auth.ServerOptions(credentials.NewTLS(host.TLSConfig(w.own, w.clock)))...)
 	host.Mount(s, &host.Service{Auth: auth, Decode: api.DecodeAs, Put: w.store.Put, Delete: w.store.Delete, Own: w.own, Meshes: w.meshes, Log: w.logger()})
 	desc := ads(answer)

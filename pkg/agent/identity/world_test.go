@@ -94,7 +94,7 @@ func newWorld(t *testing.T) *world {
 		must(t, w.tokens.Ensure(t.Context(), name))
 		must(t, w.meshes.Ensure(t.Context(), name, spec))
 	}
-	auth := &host.Auth{Store: w.store, Tokens: w.tokens, Now: w.clock, Log: w.logger()}
+	auth := &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Now: w.clock, Log: w.logger()}
 	server := grpc.NewServer(auth.ServerOptions(credentials.NewTLS(host.TLSConfig(w.own, w.clock)))...)
 	hostv1.RegisterHostServer(server, &host.Service{
 		Auth: auth, Decode: api.DecodeAs, Put: w.store.Put, Delete: w.store.Delete, Own: w.own, Meshes: w.meshes, Log: w.logger(),

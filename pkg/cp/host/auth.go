@@ -35,11 +35,20 @@ type tokens interface {
 	Spend(ctx context.Context, c token.Claims, key crypto.PublicKey) error
 }
 
-// Auth says who is calling on the hosts' port.
-type Auth struct {
+// Sources are what callers are judged by.
+type Sources struct {
 	Store  Reader
 	Tokens tokens
-	Now    func() time.Time // nil: time.Now
+}
+
+// Auth says who is calling on the hosts' port.
+type Auth struct {
+	Sources
+	// Seen answers as Sources did a moment ago, without asking the store. What it
+	// allows may have been taken back in that moment, so that it opens no stream.
+	// Without it Sources are asked each time.
+	Seen Sources
+	Now  func() time.Time // nil: time.Now
 	// Open lets proxies that show no credential be whom they say
 	// (--dp-auth none, for load tests). Join, Register and Leave are not
 	// opened by it.
@@ -94,7 +103,9 @@ const rejoin = "join this host again: `weft-agent join` with a new token of `wef
 // Agent returns what the caller's certificate permits. Its end and the
 // revocation of its token are looked at on every call, since a connection can
 // outlive both.
-func (a *Auth) Agent(ctx context.Context) (Grant, error) {
+func (a *Auth) Agent(ctx context.Context) (Grant, error) { return a.agent(ctx, a.Sources) }
+
+func (a *Auth) agent(ctx context.Context, by Sources) (Grant, error) {
 	cert := peerCertificate(ctx)
 	if cert == nil {
 		return Grant{}, fmt.Errorf("%w: this call needs the agent's certificate: %s", ErrUnauthenticated, rejoin)
@@ -111,37 +122,46 @@ func (a *Auth) Agent(ctx context.Context) (Grant, error) {
 		return Grant{}, err
 	}
 	if g.Token == "" {
-		return g, a.evicted(ctx, g)
+		return g, by.evicted(ctx, g)
 	}
-	revoked, err := a.Tokens.Revoked(ctx, g.ID.Mesh, g.Token)
+	revoked, err := by.Tokens.Revoked(ctx, g.ID.Mesh, g.Token)
 	if err != nil {
 		return Grant{}, err
 	}
 	if revoked {
 		return Grant{}, fmt.Errorf("%w: the token that this host joined with was revoked: %s", ErrUnauthenticated, rejoin)
 	}
-	return g, a.evicted(ctx, g)
+	return g, by.evicted(ctx, g)
 }
 
 // Proxy checks that the caller may be the proxy that it says it is: by an
 // agent's certificate of just that id, or, without a certificate, by a dataplane
 // token that allows the Dataplane as it is stored. Either way the Dataplane must
-// be there. Call it when a stream opens and again from time to time: it sees
-// revocations. Its errors are gRPC statuses.
+// be there. Call it when a stream opens. Its errors are gRPC statuses.
 func (a *Auth) Proxy(ctx context.Context, claimed proxy.ID) error {
-	return Status(a.proxy(ctx, claimed))
+	return Status(a.proxy(ctx, claimed, a.Sources))
 }
 
-func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
+// ProxyAgain is Proxy for a stream that is open: call it from time to time, and
+// when something was taken back. What is seen may be too old to allow what the
+// store does, so that the store has the last word.
+func (a *Auth) ProxyAgain(ctx context.Context, claimed proxy.ID) error {
+	if a.Seen.Store != nil && a.proxy(ctx, claimed, a.Seen) == nil {
+		return nil
+	}
+	return a.Proxy(ctx, claimed)
+}
+
+func (a *Auth) proxy(ctx context.Context, claimed proxy.ID, by Sources) error {
 	if peerCertificate(ctx) != nil {
-		g, err := a.Agent(ctx)
+		g, err := a.agent(ctx, by)
 		if err != nil {
 			return err
 		}
 		if g.ID != claimed {
 			return fmt.Errorf("%w: this host joined as %s and not as %s", ErrDenied, quote(g.ID), quote(claimed))
 		}
-		dp, err := a.dataplane(ctx, claimed)
+		dp, err := by.dataplane(ctx, claimed)
 		if err != nil {
 			return err
 		}
@@ -157,7 +177,7 @@ func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
 	if err != nil {
 		return err
 	}
-	claims, err := a.Tokens.Verify(ctx, raw, claimed.Mesh)
+	claims, err := by.Tokens.Verify(ctx, raw, claimed.Mesh)
 	if err != nil {
 		return err
 	}
@@ -167,15 +187,15 @@ func (a *Auth) proxy(ctx context.Context, claimed proxy.ID) error {
 	if claims.Name != "" && claims.Name != claimed.Name { // before the store tells what is there
 		return fmt.Errorf("%w: the token is for %s only", ErrDenied, quote(proxy.ID{Mesh: claimed.Mesh, Name: claims.Name}))
 	}
-	dp, err := a.dataplane(ctx, claimed)
+	dp, err := by.dataplane(ctx, claimed)
 	if err != nil {
 		return err
 	}
 	return denied(claims.Allows(dp))
 }
 
-func (a *Auth) dataplane(ctx context.Context, id proxy.ID) (mesh.Resource, error) {
-	dp, err := a.Store.Get(ctx, dataplaneKey(id))
+func (by Sources) dataplane(ctx context.Context, id proxy.ID) (mesh.Resource, error) {
+	dp, err := by.Store.Get(ctx, dataplaneKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return dp, fmt.Errorf("dataplane %s is not registered: start its agent, or put its Dataplane with `weftctl apply`: %w", quote(id), store.ErrNotFound)
 	}

@@ -91,11 +91,11 @@ func eviction(line string) (join string, at time.Time, ok bool) {
 }
 
 // evicted fails where what the host joined for is over.
-func (a *Auth) evicted(ctx context.Context, g Grant) error {
+func (by Sources) evicted(ctx context.Context, g Grant) error {
 	if g.Join == "" {
 		return nil
 	}
-	r, err := a.Store.Get(ctx, EvictionsKey(g.ID.Mesh))
+	r, err := by.Store.Get(ctx, EvictionsKey(g.ID.Mesh))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}

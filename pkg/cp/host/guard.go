@@ -54,32 +54,41 @@ func Covered(services map[string]grpc.ServiceInfo) error {
 func (a *Auth) admit(ctx context.Context, method string) error {
 	switch methods[method] {
 	case byToken:
-		return a.knownToken(ctx)
+		return knownToken(ctx, a.Sources)
 	case byCertificate:
 		_, err := a.Agent(ctx)
 		return err
 	case byEither:
-		if peerCertificate(ctx) != nil {
-			_, err := a.Agent(ctx)
-			return err
-		}
-		if a.Open {
+		// Proxy is called next, for whoever is let in here.
+		if a.Seen.Store != nil && a.known(ctx, a.Seen) == nil {
 			return nil
 		}
-		return a.knownToken(ctx)
+		return a.known(ctx, a.Sources)
 	default:
 		return fmt.Errorf("%w: nobody may call %.128q here", ErrDenied, method)
 	}
 }
 
+// known tells strangers from those who have an agent's certificate or a token.
+func (a *Auth) known(ctx context.Context, by Sources) error {
+	if peerCertificate(ctx) != nil {
+		_, err := a.agent(ctx, by)
+		return err
+	}
+	if a.Open {
+		return nil
+	}
+	return knownToken(ctx, by)
+}
+
 // knownToken tells strangers from those who have a token of some mesh, which is
 // all that can be said before the call is read.
-func (a *Auth) knownToken(ctx context.Context) error {
+func knownToken(ctx context.Context, by Sources) error {
 	raw, err := bareToken(ctx)
 	if err != nil {
 		return err
 	}
-	return a.Tokens.Known(ctx, raw)
+	return by.Tokens.Known(ctx, raw)
 }
 
 // Unary lets only admitted callers in, and contains a panic to its request.

@@ -93,7 +93,7 @@ func newWorld(t testing.TB) *world {
 		must(t, w.tokens.Ensure(t.Context(), name))
 		must(t, meshes.Ensure(t.Context(), name, spec))
 	}
-	w.auth = &host.Auth{Store: w.store, Tokens: w.tokens, Now: w.clock, Log: log}
+	w.auth = &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Now: w.clock, Log: log}
 	w.service = &host.Service{
 		Auth: w.auth, Decode: api.DecodeAs, Put: w.store.Put, Delete: w.store.Delete,
 		Own: w.own, Meshes: meshes, Log: log,

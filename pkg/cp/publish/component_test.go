@@ -27,7 +27,8 @@ import (
 
 type anybody struct{}
 
-func (anybody) Proxy(context.Context, proxy.ID) error { return nil }
+func (anybody) Proxy(context.Context, proxy.ID) error      { return nil }
+func (anybody) ProxyAgain(context.Context, proxy.ID) error { return nil }
 
 // pipeline is every stage from the store to the stream, and a connection to it.
 type pipeline struct {

@@ -23,7 +23,9 @@ import (
 type vault struct {
 	mu      sync.RWMutex
 	secrets map[mesh.Key]*mesh.Resource
-	files   map[string]file
+	// credentials are the Secrets that callers are judged by; no plan gets them.
+	credentials map[mesh.Key]*mesh.Resource
+	files       map[string]file
 	// good are the last that were what they should be: a certificate and its
 	// key are two Secrets, and nobody can change both at once.
 	good map[goodKey]render.Resource
@@ -41,7 +43,7 @@ type file struct {
 }
 
 func newVault() *vault {
-	return &vault{secrets: map[mesh.Key]*mesh.Resource{}, files: map[string]file{}, good: map[goodKey]render.Resource{}}
+	return &vault{secrets: map[mesh.Key]*mesh.Resource{}, credentials: map[mesh.Key]*mesh.Resource{}, files: map[string]file{}, good: map[goodKey]render.Resource{}}
 }
 
 // keep takes a change: of Secrets what policies may name.
@@ -51,13 +53,17 @@ func (v *vault) keep(c store.Change) {
 	if c.Key.Kind == mesh.ExternalServiceKind.Name && c.Now == nil {
 		maps.DeleteFunc(v.good, func(k goodKey, _ render.Resource) bool { return k.mesh == c.Key.Mesh && k.from.Name == c.Key.Name })
 	}
-	if c.Key.Kind != mesh.SecretKind.Name || mesh.OwnSecret(c.Key.Name) {
+	all := v.secrets
+	switch {
+	case credential(c.Key):
+		all = v.credentials
+	case c.Key.Kind != mesh.SecretKind.Name || mesh.OwnSecret(c.Key.Name):
 		return
 	}
 	if c.Now == nil {
-		delete(v.secrets, c.Key)
+		delete(all, c.Key)
 	} else {
-		v.secrets[c.Key] = c.Now
+		all[c.Key] = c.Now
 	}
 }
 

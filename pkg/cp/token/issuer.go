@@ -38,6 +38,19 @@ type Issuer struct {
 	keys keyCache
 }
 
+// Reading returns an Issuer that is this one but for where it reads single
+// resources.
+func (i *Issuer) Reading(get func(ctx context.Context, k mesh.Key) (mesh.Resource, error)) *Issuer {
+	return &Issuer{Store: reading{i.Store, get}, PublicKeys: i.PublicKeys, Off: i.Off, Now: i.Now}
+}
+
+type reading struct {
+	Store
+	get func(ctx context.Context, k mesh.Key) (mesh.Resource, error)
+}
+
+func (r reading) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) { return r.get(ctx, k) }
+
 // maxToken bounds what is parsed: a token with a hundred tags has 8 kB.
 const maxToken = 16 << 10
 

@@ -33,7 +33,8 @@ func (r reader) SendMsg(any) error        { return nil }
 // everybody is whom he says he is.
 type everybody struct{}
 
-func (everybody) Proxy(context.Context, proxy.ID) error { return nil }
+func (everybody) Proxy(context.Context, proxy.ID) error      { return nil }
+func (everybody) ProxyAgain(context.Context, proxy.ID) error { return nil }
 
 // FuzzStream plays what a proxy sends, message by message. Whatever that is,
 // the stream ends with a status that blames the proxy, and leaves nothing.

@@ -42,7 +42,7 @@ func (st *stream) judge() {
 	case <-st.ctx.Done():
 		return
 	}
-	err := st.s.auth.Proxy(st.ctx, st.id)
+	err := st.s.auth.ProxyAgain(st.ctx, st.id)
 	switch {
 	case err == nil || st.ctx.Err() != nil:
 	case slices.Contains(verdicts, status.Code(statusOf(err, unauthenticated))):

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/internal/fakeenvoy"
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
 // A stream lives no longer than its credential, however the end of that comes
@@ -48,5 +49,19 @@ func TestStreamEndsWithItsCredential(t *testing.T) {
 			}
 			eventually(t, "only the other one is connected", func() bool { got := w.Connected(); return len(got) == 1 && got[0] == other })
 		})
+	}
+}
+
+// What is taken back after a stream was let in and before it is among those
+// that are judged ends it all the same.
+func TestStreamIsJudgedOnceItCanBeEnded(t *testing.T) {
+	w := newWorldThatJudges(t, time.Hour)
+	w.give(t, web, bundleOf(time.Second, "api"))
+	w.connect = func(id proxy.ID) error {
+		w.tokens.refuse(id, errors.New("the token was revoked"))
+		return nil
+	}
+	if err := open(t, w, web, fakeenvoy.Options{}).WaitEnd(t); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("ended with %v", err)
 	}
 }

@@ -32,6 +32,10 @@ type tokens struct {
 	wrong map[proxy.ID]error // instead of letting in
 }
 
+func (a *tokens) ProxyAgain(ctx context.Context, claimed proxy.ID) error {
+	return a.Proxy(ctx, claimed)
+}
+
 func (a *tokens) Proxy(ctx context.Context, claimed proxy.ID) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

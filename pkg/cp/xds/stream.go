@@ -136,6 +136,10 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 		st.s.log.Warn("proxy could not be served", "proxy", id, "error", err)
 		return statusOf(err, unprepared)
 	}
+	// What was taken back since the first look may have found no stream to end.
+	if st.judge(); st.ctx.Err() != nil {
+		return context.Cause(st.ctx)
+	}
 	st.s.log.Info("proxy connected", "proxy", id, "delta", st.delta)
 	err = newSession(st, out).run(first, func() (request, error) {
 		node, r, err := receive()

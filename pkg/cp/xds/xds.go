@@ -68,7 +68,10 @@ const (
 // words reach the peer; a gRPC status stays what it is, others become
 // Unauthenticated.
 type Authenticator interface {
+	// Proxy is called once for a stream, before anything is sent on it.
 	Proxy(ctx context.Context, claimed proxy.ID) error
+	// ProxyAgain is called for an open stream, again and again.
+	ProxyAgain(ctx context.Context, claimed proxy.ID) error
 }
 
 // Config is what a Server needs.
