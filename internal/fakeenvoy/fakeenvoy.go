@@ -210,7 +210,7 @@ func (c *Client) State() State {
 func (c *Client) String() string { return c.State().String() }
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Wait waits until ok, and fails the test where that does not happen.
 func (c *Client) Wait(tb testing.TB, what string, ok func(State) bool) State {

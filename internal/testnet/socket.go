@@ -21,8 +21,8 @@ import (
 // Patience is how long a test waits for what must come, and DialTimeout for a
 // connection.
 const (
-	Patience    = 10 * time.Second
-	DialTimeout = 3 * time.Second
+	Patience    = 30 * time.Second
+	DialTimeout = 10 * time.Second
 )
 
 // An Option changes a socket before it is bound.

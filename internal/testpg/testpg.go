@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long a cluster may take to start or stop.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // ordinary is the port where settings name no other.
 const ordinary = "5432"

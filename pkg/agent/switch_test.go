@@ -96,7 +96,6 @@ func TestTrial(t *testing.T) {
 	cfg.StateDir = t.TempDir()
 	w := &Workload{cfg: cfg}
 	w.now.Store(&cfg)
-	const trial = time.Second
 	begin := func(within time.Duration) {
 		t.Helper()
 		if err := h.Do(func() error { _, err := ApplyRedirection(t.Context(), cfg, within); return err }); err != nil {
@@ -123,13 +122,14 @@ func TestTrial(t *testing.T) {
 	}
 	confirm(cfg, "the redirection is on; begin one")
 
-	begin(trial)
-	if rules, on, _ := w.wanted(); !on || rules.ConfirmWithin == 0 || rules.ConfirmWithin > trial {
+	begin(time.Hour) // the end is waited for below
+	if rules, on, _ := w.wanted(); !on || rules.ConfirmWithin == 0 || rules.ConfirmWithin > time.Hour {
 		t.Errorf("during a trial the agent wants %t, for %s", on, rules.ConfirmWithin)
 	}
 	if s, d := look(); d > 0 || !s.On(time.Now()) {
 		t.Errorf("during a trial: %d differences, %s", d, s.Text(time.Now()))
 	}
+	begin(time.Second)
 	for late := time.After(testnet.Patience); ; {
 		if _, on, _ := w.wanted(); !on {
 			break
@@ -145,7 +145,7 @@ func TestTrial(t *testing.T) {
 		t.Errorf("after a trial: %s", s.Text(time.Now()))
 	}
 
-	begin(time.Minute)
+	begin(time.Hour)
 	other := cfg
 	other.Port = 9090
 	confirm(other, "what was tried is not what the configuration wants now")
@@ -160,7 +160,7 @@ func TestTrial(t *testing.T) {
 		t.Errorf("confirmed, there is:\n%s", out)
 	}
 
-	begin(time.Minute)
+	begin(time.Hour)
 	h.Run(t, "nft", "flush", "set", "inet", "weft", "trial")
 	if _, d := look(); d != 1 {
 		t.Errorf("a trial that somebody ended is told as %d differences", d)

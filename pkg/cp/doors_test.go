@@ -23,6 +23,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -104,7 +105,7 @@ func (d *doors) ask(t *testing.T, head string, write func(io.Writer) error) (int
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(testtime.Wait))
 	sent := make(chan struct{})
 	go func() { // the answer may come before all is sent
 		defer close(sent)
@@ -283,7 +284,7 @@ func TestHostileRequests(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var status int
 			var text string
-			began := time.Now()
+			watch := testtime.Start(t)
 			all, kept := allocated(func() { status, text = d.ask(t, c.head, c.body) })
 			if !slices.Contains(c.status, status) {
 				t.Errorf("answered %d, want %v:\n%.1000s", status, c.status, text)
@@ -296,7 +297,7 @@ func TestHostileRequests(t *testing.T) {
 			if all > mostAllocated || kept > mostKept {
 				t.Errorf("took %d kB and kept %d kB", all>>10, kept>>10)
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := watch.Took(); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}
 			if status, text := d.ask(t, d.head("GET /"), nil); status != 200 {
@@ -323,7 +324,7 @@ func (d *doors) http2Conn(t *testing.T) (*http2.Framer, net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(testtime.Wait))
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
@@ -401,11 +402,11 @@ func TestHostileStreams(t *testing.T) {
 						break // the server had enough
 					}
 					if i%2000 == 0 {
-						began := time.Now()
+						watch := testtime.Start(t)
 						if status, text := d.ask(t, d.head("GET /"), nil); status != 200 {
 							t.Errorf("somebody else was answered %d: %s", status, text)
 						}
-						worst = max(worst, time.Since(began))
+						worst = max(worst, watch.Took())
 					}
 				}
 				_ = conn.Close()
@@ -441,7 +442,7 @@ func TestCrowd(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(testtime.Wait))
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			return conn, false
 		}

@@ -58,7 +58,7 @@ func runAs(t *testing.T, cfg envoy.Config) *running {
 			t.Logf("Run: %v", err)
 		}
 		end := envoy.New(cfg) // where another than this Run has it, or nobody
-		stopping, over := context.WithTimeout(context.Background(), 20*time.Second)
+		stopping, over := context.WithTimeout(context.Background(), time.Minute)
 		defer over()
 		if err := end.Stop(stopping); err != nil {
 			t.Error(err)
@@ -73,7 +73,7 @@ func runAs(t *testing.T, cfg envoy.Config) *running {
 // stop ends Envoy with the Process.
 func (r *running) stop(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.Stop(ctx); err != nil {
 		t.Error(err)
@@ -87,7 +87,7 @@ func (r *running) ended(t *testing.T) error {
 	case err := <-r.done:
 		r.done <- err // for the clean-up
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Run did not end")
 		return nil
 	}
@@ -96,7 +96,7 @@ func (r *running) ended(t *testing.T) error {
 // ready waits until Envoy serves, and returns its status.
 func (r *running) ready(t *testing.T) envoy.Status {
 	t.Helper()
-	within(t, 20*time.Second, func() error {
+	within(t, time.Minute, func() error {
 		if s := r.Status(); s.PID == 0 {
 			return fmt.Errorf("status %+v", s)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 var testNames = []proxy.Name{
 	{Name: "api.mesh", Addresses: addrs("240.0.0.1", "fd57:6566:7400::1")},

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/cp/token"
 	"github.com/weft-mesh/weft/pkg/keyfile"
 )
@@ -59,9 +60,9 @@ func TestRuinedFiles(t *testing.T) {
 
 	opened := func(t *testing.T, dir, want string) {
 		t.Helper()
-		began := time.Now()
+		watch := testtime.Start(t)
 		i, err := Open(dir, quiet)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := watch.Took(); took > 5*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		if err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/weft-mesh/weft/internal/envoytest"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -223,9 +224,9 @@ func TestApplicationsThatFail(t *testing.T) {
 		}),
 		{Name: "gone", Address: "127.0.0.1", Port: gone.Port(), Path: "/"},
 	}
-	begun := time.Now()
+	watch := testtime.Start(t)
 	w := h.scrapes(t, proxy.Scrape{Applications: apps}, "X-Prometheus-Scrape-Timeout-Seconds", "1")
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := watch.Took(); took > 5*time.Second {
 		t.Errorf("took %s, and the scraper waits for 1s", took)
 	}
 	got := settled(t, w.Body.String())
@@ -420,7 +421,7 @@ func TestByTheSocketAndPacked(t *testing.T) {
 				}
 			}
 		},
-	}, Timeout: 10 * time.Second}
+	}, Timeout: testtime.Wait}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://agent/metrics", nil)
 	if err != nil {
 		t.Fatal(err)

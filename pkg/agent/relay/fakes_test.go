@@ -21,7 +21,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // A changes lets tests wait for a condition without polling.
 type changes struct {

@@ -62,7 +62,7 @@ func (b *box) stream(t *testing.T) (end func(), err error) {
 	return func() {
 		before := b.w.auth.Seats()
 		cancel()
-		for deadline := time.Now().Add(10 * time.Second); b.w.auth.Seats() == before; {
+		for deadline := time.Now().Add(time.Minute); b.w.auth.Seats() == before; {
 			if time.Now().After(deadline) {
 				t.Fatal("the control plane does not see that the stream ended")
 			}

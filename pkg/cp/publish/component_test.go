@@ -198,7 +198,7 @@ func TestMetrics(t *testing.T) {
 	c.Wait(t, "its listeners", func(s fakeenvoy.State) bool { return len(s.Resources[fakeenvoy.Listeners]) > 0 })
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(append(l.Metrics(), l.xds.Metrics()...)...)
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { testpg.Main(m) }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/envoy/render"
 )
 
@@ -97,12 +98,12 @@ func TestEnvoyPutsAChangedClusterToUseAtOnce(t *testing.T) {
 			}
 			eventually(t, "Envoy uses the clusters", active("1s"))
 
-			began := time.Now()
+			watch := testtime.Start(t)
 			changed = bundleOf(2*time.Second, "api", "db")
 			changed.Listeners, changed.Routes = nil, nil
 			w.give(t, web, changed)
 			eventually(t, "Envoy uses the changed clusters", active("2s"))
-			if d := time.Since(began); d > 5*time.Second {
+			if d := watch.Took(); d > 5*time.Second {
 				t.Errorf("the changed clusters were in use after %s", d)
 			}
 		})

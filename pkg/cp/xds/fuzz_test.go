@@ -66,7 +66,7 @@ func FuzzStream(f *testing.F) {
 			}
 			return err
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		rest := bytes.NewReader(sent)
 		err := s.run(ctx, isDelta, func(st *stream) error {

@@ -136,7 +136,7 @@ func runEnvoy(t *testing.T, c *proxy.Config, endpoints []proxy.Endpoints, secret
 	done := make(chan error, 1)
 	go func() { done <- process.Run(context.Background()) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := process.Stop(ctx); err != nil {
 			t.Errorf("stop Envoy: %v", err)
@@ -146,7 +146,7 @@ func runEnvoy(t *testing.T, c *proxy.Config, endpoints []proxy.Endpoints, secret
 		}
 	})
 	admin := envoy.NewAdmin(cfg.AdminSocket)
-	within(t, 20*time.Second, func() error { return admin.Ready(t.Context()) })
+	within(t, time.Minute, func() error { return admin.Ready(t.Context()) })
 	stats, err := admin.Stats(t.Context(), `update_rejected$|listener_create_success`)
 	if err != nil {
 		t.Fatal(err)

@@ -175,7 +175,7 @@ func get(t *testing.T, c *http.Client, url string, header http.Header) (string, 
 }
 
 func plainClient() *http.Client {
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
 // peer is a caller with its own TLS, from an address outside of what Envoy
@@ -189,7 +189,7 @@ func peer(c tls.Certificate, change func(*tls.Config)) *http.Client {
 		change(cfg)
 	}
 	dialer := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, 9, 9)}}, Config: cfg}
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialTLSContext: dialer.DialContext}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DialTLSContext: dialer.DialContext}}
 }
 
 func TestTraffic(t *testing.T) {
@@ -199,7 +199,7 @@ func TestTraffic(t *testing.T) {
 		select {
 		case r := <-w.seen:
 			return r
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the workload was not asked")
 			return nil
 		}
@@ -402,7 +402,7 @@ func dial(t *testing.T, address string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return conn
@@ -410,7 +410,7 @@ func dial(t *testing.T, address string) net.Conn {
 
 // exchange writes text and reads as much.
 func exchange(conn net.Conn, text string) (string, error) {
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return "", err
 	}
 	_, err := io.WriteString(conn, text)

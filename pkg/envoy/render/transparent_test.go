@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -118,12 +119,12 @@ func TestTransparent(t *testing.T) {
 
 			check := func(t *testing.T, address, want string) {
 				t.Helper()
-				began := time.Now()
+				watch := testtime.Start(t)
 				got, _ := get(t, plainClient(), "http://"+address, nil)
 				if !strings.HasPrefix(got, want) {
 					t.Errorf("%s: %q, want %q", address, got, want)
 				}
-				if took := time.Since(began); took > 3*time.Second {
+				if took := watch.Took(); took > 3*time.Second {
 					t.Errorf("%s: took %s", address, took)
 				}
 			}

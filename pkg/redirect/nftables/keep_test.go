@@ -248,20 +248,21 @@ func TestKeeperDoesNotFight(t *testing.T) {
 		h.Run(t, "nft", "flush", "ruleset")
 		return !k.Kept().PausedUntil.IsZero()
 	})
-	before, spent := k.Kept().Mends, processorTime(t)
+	paused, spent := k.Kept(), processorTime(t)
+	before := paused.Mends
 	const fight = 1500 * time.Millisecond // less than the first pause
 	for deadline := time.Now().Add(fight); time.Now().Before(deadline); {
 		h.Run(t, "nft", "flush", "ruleset")
 	}
 	kept := k.Kept()
-	if kept.Mends != before {
+	if kept.Mends != before && time.Now().Before(paused.PausedUntil) {
 		t.Errorf("%d mends in the pause", kept.Mends-before)
 	}
-	if kept.Mends < 5 || kept.Mends > 6 {
-		t.Errorf("%d mends before the pause", kept.Mends)
+	if before < 5 || before > 6 {
+		t.Errorf("%d mends before the pause", before)
 	}
 	until(t, testnet.Patience, "mended after the pause", func() bool { return k.Kept().Mends > before })
-	t.Logf("%d mends in %s, then a pause to %s; %s of processor time, nft's starts included", before, time.Since(began).Round(time.Millisecond), kept.PausedUntil.Format("05.000"), processorTime(t)-spent)
+	t.Logf("%d mends in %s, then a pause to %s; %s of processor time, nft's starts included", before, time.Since(began).Round(time.Millisecond), paused.PausedUntil.Format("05.000"), processorTime(t)-spent)
 }
 
 // BenchmarkMend measures how long a flush leaves the host without rules, from

@@ -40,7 +40,7 @@ func TestTrace(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			conn, err := h.TryDial("tcp", c.to.String(), testnet.Mark(c.mark), testnet.From(netip.AddrPortFrom(h.IP4, c.port)))
+			conn, err := h.TryDial("tcp", c.to.String(), testnet.Mark(c.mark), testnet.From(netip.AddrPortFrom(h.IP4, c.port)), testnet.Within(time.Second))
 			if err == nil {
 				_ = conn.Close()
 			}
@@ -61,7 +61,10 @@ func TestTrace(t *testing.T) {
 		}
 		return out
 	}
-	<-time.After(300 * time.Millisecond) // what does not leave cannot be waited for
+	until(t, testnet.Patience, "all is traced", func() bool {
+		gone, lost := hops(leaving), hops(dropped)
+		return len(gone) > 0 && gone[len(gone)-1].Left && len(lost) > 0 && strings.Contains(lost[len(lost)-1].String(), "drop")
+	})
 	text := func(c call) string {
 		var b strings.Builder
 		for _, h := range hops(c) {

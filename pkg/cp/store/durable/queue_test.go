@@ -75,7 +75,7 @@ func TestGivingUpInTheQueueWritesNothing(t *testing.T) {
 
 func waitQueued[T any](t *testing.T, q *Queue[T], n int) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		q.mu.Lock()
 		waiting := len(q.waiting)

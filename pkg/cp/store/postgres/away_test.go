@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/testpg"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-const patience = 30 * time.Second
-
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testtime.Wait)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -27,7 +26,7 @@ func eventually(t *testing.T, what string, f func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s until %s; last: %v", patience, what, err)
+			t.Fatalf("waited %s until %s; last: %v", testtime.Wait, what, err)
 		}
 		<-tick.C
 	}
@@ -76,13 +75,13 @@ func TestAway(t *testing.T) {
 				}
 				return nil
 			})
-			began := time.Now()
+			watch := testtime.Start(t)
 			_, err := s.Get(t.Context(), secret("s", "").Key())
 			wantUnavailable(t, err)
 			_, err = s.List(t.Context(), store.Query{})
 			wantUnavailable(t, err)
 			wantUnavailable(t, write())
-			if took := time.Since(began); took > time.Second {
+			if took := watch.Took(); took > time.Second {
 				t.Errorf("it took %s to say that the store is away", took)
 			}
 			test.back()
@@ -93,7 +92,7 @@ func TestAway(t *testing.T) {
 				if !ok || c.Version != mesh.Version(written) {
 					t.Fatalf("the watch says version %d (open %t), want %d", c.Version, ok, written)
 				}
-			case <-time.After(patience):
+			case <-time.After(testtime.Wait):
 				t.Fatal("the watch says nothing")
 			}
 		})
@@ -202,11 +201,11 @@ func TestStoppedWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	watch := testtime.Start(t)
 	if _, err := s.Put(t.Context(), secret("s", "x")); err != nil {
 		t.Errorf("a write behind a writer that has stopped: %v", err)
 	}
-	if took := time.Since(began); took > abandoned+2*time.Second {
+	if took := watch.Took(); took > abandoned+2*time.Second {
 		t.Errorf("it took %s, the stopped one has %s", took, abandoned)
 	}
 	_ = tx.Rollback(context.WithoutCancel(t.Context()))
@@ -254,7 +253,7 @@ func TestFailover(t *testing.T) {
 			if !ok || c.Version != mesh.Version(want) {
 				t.Fatalf("the watch says version %d (open %t), want %d", c.Version, ok, want)
 			}
-		case <-time.After(patience):
+		case <-time.After(testtime.Wait):
 			t.Fatalf("the watch says nothing of version %d", want)
 		}
 	}

@@ -200,7 +200,7 @@ func TestWrongKeyAndDamage(t *testing.T) {
 	if err != nil || len(page.Items) != 1 || page.Items[0].Meta.Name != "c" {
 		t.Errorf("%v, %v", page.Items, err)
 	}
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for last := ""; last != "c"; {
 		select {
 		case c := <-feed:
