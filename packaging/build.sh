@@ -32,7 +32,7 @@ export SOURCE_DATE_EPOCH CGO_ENABLED=0 LC_ALL=C TZ=UTC
 build() {
   local program
   for program in weft-cp:./cmd/cp weft-agent:./cmd/dp-agent weftctl:./cmd/ctl; do
-    GOARCH=$1 GOFLAGS='' go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "$2/${program%%:*}" "${program##*:}"
+    GOARCH=$1 GOFLAGS='' go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.version=$VERSION" -o "$2/${program%%:*}" "${program##*:}"
   done
 }
 build "$arch" "$stage/bin"

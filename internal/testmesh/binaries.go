@@ -35,7 +35,7 @@ func build(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for name, pkg := range map[string]string{"weft-cp": "cp", "weft-agent": "dp-agent", "weftctl": "ctl"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name), "./cmd/"+pkg)
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-o", filepath.Join(dir, name), "./cmd/"+pkg)
 		cmd.Dir = root()
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -57,7 +57,7 @@ func FailingControlPlane(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(Binary(t, "weft-cp")), "weft-cp-failpoints")
 	failing.once.Do(func() {
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "build", "-tags", "failpoints", "-o", path, "./cmd/cp")
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "go", "build", "-tags", "failpoints,grpcnotrace", "-o", path, "./cmd/cp")
 		cmd.Dir = root()
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

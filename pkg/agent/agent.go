@@ -24,6 +24,8 @@ type Agent struct {
 	// Tail is the end of the log, for bundles; nil: nobody keeps it.
 	Tail *Tail
 
+	readied chan struct{} // closed once the host was ready, or waited for that too long
+
 	mu     sync.Mutex
 	cfg    Config // in force
 	served []*served
@@ -33,7 +35,7 @@ type Agent struct {
 // New makes an agent of a joined host's configuration. It starts nothing, and
 // fails where a workload has not joined.
 func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
-	a := &Agent{cfg: cfg, version: version, log: log}
+	a := &Agent{cfg: cfg, version: version, log: log, readied: make(chan struct{})}
 	a.change.Since = time.Now()
 	for _, c := range cfg.Workloads() {
 		s, err := a.serve(c)
@@ -64,13 +66,13 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	stayBelow()
+	staySmall()
 	for _, l := range tightLimits("self") {
 		a.log.Warn("agent has too little to be sure of", "what", l.text, "remedy", l.remedy)
 	}
 	a.log.Info("agent started", "version", a.version, "workloads", len(a.served))
 	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{a.serveStatus, a.serveReady, a.tellSystemd} {
+	for _, part := range []func(context.Context) error{a.serveStatus, a.serveReady, a.tellSystemd, a.rest} {
 		g.Go(func() error { return part(ctx) })
 	}
 	for _, s := range a.served {

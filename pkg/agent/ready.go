@@ -87,9 +87,8 @@ const (
 
 // tellSystemd says when the host is ready, and that the agent still moves.
 func (a *Agent) tellSystemd(ctx context.Context) error {
-	ready := make(chan struct{})
 	go func() {
-		defer close(ready)
+		defer close(a.readied)
 		tick, late := time.NewTicker(readyPoll), time.After(patience)
 		defer tick.Stop()
 		for a.ready(ctx) != nil {
@@ -104,7 +103,7 @@ func (a *Agent) tellSystemd(ctx context.Context) error {
 		}
 		a.log.Info("host is ready")
 	}()
-	return units.Service{Ready: ready, Log: a.log.With("part", "systemd"), Alive: a.alive}.Run(ctx)
+	return units.Service{Ready: a.readied, Log: a.log.With("part", "systemd"), Alive: a.alive}.Run(ctx)
 }
 
 // alive fails where a part holds its lock for good. That a control plane is

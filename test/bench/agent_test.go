@@ -5,11 +5,8 @@
 package bench
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
@@ -40,7 +37,7 @@ func BenchmarkAgentStart(b *testing.B) {
 		web.WaitAnswer(b, "--max-time", "0.5", "http://api.mesh/")
 		b.StopTimer()
 		web.WaitWell(b)
-		agent, envoy = resident(b, program.PID()), resident(b, web.Status(b).Envoy.PID)
+		agent, envoy = testmesh.CostOf(b, program.PID()).Resident, testmesh.CostOf(b, web.Status(b).Envoy.PID).Resident
 		program.Stop(b)
 		// Not "redirect remove", which would stay.
 		web.Run(b, "nft", "delete", "table", "inet", "weft")
@@ -49,24 +46,4 @@ func BenchmarkAgentStart(b *testing.B) {
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s-to-answer")
 	b.ReportMetric(agent, "agent-MB")
 	b.ReportMetric(envoy, "envoy-MB")
-}
-
-// resident is a process's resident memory in MB.
-func resident(b *testing.B, pid int) float64 {
-	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil {
-				b.Fatal(err)
-			}
-			return float64(kb) / 1024
-		}
-	}
-	b.Fatalf("process %d has no VmRSS", pid)
-	return 0
 }
