@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -25,17 +27,29 @@ func inspectCommand(g *global) *cobra.Command {
 }
 
 func inspectDataplaneCommand(g *global) *cobra.Command {
-	var stage string
+	var stage, view string
+	var endpoints bool
+	views := slices.Sorted(maps.Keys(api.Views))
 	cmd := &cobra.Command{
 		Use:   "dataplane NAME",
-		Short: "Show a dataplane at one stage of the pipeline",
+		Short: "Show a dataplane at one stage of the pipeline, or what its Envoy says",
 		Long: `Shows a dataplane at one stage of the pipeline, as YAML:
 
   resource   as it is stored
   plan       what its proxy must do: who may call it and why, whom it calls
   render     the plan in Envoy's words
-  stream     what was sent to the proxy, and whether the proxy accepted it`,
-		Example: "  weftctl inspect dataplane web-1 --stage plan",
+  stream     what was sent to the proxy, and whether the proxy accepted it
+
+With --type it is one of these:
+
+  policies     the policies that act on it, and where
+  config       what its proxy is told, as JSON
+  config-dump  what Envoy on its host runs by, as JSON, without secrets
+  stats        what Envoy counted
+  clusters     whom Envoy can call, and how those fare
+
+The last three are asked of the host's agent by way of its stream to the control plane.`,
+		Example: "  weftctl inspect dataplane web-1 --stage plan\n  weftctl inspect dataplane web-1 --type config-dump --include-eds",
 		Args:    cobra.ExactArgs(1),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -50,11 +64,19 @@ func inspectDataplaneCommand(g *global) *cobra.Command {
 			if err := nameTyped(args[0]); err != nil {
 				return err
 			}
+			if view != "" && !slices.Contains(views, view) {
+				return fmt.Errorf("--type: %q is not one of %s", view, strings.Join(views, ", "))
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			b, err := c.Stage(cmd.Context(), g.mesh, args[0], stage)
+			var b []byte
+			if view != "" {
+				b, err = c.View(cmd.Context(), g.mesh, args[0], view, endpoints)
+			} else {
+				b, err = c.Stage(cmd.Context(), g.mesh, args[0], stage)
+			}
 			if err != nil {
 				return fault{about(mesh.Key{Kind: mesh.DataplaneKind.Name, Mesh: g.mesh, Name: args[0]}, err)}
 			}
@@ -63,6 +85,10 @@ func inspectDataplaneCommand(g *global) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&stage, "stage", "plan", strings.Join(stages, ", "))
+	cmd.Flags().StringVar(&view, "type", "", strings.Join(views, ", "))
+	cmd.Flags().BoolVar(&endpoints, "include-eds", false, "with --type config-dump: endpoints as well")
+	cmd.MarkFlagsMutuallyExclusive("stage", "type")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(views, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions(stages, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

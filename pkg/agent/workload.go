@@ -98,16 +98,17 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		Log:        log.With("part", "dns"),
 	})
 	w.relay = relay.New(relay.Config{
-		Socket:   cfg.xdsSocket(),
-		ID:       id.ID(),
-		Metadata: w.metadata,
-		Dial:     w.dial,
-		Secrets:  secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
-		OnNames:  w.dns.SetNames,
-		OnTrust:  id.Trust,
-		OnIssuer: id.IssueBy,
-		CacheDir: cfg.cacheDir(),
-		Log:      log.With("part", "relay"),
+		Socket:     cfg.xdsSocket(),
+		ID:         id.ID(),
+		Metadata:   w.metadata,
+		Dial:       w.dial,
+		Secrets:    secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
+		OnNames:    w.dns.SetNames,
+		OnTrust:    id.Trust,
+		OnIssuer:   id.IssueBy,
+		OnQuestion: w.answer,
+		CacheDir:   cfg.cacheDir(),
+		Log:        log.With("part", "relay"),
 	})
 	if err := w.newEnvoy(); err != nil {
 		return nil, err

@@ -66,3 +66,26 @@ func (c *Client) Explain(ctx context.Context, meshName string, q Question) (*Exp
 	e := &Explanation{}
 	return e, c.getJSON(ctx, "/meshes/"+url.PathEscape(meshName)+"/_explain?"+values.Encode(), e)
 }
+
+// Views of a dataplane that the control plane, or its Envoy, has.
+const (
+	ViewPolicies   = "policies"    // what acts on it
+	ViewConfig     = "config"      // what the proxy is told
+	ViewConfigDump = "config-dump" // what Envoy runs by
+	ViewStats      = "stats"       // what Envoy counted
+	ViewClusters   = "clusters"    // whom Envoy can call
+)
+
+// Views are all of them, by the path that tells.
+var Views = map[string]string{ViewPolicies: "policies", ViewConfig: "_config", ViewConfigDump: "xds", ViewStats: "stats", ViewClusters: "clusters"}
+
+// View returns one of Views as the control plane writes it. endpoints adds those
+// to a config dump.
+func (c *Client) View(ctx context.Context, meshName, name, view string, endpoints bool) ([]byte, error) {
+	path := itemPath(mesh.DataplaneKind, meshName, name) + "/" + Views[view]
+	if view == ViewConfigDump && endpoints {
+		path += "?include_eds=true"
+	}
+	a, err := c.call(ctx, http.MethodGet, path, nil)
+	return a.body, err
+}

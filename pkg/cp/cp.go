@@ -57,6 +57,7 @@ type ControlPlane struct {
 	admission *admission.Admission
 	auth      *host.Auth
 	xds       *xds.Server
+	questions *host.Questions
 	publisher *publish.Publisher
 	trust     *trust.Keeper
 	metrics   *prometheus.Registry
@@ -141,6 +142,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		State: c.stateSent,
 		Log:   log.With("part", "xds"),
 	})
+	c.questions = &host.Questions{Send: c.xds.Ask}
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	c.admission.Seen = c.dataplanes
 	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
@@ -246,6 +248,9 @@ func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
 			return done.Resource, err
 		},
 		Delete: c.admission.DeleteAt,
+
+		Questions: c.questions,
+
 		Own:    c.own,
 		Meshes: c.meshes,
 		Log:    c.log.With("part", "host"),

@@ -162,6 +162,7 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 		Stage:        c.publisher.Stage,
 		Insight:      c.insight,
 		KnownInsight: c.knownInsight,
+		Ask:          c.ask,
 		Stale:        c.stale,
 		Replicas:     func() any { return c.replicas.Replicas() },
 		State:        c.publisher.Recent,

@@ -83,14 +83,7 @@ func (a *Admin) Prometheus(ctx context.Context, filter string, usedOnly bool) (i
 	if usedOnly {
 		q.Set("usedonly", "")
 	}
-	resp, err := a.open(ctx, http.MethodGet, "/stats/prometheus", q) //nolint:bodyclose // it is the caller's
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxAnswer), resp.Body}, nil
+	return a.read(ctx, "/stats/prometheus", q)
 }
 
 // ConfigDump returns what Envoy runs by, as JSON, endpoints included. Envoy

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -29,7 +31,7 @@ import (
 var ErrInUse = errors.New("already in use")
 
 // Config says what a Relay joins. Log, UIDs, Metadata, OnNames, OnTrust,
-// OnIssuer and CacheDir may be left out.
+// OnIssuer, OnQuestion and CacheDir may be left out.
 type Config struct {
 	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
 	// Its folder is made with mode 0700; one that is there already must not be
@@ -58,6 +60,9 @@ type Config struct {
 	// and over how long hosts spread that need another. done is to be called
 	// once it has, unless another call came since.
 	OnIssuer func(authority string, spread time.Duration, done func())
+	// OnQuestion answers what the control plane asks about Envoy, one question
+	// at a time. What it fails with is told instead; nil: nothing is answered.
+	OnQuestion func(ctx context.Context, q *hostv1.Question, to io.Writer) error
 	// CacheDir is the folder in which the relay keeps what Envoy accepted, to
 	// begin with it when no control plane answers. It is made with mode 0700.
 	// "": nothing is kept.
@@ -115,6 +120,7 @@ type Relay struct {
 	names      namesDelivery
 	orders     [orderCount]order
 	ordered    chan struct{} // capacity 1: there is an order to follow
+	answering  chan struct{} // capacity 1: a question is being answered
 	outside    outside
 	cache      *cache // nil: nothing is kept
 	cacheFault string // why that is, though it should be
@@ -155,7 +161,7 @@ func New(cfg Config) *Relay {
 		synced: make(chan struct{}),
 		table:  newTable(),
 		dirty:  make(chan struct{}, 1),
-		orders: newOrders(cfg), ordered: make(chan struct{}, 1),
+		orders: newOrders(cfg), ordered: make(chan struct{}, 1), answering: make(chan struct{}, 1),
 	}
 	r.names.wake = make(chan struct{}, 1)
 	return r

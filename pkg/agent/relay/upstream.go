@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
 )
 
 // A dead connection is noticed after pingAfter of silence and pingWait without
@@ -111,6 +114,9 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 	r.redial = cancel
 	r.mu.Unlock()
 
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer cancel()
 	asking := make(chan struct{})
 	go func() {
 		r.askAll(ctx, stream, wake)
@@ -127,6 +133,10 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 			useful = true
 			r.log.Info("control plane answered")
 		}
+		if q := r.questionIn(resp); q != nil {
+			answers.Go(func() { r.answer(ctx, conn, q) })
+			continue
+		}
 		r.mu.Lock()
 		if ctx.Err() == nil { // else it answers what is no longer claimed
 			r.take(resp)
@@ -139,6 +149,9 @@ func (r *Relay) talk(ctx context.Context) (useful bool, err error) {
 // stream ends; why it ended is Recv's to tell.
 func (r *Relay) askAll(ctx context.Context, stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, wake <-chan struct{}) {
 	node := &corev3.Node{Id: r.cfg.ID.String(), UserAgentName: "weft-agent"}
+	if r.cfg.OnQuestion != nil {
+		node.ClientFeatures = []string{hostv1.QuestionsFeature}
+	}
 	if r.cfg.Metadata != nil {
 		node.Metadata = r.cfg.Metadata()
 	}

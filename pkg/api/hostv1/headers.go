@@ -16,3 +16,13 @@ const (
 	// RFC 3339 with fractions of seconds.
 	TimeHeader = "weft-time"
 )
+
+// What Questions go by on a stream of xDS.
+const (
+	// QuestionsFeature stands among the client features of the node of an agent
+	// that answers them.
+	QuestionsFeature = "weft.questions"
+	// QuestionType is their type URL, QuestionResource the name of each.
+	QuestionType     = "type.googleapis.com/weft.host.v1.Question"
+	QuestionResource = "question"
+)

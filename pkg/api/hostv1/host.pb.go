@@ -25,6 +25,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Question_About int32
+
+const (
+	Question_NOTHING     Question_About = 0
+	Question_CONFIG_DUMP Question_About = 1
+	Question_STATS       Question_About = 2
+	Question_CLUSTERS    Question_About = 3
+)
+
+// Enum value maps for Question_About.
+var (
+	Question_About_name = map[int32]string{
+		0: "NOTHING",
+		1: "CONFIG_DUMP",
+		2: "STATS",
+		3: "CLUSTERS",
+	}
+	Question_About_value = map[string]int32{
+		"NOTHING":     0,
+		"CONFIG_DUMP": 1,
+		"STATS":       2,
+		"CLUSTERS":    3,
+	}
+)
+
+func (x Question_About) Enum() *Question_About {
+	p := new(Question_About)
+	*p = x
+	return p
+}
+
+func (x Question_About) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Question_About) Descriptor() protoreflect.EnumDescriptor {
+	return file_host_proto_enumTypes[0].Descriptor()
+}
+
+func (Question_About) Type() protoreflect.EnumType {
+	return &file_host_proto_enumTypes[0]
+}
+
+func (x Question_About) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Question_About.Descriptor instead.
+func (Question_About) EnumDescriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{10, 0}
+}
+
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The Dataplane that the agent is going to register, as a JSON document:
@@ -567,6 +619,181 @@ func (x *Issuer) GetSpread() *durationpb.Duration {
 	return nil
 }
 
+// Question is what an agent is asked about its Envoy. It travels on the xDS
+// stream of an agent that names "weft.questions" among its client features,
+// unasked for and not acknowledged, as a resource named "question".
+type Question struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	About         Question_About         `protobuf:"varint,2,opt,name=about,proto3,enum=weft.host.v1.Question_About" json:"about,omitempty"`
+	Endpoints     bool                   `protobuf:"varint,3,opt,name=endpoints,proto3" json:"endpoints,omitempty"` // CONFIG_DUMP: endpoints as well
+	All           bool                   `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`             // STATS: those that never counted as well
+	Json          bool                   `protobuf:"varint,5,opt,name=json,proto3" json:"json,omitempty"`           // STATS, CLUSTERS: not as text
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_host_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Question) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Question) GetAbout() Question_About {
+	if x != nil {
+		return x.About
+	}
+	return Question_NOTHING
+}
+
+func (x *Question) GetEndpoints() bool {
+	if x != nil {
+		return x.Endpoints
+	}
+	return false
+}
+
+func (x *Question) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *Question) GetJson() bool {
+	if x != nil {
+		return x.Json
+	}
+	return false
+}
+
+type AnswerPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Question      string                 `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"` // its id, in the first part
+	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`         // the next piece of the answer, compressed by gzip
+	Failed        string                 `protobuf:"bytes,3,opt,name=failed,proto3" json:"failed,omitempty"`     // why there is no answer; nothing follows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerPart) Reset() {
+	*x = AnswerPart{}
+	mi := &file_host_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerPart) ProtoMessage() {}
+
+func (x *AnswerPart) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerPart.ProtoReflect.Descriptor instead.
+func (*AnswerPart) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AnswerPart) GetQuestion() string {
+	if x != nil {
+		return x.Question
+	}
+	return ""
+}
+
+func (x *AnswerPart) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *AnswerPart) GetFailed() string {
+	if x != nil {
+		return x.Failed
+	}
+	return ""
+}
+
+type AnswerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerResponse) Reset() {
+	*x = AnswerResponse{}
+	mi := &file_host_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerResponse) ProtoMessage() {}
+
+func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
+func (*AnswerResponse) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{12}
+}
+
 var File_host_proto protoreflect.FileDescriptor
 
 const file_host_proto_rawDesc = "" +
@@ -603,11 +830,29 @@ const file_host_proto_rawDesc = "" +
 	"\x05roots\x18\x01 \x01(\fR\x05roots\"Y\n" +
 	"\x06Issuer\x12\x1c\n" +
 	"\tauthority\x18\x01 \x01(\tR\tauthority\x121\n" +
-	"\x06spread\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06spread2\xd2\x01\n" +
+	"\x06spread\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06spread\"\xd2\x01\n" +
+	"\bQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
+	"\x05about\x18\x02 \x01(\x0e2\x1c.weft.host.v1.Question.AboutR\x05about\x12\x1c\n" +
+	"\tendpoints\x18\x03 \x01(\bR\tendpoints\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\x12\x12\n" +
+	"\x04json\x18\x05 \x01(\bR\x04json\">\n" +
+	"\x05About\x12\v\n" +
+	"\aNOTHING\x10\x00\x12\x0f\n" +
+	"\vCONFIG_DUMP\x10\x01\x12\t\n" +
+	"\x05STATS\x10\x02\x12\f\n" +
+	"\bCLUSTERS\x10\x03\"T\n" +
+	"\n" +
+	"AnswerPart\x12\x1a\n" +
+	"\bquestion\x18\x01 \x01(\tR\bquestion\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\tR\x06failed\"\x10\n" +
+	"\x0eAnswerResponse2\x96\x02\n" +
 	"\x04Host\x12=\n" +
 	"\x04Join\x12\x19.weft.host.v1.JoinRequest\x1a\x1a.weft.host.v1.JoinResponse\x12I\n" +
 	"\bRegister\x12\x1d.weft.host.v1.RegisterRequest\x1a\x1e.weft.host.v1.RegisterResponse\x12@\n" +
-	"\x05Leave\x12\x1a.weft.host.v1.LeaveRequest\x1a\x1b.weft.host.v1.LeaveResponseB*Z(github.com/weft-mesh/weft/pkg/api/hostv1b\x06proto3"
+	"\x05Leave\x12\x1a.weft.host.v1.LeaveRequest\x1a\x1b.weft.host.v1.LeaveResponse\x12B\n" +
+	"\x06Answer\x12\x18.weft.host.v1.AnswerPart\x1a\x1c.weft.host.v1.AnswerResponse(\x01B*Z(github.com/weft-mesh/weft/pkg/api/hostv1b\x06proto3"
 
 var (
 	file_host_proto_rawDescOnce sync.Once
@@ -621,36 +866,44 @@ func file_host_proto_rawDescGZIP() []byte {
 	return file_host_proto_rawDescData
 }
 
-var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_host_proto_goTypes = []any{
-	(*JoinRequest)(nil),           // 0: weft.host.v1.JoinRequest
-	(*JoinResponse)(nil),          // 1: weft.host.v1.JoinResponse
-	(*RegisterRequest)(nil),       // 2: weft.host.v1.RegisterRequest
-	(*RegisterResponse)(nil),      // 3: weft.host.v1.RegisterResponse
-	(*LeaveRequest)(nil),          // 4: weft.host.v1.LeaveRequest
-	(*LeaveResponse)(nil),         // 5: weft.host.v1.LeaveResponse
-	(*NameTable)(nil),             // 6: weft.host.v1.NameTable
-	(*Name)(nil),                  // 7: weft.host.v1.Name
-	(*Trust)(nil),                 // 8: weft.host.v1.Trust
-	(*Issuer)(nil),                // 9: weft.host.v1.Issuer
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(Question_About)(0),           // 0: weft.host.v1.Question.About
+	(*JoinRequest)(nil),           // 1: weft.host.v1.JoinRequest
+	(*JoinResponse)(nil),          // 2: weft.host.v1.JoinResponse
+	(*RegisterRequest)(nil),       // 3: weft.host.v1.RegisterRequest
+	(*RegisterResponse)(nil),      // 4: weft.host.v1.RegisterResponse
+	(*LeaveRequest)(nil),          // 5: weft.host.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 6: weft.host.v1.LeaveResponse
+	(*NameTable)(nil),             // 7: weft.host.v1.NameTable
+	(*Name)(nil),                  // 8: weft.host.v1.Name
+	(*Trust)(nil),                 // 9: weft.host.v1.Trust
+	(*Issuer)(nil),                // 10: weft.host.v1.Issuer
+	(*Question)(nil),              // 11: weft.host.v1.Question
+	(*AnswerPart)(nil),            // 12: weft.host.v1.AnswerPart
+	(*AnswerResponse)(nil),        // 13: weft.host.v1.AnswerResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_host_proto_depIdxs = []int32{
-	10, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
-	7,  // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
-	11, // 2: weft.host.v1.Issuer.spread:type_name -> google.protobuf.Duration
-	0,  // 3: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
-	2,  // 4: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
-	4,  // 5: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
-	1,  // 6: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
-	3,  // 7: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
-	5,  // 8: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
-	6,  // [6:9] is the sub-list for method output_type
-	3,  // [3:6] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	14, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
+	8,  // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
+	15, // 2: weft.host.v1.Issuer.spread:type_name -> google.protobuf.Duration
+	0,  // 3: weft.host.v1.Question.about:type_name -> weft.host.v1.Question.About
+	1,  // 4: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
+	3,  // 5: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
+	5,  // 6: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
+	12, // 7: weft.host.v1.Host.Answer:input_type -> weft.host.v1.AnswerPart
+	2,  // 8: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
+	4,  // 9: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
+	6,  // 10: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
+	13, // 11: weft.host.v1.Host.Answer:output_type -> weft.host.v1.AnswerResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_host_proto_init() }
@@ -663,13 +916,14 @@ func file_host_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_proto_rawDesc), len(file_host_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      1,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_host_proto_goTypes,
 		DependencyIndexes: file_host_proto_depIdxs,
+		EnumInfos:         file_host_proto_enumTypes,
 		MessageInfos:      file_host_proto_msgTypes,
 	}.Build()
 	File_host_proto = out.File

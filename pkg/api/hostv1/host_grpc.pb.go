@@ -24,6 +24,7 @@ const (
 	Host_Join_FullMethodName     = "/weft.host.v1.Host/Join"
 	Host_Register_FullMethodName = "/weft.host.v1.Host/Register"
 	Host_Leave_FullMethodName    = "/weft.host.v1.Host/Leave"
+	Host_Answer_FullMethodName   = "/weft.host.v1.Host/Answer"
 )
 
 // HostClient is the client API for Host service.
@@ -42,6 +43,10 @@ type HostClient interface {
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
 	// Leave deletes the agent's Dataplane. It succeeds when there is none.
 	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error)
+	// Answer is what an agent says to a Question, in parts. It is called on the
+	// connection by which the question came, so that it reaches who asked.
+	// NotFound: nobody waits for it any more.
+	Answer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AnswerPart, AnswerResponse], error)
 }
 
 type hostClient struct {
@@ -82,6 +87,19 @@ func (c *hostClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *hostClient) Answer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AnswerPart, AnswerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[0], Host_Answer_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AnswerPart, AnswerResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_AnswerClient = grpc.ClientStreamingClient[AnswerPart, AnswerResponse]
+
 // HostServer is the server API for Host service.
 // All implementations must embed UnimplementedHostServer
 // for forward compatibility.
@@ -98,6 +116,10 @@ type HostServer interface {
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
 	// Leave deletes the agent's Dataplane. It succeeds when there is none.
 	Leave(context.Context, *LeaveRequest) (*LeaveResponse, error)
+	// Answer is what an agent says to a Question, in parts. It is called on the
+	// connection by which the question came, so that it reaches who asked.
+	// NotFound: nobody waits for it any more.
+	Answer(grpc.ClientStreamingServer[AnswerPart, AnswerResponse]) error
 	mustEmbedUnimplementedHostServer()
 }
 
@@ -116,6 +138,9 @@ func (UnimplementedHostServer) Register(context.Context, *RegisterRequest) (*Reg
 }
 func (UnimplementedHostServer) Leave(context.Context, *LeaveRequest) (*LeaveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
+}
+func (UnimplementedHostServer) Answer(grpc.ClientStreamingServer[AnswerPart, AnswerResponse]) error {
+	return status.Error(codes.Unimplemented, "method Answer not implemented")
 }
 func (UnimplementedHostServer) mustEmbedUnimplementedHostServer() {}
 func (UnimplementedHostServer) testEmbeddedByValue()              {}
@@ -192,6 +217,13 @@ func _Host_Leave_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Answer_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(HostServer).Answer(&grpc.GenericServerStream[AnswerPart, AnswerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_AnswerServer = grpc.ClientStreamingServer[AnswerPart, AnswerResponse]
+
 // Host_ServiceDesc is the grpc.ServiceDesc for Host service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -212,6 +244,12 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Host_Leave_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Answer",
+			Handler:       _Host_Answer_Handler,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "host.proto",
 }

@@ -39,6 +39,7 @@ var codesOf = []struct {
 	{ErrDenied, codes.PermissionDenied},
 	{ErrHeld, codes.PermissionDenied},
 	{ErrTooLarge, codes.ResourceExhausted},
+	{ErrNoAnswer, codes.InvalidArgument},
 	{ca.ErrCSR, codes.InvalidArgument},
 	{ca.ErrIdentity, codes.InvalidArgument},
 	{mesh.ErrInvalid, codes.InvalidArgument},

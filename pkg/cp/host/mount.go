@@ -26,6 +26,9 @@ func Mount(r grpc.ServiceRegistrar, s *Service) {
 			method("Join", s.Join),
 			method("Register", s.Register),
 			method("Leave", s.Leave),
+			{StreamName: "Answer", ClientStreams: true, Handler: func(_ any, from grpc.ServerStream) error {
+				return s.Answer(&grpc.GenericServerStream[hostv1.AnswerPart, hostv1.AnswerResponse]{ServerStream: from})
+			}},
 		},
 		Metadata: hostv1.Host_ServiceDesc.Metadata,
 	}, s)

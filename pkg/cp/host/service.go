@@ -34,6 +34,9 @@ type Service struct {
 	// Delete is store.Store's.
 	Delete func(ctx context.Context, k mesh.Key, at mesh.Version) error
 
+	// Questions are what agents answer; nil: they are asked nothing.
+	Questions *Questions
+
 	Own    *ca.Own    // signs agents' certificates
 	Meshes *ca.Meshes // signs workloads'
 	Log    *slog.Logger

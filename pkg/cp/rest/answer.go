@@ -13,6 +13,7 @@ type answer struct {
 	status      int
 	contentType string
 	body        []byte
+	packed      bool   // body is compressed by gzip
 	etag        string // of the resource that it is about; "": none
 }
 

@@ -24,6 +24,14 @@ var (
 	ErrTokenRefused = errors.New("the token is not accepted")
 )
 
+// What errors of Server.Ask wrap.
+var (
+	// ErrNoView: nobody can say now what the proxy has; the error says why.
+	ErrNoView = errors.New("the proxy cannot be asked")
+	// ErrBusy: as many are asked at once as may be.
+	ErrBusy = errors.New("busy")
+)
+
 var (
 	errDenied    = errors.New("access denied")
 	errNoRoute   = errors.New("there is nothing at this path")
@@ -33,7 +41,6 @@ var (
 	errQuery     = errors.New("query parameter not understood")
 	errReadOnly  = errors.New("this cannot be written here")
 	errStale     = errors.New("it is not what the request says it has to be")
-	errNoAdmin   = errors.New("the control plane has no way to the admin interface of Envoy")
 	errPanic     = errors.New("handler panicked")
 )
 
@@ -70,7 +77,8 @@ var statuses = []struct {
 	{errMethod, http.StatusMethodNotAllowed, "Method not Allowed", ""},
 	{errReadOnly, http.StatusMethodNotAllowed, "Method not Allowed", ""},
 	{errStale, http.StatusPreconditionFailed, "Precondition Failed", ""},
-	{errNoAdmin, http.StatusBadRequest, "", ""},
+	{ErrNoView, http.StatusBadRequest, "", ""},
+	{ErrBusy, http.StatusServiceUnavailable, "Service unavailable", ""},
 	{errMediaType, http.StatusUnsupportedMediaType, "Unsupported Media Type", ""},
 	{errPageSize, http.StatusBadRequest, "", "Invalid page size"},
 	{errQuery, http.StatusBadRequest, "", "Invalid query parameter"},

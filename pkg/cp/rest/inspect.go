@@ -47,11 +47,7 @@ func (s *Server) inspectRoutes() []route {
 	} {
 		all = append(all, get(dataplane+path, cannotInspect, s.ofDataplane(notExclusive)))
 	}
-	for _, proxies := range append([]string{dataplane}, zoneProxies()...) {
-		for _, what := range []string{"xds", "stats", "clusters"} {
-			all = append(all, route{"GET " + proxies + "/" + what, adminPermissions[what], seeDataplanes, cannotAdmin, s.admin})
-		}
-	}
+	all = append(all, s.viewRoutes(append([]string{dataplane}, zoneProxies()...))...)
 	for _, k := range mesh.Kinds {
 		for _, path := range append([]string{k.Path}, k.Aliases...) {
 			all = append(all, s.affectedRoutes(k, "/meshes/{mesh}/"+path+"/{name}")...)
@@ -59,9 +55,6 @@ func (s *Server) inspectRoutes() []route {
 	}
 	return all
 }
-
-// adminPermissions are what one needs to see what Envoy tells of itself.
-var adminPermissions = map[string]Permission{"xds": Inspect, "stats": ViewStats, "clusters": ViewClusters}
 
 // zoneProxies are the items of proxies between zones.
 func zoneProxies() (items []string) {
@@ -180,19 +173,6 @@ func noHostnames(mesh.Resource) (answer, error) {
 func notExclusive(mesh.Resource) (answer, error) {
 	return answer{}, wrong(errQuery, "meshServices.mode", "must be Exclusive for this view, and services are found by the tag kuma.io/service alone yet; "+
 		"the policies of a dataplane are at its /policies, what becomes of a call at /meshes/MESH/_explain")
-}
-
-// admin cannot be done: nothing carries Envoy's admin interface to the control
-// plane, and that is as safe as it is inconvenient.
-func (s *Server) admin(c call) (answer, error) {
-	k := mesh.DataplaneKind
-	if c.PathValue("mesh") == "" {
-		k, _ = mesh.KindByPath(strings.Split(strings.Trim(c.URL.Path, "/"), "/")[0])
-	}
-	return s.ofStored(k, func(r mesh.Resource) (answer, error) {
-		return answer{}, fmt.Errorf("%w: what the proxy was sent is at /meshes/%s/dataplanes/%s/_config, what it took of it at its /_overview; "+
-			"what Envoy itself says is asked on its host, at the admin socket in the agent's run-dir", errNoAdmin, r.Meta.Mesh, r.Meta.Name)
-	})(c)
 }
 
 // inspecting is how long plans are made for one answer.

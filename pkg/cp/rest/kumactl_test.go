@@ -65,7 +65,7 @@ func TestSubcommands(t *testing.T) {
 		{"inspect meshes", "/mesh-insights", 200, []string{`"type": "MeshInsight"`, `"Timeout": {`, `"standard": {`}},
 		{"inspect mesh", "/mesh-insights/default", 200, []string{`"type": "MeshInsight"`}},
 		{"inspect dataplane NAME", "/meshes/default/dataplanes/web-1/policies", 200, []string{`"kind": "SidecarDataplane"`, `"type": "outbound"`, `"name": "127.0.0.1:10080"`, `"t1"`}},
-		{"inspect dataplane NAME --type config-dump", "/meshes/default/dataplanes/web-1/xds?include_eds=true", 400, []string{cannotAdmin, "_config"}},
+		{"inspect dataplane NAME --type config-dump", "/meshes/default/dataplanes/web-1/xds?include_eds=true", 400, []string{cannotAdmin, "not connected"}},
 		{"inspect dataplane NAME --type stats", "/meshes/default/dataplanes/web-1/stats", 400, []string{cannotAdmin}},
 		{"inspect dataplane NAME --type clusters", "/meshes/default/dataplanes/web-1/clusters", 400, []string{cannotAdmin}},
 		{"inspect dataplane NAME --type config", "/meshes/default/dataplanes/web-1/_config?shadow=false&include=diff", 200, []string{`"xds": {`, `"diff": []`}},

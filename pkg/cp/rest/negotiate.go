@@ -17,7 +17,7 @@ const (
 // negotiated is an answer in the form that the client likes best: documents
 // are JSON, unless it asks for YAML. Who likes neither gets JSON, as with Kuma.
 func negotiated(r *http.Request, a answer) answer {
-	if a.contentType != typeJSON || !likesYAML(r.Header.Values("Accept")) {
+	if a.packed || a.contentType != typeJSON || !likesYAML(r.Header.Values("Accept")) {
 		return a
 	}
 	text, err := api.ToYAML(a.body)

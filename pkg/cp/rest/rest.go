@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/inspect"
@@ -70,6 +71,10 @@ type Server struct {
 	// nobody has. KnownInsight plans nothing: it is for lists.
 	Insight      func(ctx context.Context, mesh, name string) (api.DataplaneInsight, error)
 	KnownInsight func(mesh, name string) api.DataplaneInsight
+	// Ask asks the agent of a dataplane what Envoy says of itself, and returns
+	// the answer compressed by gzip. It fails with ErrNoView, ErrBusy or the
+	// context's error.
+	Ask func(ctx context.Context, mesh, name string, q *hostv1.Question) ([]byte, error)
 	// State returns what is seen of the store: of a write that was answered it
 	// knows already.
 	State func(ctx context.Context) (*snapshot.State, error)

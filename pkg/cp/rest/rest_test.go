@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -106,6 +108,9 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 		Stage:       func(context.Context, string, string, string) ([]byte, error) { return []byte("a: 1\n"), nil },
 		Insight: func(context.Context, string, string) (api.DataplaneInsight, error) {
 			return api.DataplaneInsight{}, nil
+		},
+		Ask: func(context.Context, string, string, *hostv1.Question) ([]byte, error) {
+			return nil, fmt.Errorf("%w: its agent is not connected", ErrNoView)
 		},
 		KnownInsight: func(string, string) api.DataplaneInsight { return api.DataplaneInsight{} },
 		State:        func(ctx context.Context) (*snapshot.State, error) { return stateOf(ctx, s) },

@@ -60,14 +60,22 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			header.Set("Warning", fmt.Sprintf(`110 weft-cp "the store is away since %s: this is what was known then"`, since.UTC().Format(time.RFC3339)))
 		}
 	}
-	header.Set("Vary", "Accept")
+	header.Set("Vary", "Accept, Accept-Encoding")
 	if answer.etag != "" {
 		header.Set("ETag", answer.etag)
 	}
-	w.WriteHeader(answer.status)
-	if _, err := w.Write(answer.body); err != nil {
+	if err := send(w, r, answer); err != nil {
 		h.Log.Debug("client went away", "path", short(r.URL.Path), "error", err)
 	}
+}
+
+func send(w http.ResponseWriter, r *http.Request, a answer) error {
+	if a.packed {
+		return sendPacked(w, r, a)
+	}
+	w.WriteHeader(a.status)
+	_, err := w.Write(a.body)
+	return err
 }
 
 // answer never fails: what goes wrong is an answer, too.

@@ -25,7 +25,7 @@ var departures = []*departure{
 	{of: "PUT /meshes/default/traffic-permissions/", at: ".warnings: is new", why: "a selector that matches nothing yet is told: it looks as a typing error does"},
 	{of: "GET /meshes/default/dataplanes/web-1/policies", at: ".items[dataplane]: is missing", why: "policies with a targetRef have no effect yet, and only what has one is listed"},
 	{of: "GET /meshes/default/dataplanes/web-1/policies", at: ".total: 1, was 2", why: "as above"},
-	{of: "/xds?", at: "status: 400, was 500", why: "that nothing carries Envoy's admin interface is no fault of the server's: it is said, with what helps instead"},
+	{of: "/xds?", at: "status: 400, was 500", why: "that no agent is connected is no fault of the server's: it is said"},
 	{of: "/xds?", at: ".detail", why: "as above"},
 	{of: "POST /tokens/dataplane", at: "cannot generate dataplane tokens, was user", why: "the same, as a sentence"},
 	{of: "POST /tokens/zone", at: "cannot generate zone tokens, was user", why: "as above"},

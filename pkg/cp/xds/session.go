@@ -69,7 +69,11 @@ func (s *session) run(first request, receive func() (request, error)) error {
 	if err := s.take(first); err != nil {
 		return err
 	}
+	s.st.asked.of(s)
 	for {
+		if err := s.ask(); err != nil {
+			return err
+		}
 		if err := s.tell(); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ type stream struct {
 	agent string                  // version, from the first request
 	envoy string                  // version, from the first request
 	acks  tracker
+	asked questions
 	entry *entry
 	open  func() bool // stops the wait for the first request
 	look  *time.Timer // when the credential is looked at again
@@ -119,6 +120,7 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 	}
 	st.id = id
 	st.agent, st.envoy = versions(node)
+	st.asked.heard = st.delta && hears(node)
 	if err := st.admit(node, first.typeURL); err != nil {
 		return err
 	}
