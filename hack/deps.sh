@@ -8,6 +8,7 @@ wanted=(
   ip:iproute2
   nft:nftables
   iptables-restore:iptables
+  ipset:ipset
   curl:curl
   unshare:util-linux
   shellcheck:shellcheck

@@ -71,11 +71,11 @@ func (h *Host) Pipe(t testing.TB, input, name string, args ...string) string {
 }
 
 func (h *Host) output(cmd *exec.Cmd) (string, error) {
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, said bytes.Buffer // apart, so that a warning never stands in the middle of a line
+	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := h.Start(cmd); err != nil {
 		return "", err
 	}
 	err := cmd.Wait()
-	return out.String(), err
+	return out.String() + said.String(), err
 }

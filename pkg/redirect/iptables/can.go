@@ -115,14 +115,6 @@ func expressible(r redirect.Rules) error {
 	refuse := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%w: %s, or use the nftables engine", redirect.ErrNotSupported, fmt.Sprintf(format, args...)))
 	}
-	for _, timed := range []struct {
-		name string
-		set  bool
-	}{{"failOpen", r.FailOpen != 0}, {"confirmWithin", r.ConfirmWithin != 0}} {
-		if timed.set {
-			refuse("%s takes a lease in the kernel, which iptables has not; leave it out", timed.name)
-		}
-	}
 	if len(r.Outbound.Forwarded) > 0 && len(r.Outbound.ExcludeInterfaces) > 0 {
 		refuse("iptables cannot tell where a forwarded connection will leave before it is redirected: leave out outbound.excludeInterfaces (%s) or outbound.forwarded",
 			strings.Join(r.Outbound.ExcludeInterfaces, ", "))

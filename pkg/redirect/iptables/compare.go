@@ -30,28 +30,44 @@ func (d *differences) add(is, remedy, what string, args ...any) {
 	*d = append(*d, redirect.Difference{What: fmt.Sprintf(what, args...), Is: is, Remedy: remedy})
 }
 
-// compare tells how our part of one family differs from the wish.
-func compare(table string, f family, want []section, have held) differences {
-	var d differences
+// compare tells how our part of one family differs from the wish, as
+// generation g has it.
+func compare(table string, f family, want []section, have held, g generation) (d differences, left differences) {
 	if len(want) > 0 && !have.ours() {
 		d.add(isMissing, applyAgain, "%s redirection of table %s", f, table)
-		return d
+		return d, nil
 	}
 	for _, name := range tables {
-		i := slices.IndexFunc(want, func(s section) bool { return s.table == name })
-		if i < 0 {
-			d.leftOver(table, f, have.table(name), nil, false)
-			continue
+		s := section{table: name}
+		if i := slices.IndexFunc(want, func(s section) bool { return s.table == name }); i >= 0 {
+			s = want[i]
 		}
-		d.section(table, f, want[i], have.table(name))
+		t := have.table(name)
+		known := d.section(table, f, s, t, g)
+		left.leftOver(table, f, s, t, known)
 	}
-	return d
+	return d, left
 }
 
-func (d *differences) section(table string, f family, want section, have *heldTable) {
-	g := have.live(table)
-	d.jumps(table, f, want, have, g)
-	var known []string
+// section tells what is not as it is wanted, and returns the chains that are
+// known.
+func (d *differences) section(table string, f family, want section, have *heldTable, g generation) (known []string) {
+	d.jumps(table, f, want, have)
+	for _, j := range want.jumps {
+		name := gateName(table, j.role)
+		known = append(known, name)
+		held, ok := have.chain(name)
+		leads := slices.IndexFunc(held.rules, func(l line) bool {
+			words, _ := tokens(gateRule(table, j.role, g))
+			return spelling(l.words) == spelling(words)
+		})
+		switch {
+		case !ok:
+			d.add(isMissing, applyAgain, "%s chain %s", f, name)
+		case leads < 0:
+			d.add(isMissing, applyAgain, "the way from %s chain %s to generation %s", f, name, g)
+		}
+	}
 	for _, c := range want.chains {
 		name := chainName(table, g, c.role)
 		known = append(known, name)
@@ -62,35 +78,32 @@ func (d *differences) section(table string, f family, want section, have *heldTa
 		}
 		d.rules(table, f, g, c, held)
 	}
-	d.leftOver(table, f, have, known, true)
+	return known
 }
 
 // jumps compares how packets get to our chains.
-func (d *differences) jumps(table string, f family, want section, have *heldTable, g generation) {
-	used := make([]bool, len(have.jumps))
+func (d *differences) jumps(table string, f family, want section, have *heldTable) {
 	for _, j := range want.jumps {
-		wanted, ok := readJump(j.spec(table, g))
+		wanted, ok := readJump(j.spec(table))
 		if !ok {
 			continue
 		}
 		what := fmt.Sprintf("the jump from %s %s to %s chain %s", want.table, j.hook, f, j.role)
-		at := slices.IndexFunc(have.jumps, func(h heldJump) bool { return h.chain == j.hook && h.to == wanted.to })
+		at := have.jump(j.hook, wanted.to)
 		switch {
 		case at < 0:
 			d.add(isMissing, applyAgain, "%s", what)
-			continue
 		case spelling(have.jumps[at].words) != spelling(wanted.words):
 			d.add(isChanged, applyAgain, "%s", what)
 		case have.jumps[at].behind != "":
 			d.add(isWrongPlace, applyAgain, "%s, behind %q,", what, have.jumps[at].behind)
 		}
-		used[at] = true
 	}
-	for i, j := range have.jumps {
-		if !used[i] {
-			d.add(isLeftOver, applyDelete, "another jump from %s %s to %s chain %s", want.table, j.chain, f, j.to)
-		}
-	}
+}
+
+// jump is the first from one chain to another, or -1.
+func (t *heldTable) jump(from, to string) int {
+	return slices.IndexFunc(t.jumps, func(h heldJump) bool { return h.chain == from && h.to == to })
 }
 
 func readJump(text string) (heldJump, bool) {
@@ -98,23 +111,26 @@ func readJump(text string) (heldJump, bool) {
 	return heldJump{line: l, to: l.target()}, ok
 }
 
-// leftOver tells of chains that nothing wants.
-func (d *differences) leftOver(table string, f family, have *heldTable, known []string, compared bool) {
+// leftOver tells of chains, jumps and ways through gates that nothing wants.
+func (d *differences) leftOver(table string, f family, want section, have *heldTable, known []string) {
 	for _, c := range have.chains {
 		if slices.Contains(known, c.name) {
+			if g, role, _ := split(table, c.name); g == "" && len(c.rules) > 1 {
+				d.add(isLeftOver, applyDelete, "another way through %s chain %s", f, gateName(table, role))
+			}
 			continue
 		}
 		is := isLeftOver
-		if g, _, _ := split(table, c.name); g == "" {
+		if g, role, _ := split(table, c.name); g == "" && !slices.Contains(entries, role) {
 			is = isNotOurs
 		}
 		d.add(is, applyDelete, "%s chain %s", f, c.name)
 	}
-	if compared {
-		return // jumps, too
-	}
-	for _, j := range have.jumps {
-		d.add(isLeftOver, applyDelete, "the jump from %s to %s chain %s", j.chain, f, j.to)
+	for i, j := range have.jumps {
+		wanted := slices.ContainsFunc(want.jumps, func(w jump) bool { return have.jump(w.hook, gateName(table, w.role)) == i })
+		if !wanted {
+			d.add(isLeftOver, applyDelete, "a jump from %s %s to %s chain %s", want.table, j.chain, f, j.to)
+		}
 	}
 }
 

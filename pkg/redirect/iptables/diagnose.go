@@ -4,6 +4,7 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -33,6 +34,7 @@ var features = named(
 	feature{"cgroup", "raw", `-m cgroup --path / -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_CGROUP (module xt_cgroup) of Linux 4.5 or newer"},
 	feature{"NETMAP", "nat", `-j NETMAP --to everywhere`, "CONFIG_NETFILTER_XT_TARGET_NETMAP (module xt_NETMAP)"},
 	feature{"physdev", "raw", `-m physdev --physdev-is-in -j RETURN`, "CONFIG_NETFILTER_XT_MATCH_PHYSDEV (module xt_physdev)"},
+	feature{"set", "raw", `-m set --match-set probed dst -j RETURN`, "CONFIG_NETFILTER_XT_SET (module xt_set)"},
 	feature{"REJECT", "filter", `-p tcp -j REJECT --reject-with tcp-reset`, "CONFIG_IP_NF_TARGET_REJECT, CONFIG_IP6_NF_TARGET_REJECT (modules ipt_REJECT, ip6t_REJECT)"},
 )
 
@@ -73,15 +75,37 @@ func (e *Engine) probeAll(ctx context.Context, r rules) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range h.families {
-		s := step{fl, f, restoreText(wishes(r.Table, build(r, f), held{}), held{})}
-		wanted := s.features()
-		s.text = probeText(f, wanted...)
-		if err := e.restore(ctx, s); err != nil {
-			return e.diagnose(ctx, s, err)
+	return withProbeSets(func(set string) error {
+		for _, f := range h.families {
+			s := step{flavour: fl, family: f, text: restoreText(prepared(r.Table, build(r, f), genA, held{}), held{})}
+			wanted := s.features()
+			s.text = probeText(f, set, wanted...)
+			if err := e.restore(ctx, s); err != nil {
+				return e.diagnose(ctx, s, err)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
+}
+
+// withProbeSets makes sets of the kinds that we use, of which one is for rules
+// to name, and takes them away.
+func withProbeSets(do func(name string) error) error {
+	return withSets(func(c *setConn) (err error) {
+		name := probeChain()
+		kinds := map[string]string{name: kindPorts, name + ".list": kindList}
+		defer func() {
+			for name := range kinds {
+				err = errors.Join(err, c.destroy(name))
+			}
+		}()
+		for name, kind := range kinds {
+			if err := c.create(name, kind); err != nil {
+				return err
+			}
+		}
+		return do(name)
+	})
 }
 
 // features are the matches and targets that a step needs.
@@ -118,20 +142,23 @@ func (e *Engine) diagnose(ctx context.Context, s step, err error) error {
 	return err
 }
 
-func (e *Engine) probe(ctx context.Context, s step, f feature) (err error) {
-	for range probeAttempts {
-		if err = e.restore(ctx, step{s.flavour, s.family, probeText(s.family, f)}); err == nil {
-			return nil
+func (e *Engine) probe(ctx context.Context, s step, f feature) error {
+	return withProbeSets(func(set string) (err error) {
+		for range probeAttempts {
+			if err = e.restore(ctx, step{flavour: s.flavour, family: s.family, text: probeText(s.family, set, f)}); err == nil {
+				return nil
+			}
 		}
-	}
-	return err
+		return err
+	})
 }
 
 // probeText makes a chain with a rule for each feature and deletes it again.
-func probeText(family family, features ...feature) string {
+func probeText(family family, set string, features ...feature) string {
 	var b strings.Builder
+	named := strings.NewReplacer("everywhere", family.everywhere(), "probed", set)
 	for _, f := range features {
-		fmt.Fprintf(&b, "*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), strings.ReplaceAll(f.rule, "everywhere", family.everywhere()))
+		fmt.Fprintf(&b, "*%[1]s\n:%[2]s - [0:0]\n-A %[2]s %[3]s\nCOMMIT\n*%[1]s\n-F %[2]s\n-X %[2]s\nCOMMIT\n", f.table, probeChain(), named.Replace(f.rule))
 	}
 	return b.String()
 }

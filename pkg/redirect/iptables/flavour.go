@@ -127,8 +127,9 @@ func legacyHolds(f family) bool {
 	return err == nil && len(strings.TrimSpace(string(b))) > 0
 }
 
-// A host is what both flavours hold in both families.
+// A host is what both flavours hold in both families, and what is switched on.
 type host struct {
+	switches switches
 	families []family
 	held     map[Flavour][2]held
 	unusable map[Flavour]error
@@ -138,6 +139,10 @@ type host struct {
 // noted and hold nothing.
 func (e *Engine) read(ctx context.Context, table string) (host, error) {
 	h := host{families: e.families(), held: make(map[Flavour][2]held), unusable: make(map[Flavour]error)}
+	var err error
+	if h.switches, err = readSwitches(table); err != nil {
+		return h, err
+	}
 	type place struct {
 		flavour Flavour
 		family  family

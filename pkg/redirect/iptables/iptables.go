@@ -34,6 +34,7 @@ type Engine struct {
 var (
 	_ redirect.Redirector = (*Engine)(nil)
 	_ redirect.Prober     = (*Engine)(nil)
+	_ redirect.Leaser     = (*Engine)(nil)
 )
 
 // An Option changes an engine.
@@ -87,8 +88,8 @@ func (e *Engine) begun(ctx context.Context, r redirect.Rules) (rules, error) {
 }
 
 // Apply puts rules in force: the routes first, which are harmless alone, then
-// both families, each of its tables in one step, all or none. Established
-// connections are not touched. With the same rules again it writes nothing.
+// every table of both families at one moment. Established connections are not
+// touched. With the same rules again it writes nothing but the time of a trial.
 // Errors wrap redirect.ErrInvalid, ErrNotPermitted, ErrNotSupported or this
 // package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
@@ -102,7 +103,8 @@ func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 
 // settle reads and lets step write until there is nothing left to write. What
 // another writer does meanwhile is seen in the next round. When it comes to
-// nothing, everything of ours is put back as it was at first.
+// nothing, everything of ours is put back as it was at first, unless other rules
+// are in force by then: what failed was to clear away.
 func (e *Engine) settle(ctx context.Context, table string, step func(h host) (done bool, err error)) error {
 	var (
 		first *host
@@ -168,52 +170,132 @@ func (e *Engine) apply(ctx context.Context, r rules, h host) (bool, error) {
 	if err := routes.Mend(); err != nil {
 		return false, err
 	}
-	wrote, err := e.put(ctx, r, h, fl)
+	wrote, err := e.put(ctx, h, h.steps(r, fl))
 	if err != nil {
 		return false, err
 	}
 	if wrote {
 		return false, nil // look again
 	}
-	return true, routes.DeleteStale()
+	return true, errors.Join(send(h.arm(r)), routes.DeleteStale())
 }
 
-// put writes what differs.
-func (e *Engine) put(ctx context.Context, r rules, h host, fl Flavour) (wrote bool, err error) {
-	steps := h.steps(r, fl)
+// put takes steps until one fails.
+func (e *Engine) put(ctx context.Context, h host, steps []step) (wrote bool, err error) {
 	for _, s := range steps {
-		if err := e.restore(ctx, s); err != nil {
+		if err := e.take(ctx, s); err != nil {
 			return true, e.diagnose(ctx, s, err)
 		}
 	}
 	return len(steps) > 0, nil
 }
 
-// steps lead from what is held to the rules: the chosen flavour first, then
-// ours is taken out of the other, so that there is always one in force.
-func (h host) steps(r rules, fl Flavour) []step {
-	var steps []step
-	for _, f := range h.families {
-		want, have := build(r, f), h.held[fl][f]
-		if len(compare(r.Table, f, want, have)) > 0 {
-			steps = append(steps, step{fl, f, restoreText(wishes(r.Table, want, have), have)})
+// steps lead from what is held to the rules in the chosen flavour. Where they
+// are not there yet they come into being beside what is in force, take over at
+// one moment, and then what was there goes.
+func (h host) steps(r rules, fl Flavour) (steps []step) {
+	sets := func(changes ...setChange) {
+		if len(changes) > 0 {
+			steps = append(steps, step{sets: changes})
+		}
+	}
+	restore := func(fl Flavour, f family, want []wish, have held) {
+		if text := restoreText(want, have); text != "" {
+			steps = append(steps, step{flavour: fl, family: f, text: text})
+		}
+	}
+	g := h.live()
+	lacking := h.switches.lacking(r.Rules)
+	if h.has(r, fl, g) {
+		sets(append(lacking, h.switches.timing(g, r.Rules)...)...)
+		for _, f := range h.families {
+			if _, left := compare(r.Table, f, build(r, f), h.held[fl][f], g); len(left) > 0 {
+				restore(fl, f, settled(r.Table, build(r, f), g), h.held[fl][f])
+			}
+		}
+	} else {
+		g = g.next()
+		sets(lacking...)
+		after := make(map[family]held)
+		for _, f := range h.families {
+			want := prepared(r.Table, build(r, f), g, h.held[fl][f])
+			restore(fl, f, want, h.held[fl][f])
+			after[f] = wished(want, h.held[fl][f])
+		}
+		if leased(r.Rules) {
+			sets(append([]setChange{h.switches.turnOn(setLease, r.FailOpen)}, h.switches.turn(g, r.ConfirmWithin)...)...)
+		} else {
+			sets(h.switches.turn(g, r.ConfirmWithin)...)
+		}
+		for _, f := range h.families {
+			restore(fl, f, settled(r.Table, build(r, f), g), after[f])
 		}
 	}
 	for _, other := range flavours {
 		for _, f := range h.families {
 			if have := h.held[other][f]; other != fl && have.ours() {
-				steps = append(steps, step{other, f, restoreText(nil, have)})
+				restore(other, f, nil, have)
 			}
 		}
 	}
+	sets(h.switches.stale(wantedSets(r.Rules))...)
 	return steps
 }
 
-// A step is one run of iptables-restore.
+// has tells whether a generation has the rules, in every family.
+func (h host) has(r rules, fl Flavour, g generation) bool {
+	for _, f := range h.families {
+		if lacks, _ := compare(r.Table, f, build(r, f), h.held[fl][f], g); len(lacks) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// arm begins a trial, which every Apply does anew.
+func (h host) arm(r rules) []setChange {
+	if r.ConfirmWithin == 0 {
+		return nil
+	}
+	return []setChange{h.switches.turnOn(string(h.live()), r.ConfirmWithin)}
+}
+
+// live is the generation that packets follow, or, where none is switched on, that
+// which they would: its chains are there. Versions without gates have jumps to
+// its chains.
+func (h host) live() generation {
+	if g := h.switches.lit(); g != "" {
+		return g
+	}
+	for _, of := range []func(t *heldTable) []string{(*heldTable).goals, (*heldTable).names} {
+		for _, fl := range flavours {
+			for _, f := range h.families {
+				for _, name := range tables {
+					for _, chain := range of(h.held[fl][f].table(name)) {
+						if g, _, _ := split(h.switches.table, chain); g != "" {
+							return g
+						}
+					}
+				}
+			}
+		}
+	}
+	return genB // so that the first is a
+}
+
+// A step is one run of iptables-restore, or messages to ip_set.
 type step struct {
 	flavour Flavour
 	family  family
 	text    string
+	sets    []setChange
+}
+
+func (e *Engine) take(ctx context.Context, s step) error {
+	if s.sets != nil {
+		return send(s.sets)
+	}
+	return e.restore(ctx, s)
 }
 
 var restoreArgs = []string{"--noflush", "--wait=" + lockWait}
@@ -226,7 +308,8 @@ func (e *Engine) restore(ctx context.Context, s step) error {
 	return err
 }
 
-// rollBack makes everything of ours what it was, whatever became of ctx.
+// rollBack makes everything of ours what it was, whatever became of ctx, unless
+// other rules are in force.
 func (e *Engine) rollBack(ctx context.Context, table string, was host) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
@@ -235,17 +318,20 @@ func (e *Engine) rollBack(ctx context.Context, table string, was host) error {
 		if err != nil {
 			return err
 		}
+		if now.switches.lit() != was.switches.lit() {
+			return nil
+		}
 		errs = nil
 		for fl, both := range now.held {
 			for _, f := range now.families {
 				before := as(was.held[fl][f])
 				if restoreText(before, held{}) != restoreText(as(both[f]), held{}) {
-					errs = append(errs, e.restore(ctx, step{fl, f, restoreText(before, both[f])}))
+					errs = append(errs, e.restore(ctx, step{flavour: fl, family: f, text: restoreText(before, both[f])}))
 				}
 			}
 		}
 		if err := errors.Join(errs...); err == nil || !conflict(err) {
-			return err
+			return errors.Join(err, send(now.switches.stale(was.switches.names())))
 		}
 	}
 	return errors.Join(errs...)
@@ -278,7 +364,7 @@ func (h host) routes(wanted []netip.Prefix) (route.Plan, error) {
 }
 
 // Check tells every difference between the host and rules: jumps, chains,
-// rules, their order, routes and the loopback device.
+// rules, their order, sets, routes and the loopback device.
 func (e *Engine) Check(ctx context.Context, r redirect.Rules) ([]redirect.Difference, error) {
 	want, err := e.begun(ctx, r)
 	if err != nil {
@@ -298,13 +384,20 @@ func (e *Engine) check(ctx context.Context, r rules) (differences, error) {
 		return nil, err
 	}
 	var d differences
+	g := h.live()
+	ours := len(h.switches.held) > 0
 	for _, f := range h.families {
-		d = append(d, compare(r.Table, f, build(r, f), h.held[fl][f])...)
+		lacks, left := compare(r.Table, f, build(r, f), h.held[fl][f], g)
+		d = append(append(d, lacks...), left...)
+		ours = ours || h.held[fl][f].ours()
 		for _, other := range flavours {
 			if other != fl && h.held[other][f].ours() {
 				d.add(isLeftOver, applyDelete, "%s redirection of table %s in iptables-%s, while the host's rules are in iptables-%s,", f, r.Table, other, fl)
 			}
 		}
+	}
+	if ours {
+		h.switches.compare(&d, r.Rules, g)
 	}
 	routes, err := h.routes(r.VIPs)
 	if err != nil {
@@ -321,7 +414,8 @@ func (e *Engine) check(ctx context.Context, r rules) (differences, error) {
 	return d, nil
 }
 
-// Remove deletes our chains and jumps of that table ("" is
+// Remove switches the rules of that table off, in both families at one moment,
+// and deletes our chains, jumps and sets ("" is
 // redirect.DefaultTable) in both kinds of iptables, and the routes that no other
 // table of ours wants. Where there is nothing it succeeds.
 //
@@ -336,28 +430,35 @@ func (e *Engine) Remove(ctx context.Context, table string) error {
 	table = r.Normal().Table
 	err := e.begin(ctx)
 	if errors.Is(err, redirect.ErrNotSupported) {
-		return wrap("remove", table, e.removeRoutes(host{})) // without iptables, nothing else of ours is
+		// Without iptables there are no rules of ours that would name sets.
+		s, err := readSwitches(table)
+		return wrap("remove", table, errors.Join(err, send(s.stale(nil)), e.removeRoutes(host{})))
 	}
 	if err != nil {
 		return wrap("remove", table, err)
 	}
 	defer lock(ctx)()
 	return wrap("remove", table, e.settle(ctx, table, func(h host) (bool, error) {
-		wrote := false
+		var steps []step
+		if off := h.switches.off(); len(off) > 0 {
+			steps = append(steps, step{sets: off})
+		}
 		for _, fl := range flavours {
 			for _, f := range h.families {
 				if have := h.held[fl][f]; have.ours() {
-					wrote = true
-					if err := e.restore(ctx, step{fl, f, restoreText(nil, have)}); err != nil {
-						return false, err
-					}
+					steps = append(steps, step{flavour: fl, family: f, text: restoreText(nil, have)})
 				}
 			}
 		}
-		if wrote {
+		for _, s := range steps {
+			if err := e.take(ctx, s); err != nil {
+				return false, err
+			}
+		}
+		if len(steps) > 0 {
 			return false, nil
 		}
-		return true, e.removeRoutes(h)
+		return true, errors.Join(send(h.switches.stale(nil)), e.removeRoutes(h))
 	}))
 }
 
@@ -369,8 +470,8 @@ func (e *Engine) removeRoutes(h host) error {
 	return routes.DeleteStale()
 }
 
-// Describe returns the input that iptables-restore and ip6tables-restore get
-// on a host that has nothing of ours; routes are comments above.
+// Describe returns the input that ipset, iptables-restore and ip6tables-restore
+// get on a host that has nothing of ours; routes are comments above.
 func (e *Engine) Describe(r redirect.Rules) (string, error) {
 	want, err := resolve(r)
 	if err != nil {
@@ -380,10 +481,26 @@ func (e *Engine) Describe(r redirect.Rules) (string, error) {
 	for _, p := range want.VIPs {
 		fmt.Fprintf(&b, "# %s\n", route.Iptables.Text("add", p))
 	}
-	for _, f := range []family{ipv4, ipv6} {
-		program := [...]string{"iptables-restore", "ip6tables-restore"}[f]
-		fmt.Fprintf(&b, "# %s %s\n", program, strings.Join(restoreArgs, " "))
-		b.WriteString(restoreText(wishes(want.Table, build(want, f), held{}), held{}))
+	programs := [...]string{"iptables-restore", "ip6tables-restore"}
+	fresh := host{families: []family{ipv4, ipv6}, switches: switches{table: want.Table}}
+	for _, s := range fresh.steps(want, NFT) {
+		fmt.Fprintf(&b, "# %s\n%s", s.by(programs[s.family]), s.input())
 	}
 	return b.String(), nil
+}
+
+// by is the program that a step is input for.
+func (s step) by(restore string) string {
+	if s.sets != nil {
+		return "ipset -exist restore"
+	}
+	return restore + " " + strings.Join(restoreArgs, " ")
+}
+
+func (s step) input() string {
+	text := s.text
+	for _, c := range s.sets {
+		text += c.String() + "\n"
+	}
+	return text
 }

@@ -310,28 +310,6 @@ func TestFailureBringsBackWhatWas(t *testing.T) {
 	}
 }
 
-// What cannot be said in iptables is refused, not left out.
-func TestLeasesAreRefused(t *testing.T) {
-	h := testnet.Hosts(t, 1)[0]
-	failOpen, trial := redirecttest.Broken(), redirecttest.Broken()
-	failOpen.FailOpen, trial.ConfirmWithin = time.Second, time.Minute
-	for name, r := range map[string]redirect.Rules{"failOpen": failOpen, "confirmWithin": trial} {
-		_, described := New().Describe(r)
-		for verb, err := range map[string]error{
-			"apply":    on(h, func() error { return New().Apply(t.Context(), r) }),
-			"check":    on(h, func() error { _, err := New().Check(t.Context(), r); return err }),
-			"describe": described,
-		} {
-			if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), name) {
-				t.Errorf("%s said %v, want %v and %s", verb, err, redirect.ErrNotSupported, name)
-			}
-		}
-	}
-	if got := ourChains(t, h); len(got) > 0 {
-		t.Errorf("ours are in %q", got)
-	}
-}
-
 // A program that hangs does not hang the agent.
 func TestHangingProgramIsEnded(t *testing.T) {
 	dir := stub(t, map[string]string{"iptables-nft-save": "exec sleep 600"})
@@ -523,9 +501,13 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		h := parse("weft", text)
 		for _, fam := range []family{ipv4, ipv6} {
-			compare("weft", fam, build(rules{Rules: redirecttest.Broken().Normal()}, fam), h)
+			want := build(rules{Rules: redirecttest.Broken().Normal()}, fam)
+			compare("weft", fam, want, h, genA)
+			for _, phase := range [][]wish{prepared("weft", want, genB, h), settled("weft", want, genA), as(h)} {
+				restoreText(phase, h)
+				wished(phase, h)
+			}
 		}
-		restoreText(as(h), h)
 	})
 }
 
@@ -538,7 +520,7 @@ func FuzzDescribe(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	line := regexp.MustCompile(`^(#.*|\*(filter|raw|mangle|nat)|COMMIT|:WEFT\.[-a-z0-9_]+\.a\.[a-z]+ - \[0:0\]|-A WEFT\.[-a-z0-9_]+\.a\.[a-z]+ .*|-I (INPUT|OUTPUT|PREROUTING) 1 .*)$`)
+	line := regexp.MustCompile(`^(#.*|\*(filter|raw|mangle|nat)|COMMIT|:WEFT\.[-a-z0-9_]+\.(a\.)?[a-z]+ - \[0:0\]|-A WEFT\.[-a-z0-9_]+\.(a\.)?[a-z]+ .*|-[ID] (INPUT|OUTPUT|PREROUTING) .*|(create|add|del) WEFT\.[-a-z0-9_]+\.(all|a|b|lease) .*)$`)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var r redirect.Rules
 		if json.Unmarshal(text, &r) != nil {

@@ -34,12 +34,19 @@ const (
 	genB generation = "b"
 )
 
+// generations in the order in which packets ask for them.
+var generations = []generation{genA, genB}
+
 func (g generation) next() generation {
 	if g == genA {
 		return genB
 	}
 	return genA
 }
+
+// gateName is the chain to which a built-in one jumps, for good. It leads to the
+// generation in force.
+func gateName(table, role string) string { return prefix(table) + role }
 
 func chainName(table string, g generation, role string) string {
 	return prefix(table) + string(g) + "." + role

@@ -5,15 +5,14 @@ package iptables
 import (
 	"context"
 	"path/filepath"
-	"strings"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
 var _ redirect.Planner = (*Engine)(nil)
 
-// Plan tells what Apply would send now: routes, and the very input of
-// iptables-restore.
+// Plan tells what Apply would send now: routes, the very input of
+// iptables-restore, and messages to ip_set as ipset reads them.
 func (e *Engine) Plan(ctx context.Context, r redirect.Rules) (redirect.Plan, error) {
 	want, err := e.begun(ctx, r)
 	if err != nil {
@@ -46,9 +45,12 @@ func (e *Engine) plan(ctx context.Context, r rules) (p redirect.Plan, err error)
 		}
 	}
 	add("rtnetlink", before...)
-	for _, s := range h.steps(r, fl) {
-		program := filepath.Base(e.tools[s.flavour].restore[s.family])
-		add(program+" "+strings.Join(restoreArgs, " "), s.text)
+	steps := h.steps(r, fl)
+	if arm := h.arm(r); arm != nil && len(steps) == 0 {
+		steps = append(steps, step{sets: arm})
+	}
+	for _, s := range steps {
+		add(s.by(filepath.Base(e.tools[s.flavour].restore[s.family])), s.input())
 	}
 	add("rtnetlink", after...)
 	return p, nil

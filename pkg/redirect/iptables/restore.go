@@ -12,57 +12,129 @@ import (
 type wish struct {
 	table  string
 	chains []wishChain
-	jumps  []string // "INPUT -p tcp … -j WEFT.weft.a.input"
+	jumps  []string // "INPUT -p tcp … -j WEFT.weft.input"
 }
 
+// A wishChain without a say about its rules stays as it is.
 type wishChain struct {
 	name  string
 	rules []string // what follows "-A chain"
+	stays bool
 }
 
 // tables are those that we use.
 var tables = []string{"filter", "raw", "mangle", "nat"}
 
-// order is how tables change one after the other, so that in between each call
-// still meets the proxy: refusals and zones are there before what needs them and
-// go after it. Where inbound changes its method, REDIRECT and TPROXY are both
-// there for a moment, and together do what each does alone.
-func order(want []wish) []string {
-	switch {
-	case len(want) == 0:
-		return []string{"nat", "mangle", "raw", "filter"}
-	case slices.ContainsFunc(want, wish.rewrites):
-		return []string{"filter", "raw", "nat", "mangle"}
+// prepared wishes a generation beside what is in force, which stays so.
+func prepared(table string, want []section, g generation, have held) []wish {
+	var out []wish
+	for _, name := range tables {
+		t, w := have.table(name), wish{table: name}
+		i := slices.IndexFunc(want, func(s section) bool { return s.table == name })
+		if i >= 0 {
+			w.jumps = want[i].gates(table)
+			w.chains = want[i].written(table, g)
+		}
+		for _, c := range t.chains {
+			if other, role, _ := split(table, c.name); other == g.next() && role != "" {
+				w.chains = append(w.chains, wishChain{name: c.name, stays: true})
+			}
+		}
+		kept := slices.Clone(w.chains)
+		for _, j := range t.jumps {
+			other, role, _ := split(table, j.to)
+			led := slices.ContainsFunc(w.jumps, func(text string) bool { l, _ := readJump(text); return l.to == j.to })
+			lives := slices.ContainsFunc(kept, func(c wishChain) bool { return c.name == chainName(table, g.next(), role) })
+			if !led && lives && other != g { // other is no generation, or live's, of a version that had no gates
+				w.jumps = append(w.jumps, j.chain+" "+j.spec)
+			}
+		}
+		w.chains = append(w.chains, gateChains(table, w)...)
+		out = append(out, w)
 	}
-	return tables
+	return out
 }
 
-// rewrites tells whether inbound connections are redirected by REDIRECT, and not
-// only those that come by a bridge.
-func (w wish) rewrites() bool {
-	return w.table == "nat" && slices.ContainsFunc(w.chains, func(c wishChain) bool {
-		return strings.HasSuffix(c.name, ".inbound") &&
-			slices.ContainsFunc(c.rules, func(r string) bool { return strings.Contains(r, "-j REDIRECT") && !strings.Contains(r, byBridge) })
-	})
-}
-
-// wishes writes sections out, in the generation that is not in force.
-func wishes(table string, want []section, have held) []wish {
+// settled wishes a generation alone, whose chains are there.
+func settled(table string, want []section, g generation) []wish {
 	var out []wish
 	for _, s := range want {
-		g := have.table(s.table).live(table).next()
-		w := wish{table: s.table}
-		for _, j := range s.jumps {
-			w.jumps = append(w.jumps, j.spec(table, g))
-		}
+		w := wish{table: s.table, jumps: s.gates(table)}
 		for _, c := range s.chains {
-			text := wishChain{name: chainName(table, g, c.role)}
-			for _, r := range c.rules {
-				text.rules = append(text.rules, r.spec(table, g))
-			}
-			w.chains = append(w.chains, text)
+			w.chains = append(w.chains, wishChain{name: chainName(table, g, c.role), stays: true})
 		}
+		w.chains = append(w.chains, gateChains(table, w)...)
 		out = append(out, w)
+	}
+	return out
+}
+
+// gates are the jumps to them, as text.
+func (s section) gates(table string) (out []string) {
+	for _, j := range s.jumps {
+		out = append(out, j.spec(table))
+	}
+	return out
+}
+
+// written are a section's chains, as text.
+func (s section) written(table string, g generation) (out []wishChain) {
+	for _, c := range s.chains {
+		text := wishChain{name: chainName(table, g, c.role)}
+		for _, r := range c.rules {
+			text.rules = append(text.rules, r.spec(table, g))
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// gateChains are the gates that a wish's jumps lead to. Each leads to the
+// generations that have a chain of its role.
+func gateChains(table string, w wish) (out []wishChain) {
+	for _, j := range w.jumps {
+		l, _ := readLine("-A " + j)
+		g, role, _ := split(table, l.target())
+		if g != "" {
+			continue
+		}
+		gate := wishChain{name: gateName(table, role)}
+		for _, g := range generations {
+			if slices.ContainsFunc(w.chains, func(c wishChain) bool { return c.name == chainName(table, g, role) }) {
+				gate.rules = append(gate.rules, gateRule(table, role, g))
+			}
+		}
+		out = append(out, gate)
+	}
+	return out
+}
+
+// gateRule leads to a generation while its set has all packets.
+func gateRule(table, role string, g generation) string {
+	return join("-m set --match-set", setName(table, string(g)), "dst -m comment --comment", quoted(fmt.Sprintf("weft: while generation %s is on", g)), "-g", chainName(table, g, role))
+}
+
+// wished is what is held when a wish has come true.
+func wished(want []wish, have held) held {
+	out := held{tables: make(map[string]*heldTable)}
+	for _, w := range want {
+		t := new(heldTable)
+		for _, c := range w.chains {
+			is := heldChain{name: c.name}
+			if c.stays {
+				is, _ = have.table(w.table).chain(c.name)
+			}
+			for _, r := range c.rules {
+				l, _ := readLine("-A " + c.name + " " + r)
+				is.rules = append(is.rules, l)
+			}
+			t.chains = append(t.chains, is)
+		}
+		for _, j := range w.jumps {
+			l, _ := readJump(j)
+			t.jumps = append(t.jumps, l)
+		}
+		out.tables[w.table] = t
 	}
 	return out
 }
@@ -95,7 +167,7 @@ func as(have held) []wish {
 // to what is wished: each table in one COMMIT. It is empty where nothing is to do.
 func restoreText(want []wish, have held) string {
 	var b strings.Builder
-	for _, name := range order(want) {
+	for _, name := range tables {
 		var w wish
 		for _, one := range want {
 			if one.table == name {
@@ -109,7 +181,9 @@ func restoreText(want []wish, have held) string {
 		fmt.Fprintf(&b, "*%s\n", name)
 		stays := make(map[string]bool)
 		for _, c := range w.chains {
-			fmt.Fprintf(&b, ":%s - [0:0]\n", c.name) // makes or empties it
+			if !c.stays {
+				fmt.Fprintf(&b, ":%s - [0:0]\n", c.name) // makes or empties it
+			}
 			stays[c.name] = true
 		}
 		for _, c := range w.chains {
@@ -120,7 +194,7 @@ func restoreText(want []wish, have held) string {
 		for _, j := range t.jumps {
 			fmt.Fprintf(&b, "-D %s %s\n", j.chain, j.spec)
 		}
-		for _, j := range w.jumps {
+		for _, j := range slices.Backward(w.jumps) { // so that the first is above the others
 			hook, spec, _ := strings.Cut(j, " ")
 			fmt.Fprintf(&b, "-I %s 1 %s\n", hook, spec)
 		}
@@ -136,28 +210,27 @@ func restoreText(want []wish, have held) string {
 	return b.String()
 }
 
-// live is the generation in force: the one that is jumped to, else one whose
-// chains are there.
-func (t *heldTable) live(table string) generation {
+// goals are the chains that jumps lead to.
+func (t *heldTable) goals() (out []string) {
 	for _, j := range t.jumps {
-		if g, _, _ := split(table, j.to); g != "" {
-			return g
-		}
+		out = append(out, j.to)
 	}
-	for _, c := range t.chains {
-		if g, _, _ := split(table, c.name); g != "" {
-			return g
-		}
-	}
-	return genB // so that the first is a
+	return out
 }
 
-// jumpName is the comment on jumps.
+func (t *heldTable) names() (out []string) {
+	for _, c := range t.chains {
+		out = append(out, c.name)
+	}
+	return out
+}
+
+// jumpName is the comment on jumps to gates.
 func jumpName(table string) string { return "weft: redirection of table " + table }
 
 // spec is what follows "-A".
-func (j jump) spec(table string, g generation) string {
-	return join(j.hook, j.only, "-m comment --comment", quoted(jumpName(table)), "-j", chainName(table, g, j.role))
+func (j jump) spec(table string) string {
+	return join(j.hook, j.only, "-m comment --comment", quoted(jumpName(table)), "-j", gateName(table, j.role))
 }
 
 // spec is what follows "-A chain".

@@ -35,11 +35,11 @@ type section struct {
 	chains []chain
 }
 
-// A jump leads from a built-in chain to one of ours.
+// A jump leads from a built-in chain to a gate of ours.
 type jump struct {
 	hook string // the built-in chain
 	only string // which packets jump
-	role string // of our chain
+	role string // of the gate, and of the chains behind it
 }
 
 // A chain is known by its role; generations of it have different names.
@@ -72,8 +72,7 @@ const (
 	isACK    = "-p tcp -m tcp --tcp-flags " + flagsAll + " ACK"
 )
 
-// build makes the sections of rules for one family: pure data, in the order in
-// which they are put in force.
+// build makes the sections of rules for one family: pure data.
 func build(r rules, f family) []section {
 	b := builder{r, f}
 	var out []section
@@ -90,7 +89,10 @@ type builder struct {
 	family family
 }
 
-// enter adds a chain that is jumped to from a built-in one.
+// entries are the roles of chains that packets come to first, by gates.
+var entries = []string{"input", "dns", "prerouting", "output"}
+
+// enter adds a chain to which a gate leads, from a built-in chain.
 func (s *section) enter(hook, only string, c chain, further ...chain) {
 	s.jumps = append(s.jumps, jump{hook, only, c.role})
 	s.chains = append(append(s.chains, c), further...)
@@ -129,7 +131,7 @@ func (b builder) raw() section {
 	c.add("dns: queries to the agent itself", fmt.Sprintf("-o lo -p udp -m udp --dport %d", b.DNS.To), zone)
 	b.enlisted(&c, "dns", "-p udp -m udp --dport 53", zones.role)
 	b.owners(&zones, "dns: excluded", "", b.DNS.Exclude, rule{target: "RETURN"})
-	zones.add("dns: redirected queries", "-p udp", zone)
+	zones.add("dns: redirected queries", "-p udp "+b.leased(), zone)
 	s.enter("OUTPUT", "-p udp", c, zones)
 	return s
 }
@@ -258,7 +260,7 @@ func (b builder) forwarded(from *chain, chains *[]chain) {
 	}
 	c.prefixes("forwarded: excluded destination", "-d", b.of(b.Outbound.ExcludeDestinations))
 	c.ports("forwarded: excluded ports", "", b.Outbound.ExcludePorts, rule{target: "RETURN"})
-	c.add("forwarded: to the proxy", "-p tcp", take)
+	c.add("forwarded: to the proxy", "-p tcp "+b.leased(), take)
 	*chains = append(*chains, c)
 }
 
@@ -275,8 +277,8 @@ func (b builder) output() []chain {
 			rule{name: "dns: TCP queries", match: isSYN + " --dport 53", role: q.role, forth: true})
 		agent := fmt.Sprintf("REDIRECT --to-ports %d", b.DNS.To)
 		b.owners(&q, "dns: excluded", "", b.DNS.Exclude, rule{target: "RETURN"})
-		q.add("dns: UDP to the agent", "-p udp", agent)
-		q.add("dns: TCP to the agent", "-p tcp", agent)
+		q.add("dns: UDP to the agent", "-p udp "+b.leased(), agent)
+		q.add("dns: TCP to the agent", "-p tcp "+b.leased(), agent)
 		chains = append(chains, q)
 	}
 	if b.Outbound.To != 0 {
@@ -290,7 +292,7 @@ func (b builder) output() []chain {
 		c.ports("outbound: excluded ports", "", b.Outbound.ExcludePorts, rule{target: "RETURN"})
 		c.interfaces("outbound: excluded interface", "-o", b.Outbound.ExcludeInterfaces, rule{target: "RETURN"})
 		b.owners(&c, "outbound: excluded", "", b.Outbound.Exclude, rule{target: "RETURN"})
-		c.add("outbound: to the proxy", "-p tcp", proxy)
+		c.add("outbound: to the proxy", "-p tcp "+b.leased(), proxy)
 	}
 	chains[0] = c
 	return chains
@@ -314,6 +316,14 @@ func (b builder) enlisted(c *chain, kind, match, role string) {
 		return
 	}
 	b.owners(c, kind+": of enrolled", match, b.Outbound.Only, then)
+}
+
+// leased is a condition that holds while the lease does: none without one.
+func (b builder) leased() string {
+	if !leased(b.Rules) {
+		return ""
+	}
+	return "-m set --match-set " + setName(b.Table, setLease) + " dst"
 }
 
 func (b builder) mark(m uint32) string { return fmt.Sprintf("--mark %#x/%#x", m, b.Marks.Mask) }

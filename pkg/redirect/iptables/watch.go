@@ -23,8 +23,8 @@ import (
 var _ redirect.Watcher = (*Engine)(nil)
 
 const (
-	// pulseTime is how often the legacy kind, which tells of nothing, is asked
-	// how many rules it has.
+	// pulseTime is how often is asked what nobody tells of: how many rules the
+	// legacy kind has, and what our sets hold.
 	pulseTime = 300 * time.Millisecond
 	// lookTime is how often is signed without a sign: nothing tells of a legacy
 	// rule that takes another's place, or of an address that an interface gets.
@@ -48,7 +48,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 		default: // enough waits already
 		}
 	}
-	legacy, err := newPulse()
+	beats, err := newPulse(want.Table)
 	err = errors.Join(err,
 		watchTables(ctx, sign, cancel),
 		route.Watch(ctx, func() { sign(redirect.Change{}) }, cancel, want.VIPs...),
@@ -56,13 +56,13 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	)
 	if err != nil {
 		cancel()
-		return nil, errors.Join(wrap("watch", r.Table, err), legacy.close())
+		return nil, errors.Join(wrap("watch", r.Table, err), beats.close())
 	}
 	out := make(chan redirect.Change)
 	go func() {
 		defer func() {
 			cancel()
-			_ = legacy.close()
+			_ = beats.close()
 			close(out)
 		}()
 		beat, look := time.NewTicker(pulseTime), time.NewTicker(lookTime)
@@ -74,7 +74,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 			case <-ctx.Done():
 				return
 			case <-beat.C:
-				if !legacy.changed() {
+				if !beats.changed() {
 					continue
 				}
 			case <-look.C:
@@ -192,10 +192,14 @@ func sender(b []byte) string {
 }
 
 // A pulse asks the legacy kind for the sizes of its tables, as iptables does
-// itself.
+// itself, and ip_set for our sets.
 type pulse struct {
 	sockets []pulseSocket
 	last    map[string]getinfo
+
+	table   string
+	conn    *setConn
+	holding string // what our sets hold, as text
 }
 
 // A pulseSocket is of the network namespace in which it was made, whoever asks.
@@ -220,8 +224,12 @@ type getinfo struct {
 const optGetInfo = 64
 
 // newPulse asks only for tables that are there: others would be made.
-func newPulse() (*pulse, error) {
-	p := &pulse{last: make(map[string]getinfo)}
+func newPulse(table string) (*pulse, error) {
+	conn, err := dialSets()
+	if err != nil {
+		return nil, err
+	}
+	p := &pulse{last: make(map[string]getinfo), table: table, conn: conn}
 	for _, f := range []struct {
 		names         string
 		domain, level int
@@ -240,8 +248,16 @@ func newPulse() (*pulse, error) {
 	return p, nil
 }
 
-// changed tells whether a table's size is another than last time.
+// changed tells whether a table's size or a set is another than last time. A
+// lease whose time is renewed is the same.
 func (p *pulse) changed() (is bool) {
+	if held, err := p.conn.list(prefix(p.table)); err == nil {
+		holding := ""
+		for _, h := range held {
+			holding += fmt.Sprint(h.name, h.entries, len(h.members), " ")
+		}
+		p.holding, is = holding, holding != p.holding
+	}
 	for _, s := range p.sockets {
 		for _, table := range s.tables {
 			var info getinfo
@@ -259,7 +275,10 @@ func (p *pulse) changed() (is bool) {
 }
 
 func (p *pulse) close() error {
-	var errs []error
+	if p == nil {
+		return nil
+	}
+	errs := []error{p.conn.Close()}
 	for _, s := range p.sockets {
 		errs = append(errs, unix.Close(s.fd))
 	}
