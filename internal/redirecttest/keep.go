@@ -20,15 +20,6 @@ const (
 	blindTime = 12 * time.Second
 )
 
-// mendTime allows engines that run programs to wait for a processor as often as
-// they do: other cases run at the same time.
-func (u suite) mendTime() time.Duration {
-	if u.Piecewise {
-		return 4 * mendTime
-	}
-	return mendTime
-}
-
 // lockedBuffer is a log that can be read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -52,7 +43,7 @@ func (l *lockedBuffer) String() string {
 func (u suite) keeperPutsBack(t *testing.T) {
 	within := blindTime
 	if _, ok := u.New().(redirect.Watcher); ok {
-		within = u.mendTime()
+		within = mendTime
 	}
 	for name, script := range map[string]string{
 		"everything":     u.Gone + "; ip route flush proto 87; ip -6 route flush proto 87",

@@ -7,7 +7,7 @@
 // in it knows how an engine does its work; what only the engine can know, such
 // as how its rules are broken one by one, stands in its Engine.
 //
-// Cases run side by side, as they wait more than they work. What an engine
+// Most cases run side by side, as they wait more than they work. What an engine
 // cannot do it refuses, and the suite wants to hear the refusal.
 package redirecttest
 
@@ -54,11 +54,9 @@ type Engine struct {
 	// AfterNAT: connections are taken where they look for a listener, so that
 	// what the host's NAT sends elsewhere, to a container, never is.
 	AfterNAT bool
-	// Piecewise: rules come in more than one transaction, so that who is
-	// killed in between may leave a part, until the next Apply or Remove, who
-	// flushes in between makes Apply fail, and a change of the method refuses
-	// a call at the very moment.
-	Piecewise bool
+	// Disturbed: rules come by several runs of a program, so that who flushes
+	// all the time makes Apply fail.
+	Disturbed bool
 	// Replacements is how often rules are replaced under load, where 500 times
 	// take long.
 	Replacements int
@@ -96,14 +94,21 @@ func Run(t *testing.T, e Engine) {
 		e.State = func(*testing.T, *testnet.Host) string { return "" }
 	}
 	u := suite{e}
-	for _, c := range []struct {
+	type test struct {
 		name string
 		test func(t *testing.T)
-	}{
+	}
+	// What is done in time, before everything else wants the processors.
+	for _, c := range []test{
+		{"keeper puts back", u.keeperPutsBack},
+		{"a cgroup made anew", u.cgroupMadeAnew},
+	} {
+		t.Run(c.name, c.test)
+	}
+	for _, c := range []test{
 		// What is captured.
 		{"flows", u.flows},
 		{"owners", u.owners},
-		{"a cgroup made anew", u.cgroupMadeAnew},
 		{"two workloads", u.twoWorkloads},
 		{"proxy told by owner", u.proxyToldByOwner},
 		{"every port", u.everyPort},
@@ -142,7 +147,6 @@ func Run(t *testing.T, e Engine) {
 		{"long lists", u.longLists},
 		{"ranges at the ends", u.rangesAtTheEnds},
 		{"breakages", u.breakagesAreNamed},
-		{"keeper puts back", u.keeperPutsBack},
 		{"lease", u.lease},
 		{"open without proxy", u.openWithoutProxy},
 		{"renewal", u.renewal},

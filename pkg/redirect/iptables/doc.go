@@ -4,8 +4,8 @@
 // # What a packet meets
 //
 // The same as with the nftables engine, in chains of our own named
-// WEFT.<table>.<generation>.<role>. One jump leads to each entry from the head of
-// a built-in chain: raw OUTPUT, mangle PREROUTING, nat PREROUTING and OUTPUT,
+// WEFT.<table>.<generation>.<role>. One jump leads from the head of a built-in
+// chain to a gate, WEFT.<table>.<role>, and the gate to the generation in force: raw OUTPUT, mangle PREROUTING, nat PREROUTING and OUTPUT,
 // filter INPUT. Every rule carries its name as a comment, so that iptables -L
 // tells what it is for.
 //
@@ -35,20 +35,27 @@
 // another port has a listener (socket looks for the packet's own), and what
 // TPROXY drops comes to no later chain that could refuse it.
 //
-// What iptables has no means for is redirect.ErrNotSupported: leases, and
-// exclusions by outgoing interface of what is forwarded.
+// What iptables has no means for is redirect.ErrNotSupported: exclusions by
+// outgoing interface of what is forwarded.
 //
 // # How rules change
 //
-// Chains of a new generation ("a" follows "b" follows "a") come into being beside
-// the old ones, the jumps move, and the old ones go, all in one COMMIT for each
-// of the four iptables tables. A packet meets the old rules or the new ones of a
-// table. IPv4 changes before IPv6, and within a family the tables change in the
-// order filter, raw, mangle, nat, milliseconds apart: what is guaranteed is that
-// each flow is redirected by old rules or by new ones and never by none, not
-// that all change at one instant. If one table or one family fails, those before
-// it are put back. A SIGKILL in between leaves each table old or new, which Check
-// tells and the next Apply mends.
+// iptables commits one table of one family at a time. What is common to all of
+// them, and to both kinds, is ip_set: a gate leads to generation a while the set
+// WEFT.<table>.a has the set WEFT.<table>.all in it, which has every TCP and UDP
+// packet, else to generation b alike. The sets are of no family. So the chains of
+// the other generation ("a" follows "b" follows "a") come into being beside those
+// in force, in every table of both families, and then one message to ip_set
+// turns all packets to them; the old chains go afterwards. Whoever is killed, or
+// fails, has changed nothing by then or everything, and left chains that Check
+// tells and the next Apply clears away.
+//
+// # Leases
+//
+// A member of a set can be in it for a time. A trial is that of .all in the set
+// of the generation in force: when it runs out, no gate leads anywhere. The
+// lease is that of .all in WEFT.<table>.lease, for which the rules of outbound
+// and DNS ask. The kernel counts whole seconds; parts of one are made whole.
 //
 // # Which iptables
 //
@@ -61,6 +68,6 @@
 //
 // # Ownership
 //
-// Chains are ours by their names and jumps by where they lead. Nothing else is
-// ever deleted. Built-in chains and tables that iptables made for us stay, empty.
+// Chains and sets are ours by their names and jumps by where they lead. Nothing
+// else is ever deleted. Built-in chains and tables that iptables made for us stay, empty.
 package iptables

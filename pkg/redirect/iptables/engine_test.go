@@ -33,6 +33,7 @@ func engines() (all []redirecttest.Engine) {
 			RouteMetric:    int(route.Iptables),
 			State:          sets,
 			WaitsWhileAway: true,
+			Disturbed:      true,
 			Replacements:   100,
 		})
 	}

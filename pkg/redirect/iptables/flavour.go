@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 )
 
 // A Flavour is one of the two kinds of iptables.
@@ -176,6 +178,7 @@ func (e *Engine) read(ctx context.Context, table string) (host, error) {
 		var both [2]held
 		for i, p := range places {
 			both[p.family] = parse(table, texts[i])
+			both[p.family].bury(cgroupGone)
 			for _, name := range both[p.family].incompatible {
 				h.unusable[fl] = fmt.Errorf("%w: %s table %s holds rules that iptables cannot read, made by nft; use the nftables engine",
 					redirect.ErrNotSupported, p.family, name)
@@ -184,6 +187,16 @@ func (e *Engine) read(ctx context.Context, table string) (host, error) {
 		h.held[fl] = both
 	}
 	return h, nil
+}
+
+// cgroupGone tells that there is no folder of that path in the cgroup tree.
+func cgroupGone(path string) bool {
+	root, err := cgroup.Root()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(root, path))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // choose takes the flavour in which the host has more rules; where it has none,

@@ -37,7 +37,7 @@ func prepared(table string, want []section, g generation, have held) []wish {
 		}
 		for _, c := range t.chains {
 			if other, role, _ := split(table, c.name); other == g.next() && role != "" {
-				w.chains = append(w.chains, wishChain{name: c.name, stays: true})
+				w.chains = append(w.chains, c.living())
 			}
 		}
 		kept := slices.Clone(w.chains)
@@ -53,6 +53,24 @@ func prepared(table string, want []section, g generation, have held) []wish {
 		out = append(out, w)
 	}
 	return out
+}
+
+// living wishes a chain as it is but for rules about cgroups that are gone. They
+// match nobody, and the legacy kind, which has the kernel look at all rules of a
+// table whenever one changes, takes nothing more while they are there.
+func (c heldChain) living() wishChain {
+	w := wishChain{name: c.name, stays: true}
+	for _, r := range c.rules {
+		if r.dead {
+			w.stays = false
+			continue
+		}
+		w.rules = append(w.rules, r.spec)
+	}
+	if w.stays {
+		w.rules = nil
+	}
+	return w
 }
 
 // settled wishes a generation alone, whose chains are there.
@@ -151,7 +169,9 @@ func as(have held) []wish {
 		for _, c := range t.chains {
 			text := wishChain{name: c.name}
 			for _, r := range c.rules {
-				text.rules = append(text.rules, r.spec)
+				if !r.dead {
+					text.rules = append(text.rules, r.spec)
+				}
 			}
 			w.chains = append(w.chains, text)
 		}
@@ -191,10 +211,11 @@ func restoreText(want []wish, have held) string {
 				fmt.Fprintf(&b, "-A %s %s\n", c.name, r)
 			}
 		}
-		for _, j := range t.jumps {
+		lost, lacking := t.jumping(w.jumps)
+		for _, j := range lost {
 			fmt.Fprintf(&b, "-D %s %s\n", j.chain, j.spec)
 		}
-		for _, j := range slices.Backward(w.jumps) { // so that the first is above the others
+		for _, j := range slices.Backward(lacking) { // so that the first is above the others
 			hook, spec, _ := strings.Cut(j, " ")
 			fmt.Fprintf(&b, "-I %s 1 %s\n", hook, spec)
 		}
@@ -208,6 +229,29 @@ func restoreText(want []wish, have held) string {
 		b.WriteString("COMMIT\n")
 	}
 	return b.String()
+}
+
+// jumping parts jumps that are held from those that are wished; what is both, and
+// first in its chain, is in neither.
+func (t *heldTable) jumping(wished []string) (lost []heldJump, lacking []string) {
+	stays := make([]bool, len(t.jumps))
+	for _, text := range wished {
+		w, _ := readJump(text)
+		i := slices.IndexFunc(t.jumps, func(h heldJump) bool {
+			return h.chain == w.chain && h.behind == "" && spelling(h.words) == spelling(w.words)
+		})
+		if i < 0 || stays[i] {
+			lacking = append(lacking, text)
+			continue
+		}
+		stays[i] = true
+	}
+	for i, j := range t.jumps {
+		if !stays[i] {
+			lost = append(lost, j)
+		}
+	}
+	return lost, lacking
 }
 
 // goals are the chains that jumps lead to.

@@ -44,6 +44,19 @@ type line struct {
 	chain string
 	spec  string // what follows the chain
 	words []string
+	dead  bool // it is about a cgroup that is gone
+}
+
+// bury marks our rules about cgroups that are gone.
+func (h held) bury(gone func(path string) bool) {
+	for _, t := range h.tables {
+		for _, c := range t.chains {
+			for i, r := range c.rules {
+				path := r.after("--path")
+				c.rules[i].dead = path != "" && gone(path)
+			}
+		}
+	}
 }
 
 func (h held) ours() bool {
