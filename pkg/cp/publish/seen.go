@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -42,7 +41,7 @@ func (p *Publisher) Seen(_ context.Context, k mesh.Key) (mesh.Resource, error) {
 		r = s.Mesh(k.Mesh).Dataplane(k.Name)
 	}
 	if r == nil {
-		return mesh.Resource{}, fmt.Errorf("%s: %w", k, store.ErrNotFound)
+		return mesh.Resource{}, store.ErrNotFound // words cost what every look at a list that is not there would pay
 	}
 	return *r, nil
 }
