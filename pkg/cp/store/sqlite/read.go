@@ -24,7 +24,7 @@ func (s *Store) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) {
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, durable.ErrClosed)
 	}
 	var w durable.Row
-	err := s.get.QueryRowContext(ctx, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
+	err := s.parsed.get.QueryRowContext(ctx, k.Mesh, k.Name, k.Kind).Scan(w.Fields()...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return mesh.Resource{}, fmt.Errorf("get %s: %w", k, store.ErrNotFound)

@@ -42,11 +42,11 @@ type Store struct {
 	kinds map[string]*mesh.Kind
 	lock  *os.File
 
-	write *sql.DB // one connection
-	read  *sql.DB
-	get   *sql.Stmt // parsed once: reading one resource is what is done most
-	queue *durable.Queue[change]
-	bell  durable.Bell
+	write  *sql.DB // one connection
+	read   *sql.DB
+	parsed statements
+	queue  *durable.Queue[change]
+	bell   durable.Bell
 
 	close   func() error // once
 	starts  sync.Mutex   // held to start a watch, and to close the queue
@@ -95,9 +95,7 @@ func (s *Store) open(ctx context.Context, file string) (err error) {
 	if s.read, err = connect(file, readConns, "deferred"); err != nil {
 		return err
 	}
-	s.get, err = s.read.PrepareContext(ctx, "SELECT "+durable.Columns+` FROM current c JOIN revisions r USING (revision)
-		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`)
-	return err
+	return s.parsed.prepare(ctx, s.read, s.write)
 }
 
 // Close ends all watches and waits for the writes under way; every later call

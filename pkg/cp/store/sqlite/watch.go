@@ -88,13 +88,13 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	}
 	defer func() { _ = t.Rollback() }() // nothing was written
 	var newest, forgotten mesh.Version
-	if err := t.QueryRowContext(ctx, "SELECT revision, forgotten FROM state").Scan(&newest, &forgotten); err != nil {
+	if err := t.StmtContext(ctx, s.parsed.state).QueryRowContext(ctx).Scan(&newest, &forgotten); err != nil {
 		return nil, from, err
 	}
 	if from < forgotten || from > newest {
 		return nil, from, store.ErrCompacted
 	}
-	found, err := rows(t.QueryContext(ctx, "SELECT "+durable.Columns+" FROM revisions r WHERE r.revision > ? ORDER BY r.revision LIMIT ?", from, watchBatch))
+	found, err := rows(t.StmtContext(ctx, s.parsed.since).QueryContext(ctx, from, watchBatch))
 	if err != nil {
 		return nil, from, err
 	}

@@ -95,9 +95,9 @@ func (s *Store) transact(ctx context.Context, batch []*durable.Write[change]) (e
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	t := &tx{Tx: sqlTx, feed: int64(s.feed)}
+	t := &tx{Tx: sqlTx, parsed: &s.parsed, feed: int64(s.feed)}
 	defer t.rollback()
-	if err := t.QueryRowContext(ctx, "SELECT revision, forgotten FROM state").Scan(&t.revision, &t.forgotten); err != nil {
+	if err := t.StmtContext(ctx, t.parsed.standing).QueryRowContext(ctx).Scan(&t.revision, &t.forgotten); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
 	for _, w := range batch {
@@ -124,13 +124,14 @@ func (s *Store) transact(ctx context.Context, batch []*durable.Write[change]) (e
 // A tx is a transaction that knows where the feed stands.
 type tx struct {
 	*sql.Tx
+	parsed    *statements
 	feed      int64
 	revision  int64
 	forgotten int64
 }
 
-func (t *tx) exec(ctx context.Context, query string, args ...any) error {
-	_, err := t.ExecContext(ctx, query, args...)
+func (t *tx) exec(ctx context.Context, what *sql.Stmt, args ...any) error {
+	_, err := t.StmtContext(ctx, what).ExecContext(ctx, args...)
 	return err
 }
 
@@ -141,9 +142,7 @@ func (t *tx) rollback() { _ = t.Rollback() }
 // is none.
 func (t *tx) find(ctx context.Context, k mesh.Key) (durable.Row, error) {
 	var found durable.Row
-	err := t.QueryRowContext(ctx, `
-		SELECT r.revision, r.created, r.modified FROM current c JOIN revisions r USING (revision)
-		WHERE c.mesh = ? AND c.name = ? AND c.kind = ?`, k.Mesh, k.Name, k.Kind).
+	err := t.StmtContext(ctx, t.parsed.find).QueryRowContext(ctx, k.Mesh, k.Name, k.Kind).
 		Scan(&found.Revision, &found.Created, &found.Modified)
 	if errors.Is(err, sql.ErrNoRows) {
 		return durable.Row{}, nil
@@ -157,22 +156,20 @@ func (t *tx) append(ctx context.Context, w *durable.Row, old int64) error {
 	w.Revision = t.revision
 	var err error
 	if w.Spec == nil {
-		err = t.exec(ctx, "INSERT INTO revisions (revision, kind, mesh, name) VALUES (?, ?, ?, ?)",
-			w.Revision, w.Kind, w.Mesh, w.Name)
+		err = t.exec(ctx, t.parsed.addGone, w.Revision, w.Kind, w.Mesh, w.Name)
 	} else {
-		err = t.exec(ctx, "INSERT INTO revisions (revision, kind, mesh, name, created, modified, labels, spec) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			w.Revision, w.Kind, w.Mesh, w.Name, w.Created, w.Modified, string(w.Labels), string(w.Spec))
+		err = t.exec(ctx, t.parsed.add, w.Revision, w.Kind, w.Mesh, w.Name, w.Created, w.Modified, string(w.Labels), string(w.Spec))
 	}
 	if err != nil {
 		return fmt.Errorf("append to the feed: %w", err)
 	}
 	switch {
 	case w.Spec == nil:
-		err = t.exec(ctx, "DELETE FROM current WHERE revision = ?", old)
+		err = t.exec(ctx, t.parsed.cease, old)
 	case old == 0:
-		err = t.exec(ctx, "INSERT INTO current (mesh, name, kind, revision) VALUES (?, ?, ?, ?)", w.Mesh, w.Name, w.Kind, w.Revision)
+		err = t.exec(ctx, t.parsed.become, w.Mesh, w.Name, w.Kind, w.Revision)
 	default:
-		err = t.exec(ctx, "UPDATE current SET revision = ? WHERE revision = ?", w.Revision, old)
+		err = t.exec(ctx, t.parsed.replace, w.Revision, old)
 	}
 	if err != nil {
 		return fmt.Errorf("make revision %d current: %w", w.Revision, err)
@@ -185,11 +182,12 @@ func (t *tx) append(ctx context.Context, w *durable.Row, old int64) error {
 func (t *tx) forget(ctx context.Context, old int64) error {
 	from := t.forgotten
 	t.forgotten = max(t.forgotten, t.revision-t.feed)
-	err := t.exec(ctx, `
-		DELETE FROM revisions WHERE revision > ? AND revision <= ?
-		AND NOT EXISTS (SELECT 1 FROM current c WHERE c.revision = revisions.revision)`, from, t.forgotten)
-	if err == nil && old <= t.forgotten {
-		err = t.exec(ctx, "DELETE FROM revisions WHERE revision = ?", old)
+	var err error
+	if from < t.forgotten {
+		err = t.exec(ctx, t.parsed.forget, from, t.forgotten)
+	}
+	if err == nil && old > 0 && old <= t.forgotten {
+		err = t.exec(ctx, t.parsed.drop, old)
 	}
 	if err != nil {
 		return fmt.Errorf("forget what left the feed: %w", err)
@@ -198,7 +196,7 @@ func (t *tx) forget(ctx context.Context, old int64) error {
 }
 
 func (t *tx) saveState(ctx context.Context) error {
-	if err := t.exec(ctx, "UPDATE state SET revision = ?, forgotten = ?", t.revision, t.forgotten); err != nil {
+	if err := t.exec(ctx, t.parsed.save, t.revision, t.forgotten); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
 	return nil
