@@ -21,9 +21,12 @@ func Over(s store.Keeper, log *Log) *Store { return &Store{Keeper: s, log: log} 
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, r mesh.Resource) (mesh.Resource, error) {
-	was, err := s.before(ctx, r.Key())
-	if err != nil {
-		return mesh.Resource{}, err
+	var was *mesh.Resource
+	if r.Meta.Version != 0 { // else it is written only where there is none
+		var err error
+		if was, err = s.before(ctx, r.Key()); err != nil {
+			return mesh.Resource{}, err
+		}
 	}
 	stored, err := s.Keeper.Put(ctx, r)
 	if err != nil {
