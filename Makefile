@@ -36,14 +36,15 @@ build: ## weft-cp, weft-agent and weftctl into bin/
 	go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/weftctl ./cmd/ctl
 
 .PHONY: package
-package: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## deb and rpm into dist/; ARCH=arm64 for the other machines
+package: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## deb and rpm into dist/; ARCH=arm64 for the other machines, ENVOY=/path for an Envoy of yours
 	@NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) packaging/build.sh $(or $(OUT),dist)
 
 .PHONY: test-machines
 test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) ## the packages on whole machines: install, reboot, upgrade, remove; needs root
 	@hack/deps.sh machines
+	@ENVOY= ENVOY_ARCH=arm64 hack/envoy.sh >/dev/null
 	NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) \
-	  go test -tags machines -count 1 -timeout 40m -v ./test/machines
+	  go test -tags machines -count 1 -timeout 90m -v ./test/machines
 
 .PHONY: vagrant-box
 vagrant-box: ## a box for test/vagrant out of the image of test-machines, dist/weft-debian-12.box; needs root

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints the path of the Envoy that the mesh runs, fetching it first when it is
 # not there. ENVOY=/path in the environment wins; ENVOY_ARCH is amd64 or arm64,
-# by default this machine's. Everything but the path goes to standard error.
+# which a given one must be for, and by default this machine's. Everything but the path goes to standard error.
 set -eu
 
 version=1.40.0
@@ -15,6 +15,12 @@ if [ -n "${ENVOY:-}" ]; then
 	if [ ! -f "$ENVOY" ] || [ ! -x "$ENVOY" ]; then
 		fail "ENVOY=$ENVOY is no executable file: name one, or unset ENVOY to fetch $version"
 	fi
+	# The machine that an ELF file is for, 18 bytes into it.
+	machine=$(od -An -tu1 -j18 -N2 "$ENVOY" | tr -d ' \n')
+	case "${ENVOY_ARCH:-}/$machine" in
+	/* | amd64/620 | arm64/1830) ;;
+	*) fail "ENVOY=$ENVOY is not for $ENVOY_ARCH: name one that is, or unset ENVOY to fetch $version" ;;
+	esac
 	echo "$ENVOY"
 	exit 0
 fi

@@ -4,10 +4,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-mapfile -t modules < <(for program in "$@"; do go version -m "$program"; done | awk '$1 == "dep" {print $2 "@" $3}' | sort -u)
+mapfile -t modules < <(for program in "$@"; do go version -m "$program"; done | awk '$1 == "dep" {print $2}' | sort -u)
+# Each as module@version, and the folder in the cache where it lies.
+found_in=$(go list -m -f '{{.Path}}@{{.Version}} {{.Dir}}' "${modules[@]}")
 missing=()
-for module in "${modules[@]}"; do
-  dir=$(go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
+while read -r module dir; do
   found=
   for file in "$dir"/{LICENSE,LICENCE,COPYING,NOTICE,PATENTS}*; do
     [ -f "$file" ] || continue
@@ -16,7 +17,7 @@ for module in "${modules[@]}"; do
     cat "$file"
   done
   [ -n "$found" ] || missing+=("$module")
-done
+done <<<"$found_in"
 printf '\n==== The Go standard library: LICENSE\n\n'
 cat "$(go env GOROOT)/LICENSE"
 if [ ${#missing[@]} -gt 0 ]; then
