@@ -62,9 +62,11 @@ func made(t *testing.T) string {
 	return built.dir
 }
 
+// build makes packages of a tree. The debs are not compressed, which takes longer
+// than all the rest and has nothing to do with what is looked at here.
 func build(ctx context.Context, tree, out, packages string) error {
 	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "-C", tree, "package", "OUT="+out)
-	cmd.Env = append(os.Environ(), "WEFT_VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PACKAGES="+packages)
+	cmd.Env = append(os.Environ(), "WEFT_VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "PACKAGES="+packages, "COMPRESSION=none")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make package in %s: %w\n%s", tree, err, text)
 	}
@@ -99,6 +101,7 @@ var contents = map[string][]string{
 }
 
 func TestContents(t *testing.T) {
+	t.Parallel()
 	for name, want := range contents {
 		var have []string
 		for line := range strings.Lines(run(t, "dpkg-deb", "--contents", file(t, name+"_*.deb"))) {
@@ -129,6 +132,7 @@ func TestContents(t *testing.T) {
 
 // A bill of materials names every module that the program says it is made of.
 func TestBillsOfMaterials(t *testing.T) {
+	t.Parallel()
 	tree := t.TempDir()
 	run(t, "dpkg-deb", "--extract", file(t, "weft-cp_*.deb"), tree)
 	info, err := buildinfo.ReadFile(filepath.Join(tree, "usr/bin/weft-cp"))
@@ -170,6 +174,7 @@ func TestBillsOfMaterials(t *testing.T) {
 
 // The same commit makes the same bytes, wherever it lies.
 func TestReproducible(t *testing.T) {
+	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "another", "place")
 	if err := os.MkdirAll(elsewhere, 0o755); err != nil {
 		t.Fatal(err)
@@ -191,12 +196,12 @@ func TestReproducible(t *testing.T) {
 
 // Neither distribution's own checks find an error.
 func TestLint(t *testing.T) {
-	for _, name := range []string{"weft-cp", "weft-agent"} {
-		out := run(t, "lintian", "--allow-root", "--fail-on", "error", "--tag-display-limit", "0", file(t, name+"_*.deb"))
-		for line := range strings.Lines(out) {
-			if strings.HasPrefix(line, "E:") {
-				t.Error(line)
-			}
+	t.Parallel()
+	found := run(t, "lintian", "--allow-root", "--fail-on", "none", "--tag-display-limit", "0",
+		"--suppress-tags", "uses-no-compression-for-data-tarball", file(t, "weft-cp_*.deb"), file(t, "weft-agent_*.deb"))
+	for line := range strings.Lines(found) {
+		if strings.HasPrefix(line, "E:") {
+			t.Error(line)
 		}
 	}
 	out, _ := exec.CommandContext(t.Context(), "rpmlint", "--config", filepath.Join(root, "packaging", "rpmlint.toml"), file(t, "weft-cp-*.rpm"), file(t, "weft-agent-*.rpm")).CombinedOutput()
@@ -209,6 +214,7 @@ func TestLint(t *testing.T) {
 var exposure = map[string]float64{"weft-cp": 3.0, "weft-agent": 4.5, "weft-redirect": 4.5}
 
 func TestUnits(t *testing.T) {
+	t.Parallel()
 	for name, most := range exposure {
 		unit, err := filepath.Abs(filepath.Join(root, "packaging", "systemd", name+".service"))
 		if err != nil {
