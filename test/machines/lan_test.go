@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func (m *Machine) files() map[string]string {
 	}
 }
 
-// spawn boots a container.
+// spawn starts a container, which boots.
 func (l *lan) spawn(t *testing.T, name string) *Machine {
 	t.Helper()
 	m := l.next(name)
@@ -103,11 +104,10 @@ while systemd-nspawn --quiet --directory=%[4]s --boot --register=no --keep-unit 
   for tree in %[1]s; do echo $$ >"$tree/%[2]s/%[3]s/cgroup.procs"; done
 done`, strings.Join(cgroupRoots(), " "), filepath.Base(l.dir), name, root, l.packages)
 	l.start(t, name, "sh", "-c", script)
-	m.up(t)
 	return m
 }
 
-// emulate boots a virtual machine with a kernel of its own.
+// emulate starts a virtual machine with a kernel of its own, which boots.
 func (l *lan) emulate(t *testing.T, name string) *Machine {
 	t.Helper()
 	m := l.next(name)
@@ -116,7 +116,7 @@ func (l *lan) emulate(t *testing.T, name string) *Machine {
 	var edits strings.Builder
 	edits.WriteString("mkdir /etc/systemd/network/10-weft.network.d\nmkdir /srv/packages\n")
 	files := m.files()
-	files["etc/fstab"] = "/dev/vdb /srv/packages ext4 ro 0 0\n"
+	files["etc/fstab"] = "/dev/vdb /srv/packages ext4 ro,nofail,x-systemd.device-timeout=infinity 0 0\n"
 	for path, content := range files {
 		from := filepath.Join(l.dir, name+"-"+filepath.Base(path))
 		if err := os.WriteFile(from, []byte(content), 0o644); err != nil {
@@ -130,21 +130,56 @@ func (l *lan) emulate(t *testing.T, name string) *Machine {
 	}
 	command(t, "debugfs", "-w", "-f", script, disk)
 	debs := filepath.Join(l.dir, "packages.raw")
-	command(t, "truncate", "--size", "400M", debs)
-	command(t, "mkfs.ext4", "-q", "-d", l.packages, debs)
+	command(t, "truncate", "--size", "1G", debs)
+	command(t, "mkfs.ext4", "-q", "-d", l.agents(t), debs)
 	command(t, "ip", "tuntap", "add", "tap-"+name, "mode", "tap")
 	command(t, "ip", "link", "set", "tap-"+name, "master", "br0", "up")
-	l.start(t, name, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none",
+	accel, cpu := acceleration(t)
+	l.start(t, name, "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none",
 		"-serial", "stdio", "-monitor", "none",
 		"-kernel", filepath.Join(l.image, "vmlinuz"), "-initrd", filepath.Join(l.image, "initrd"),
-		"-append", "root=LABEL=weft-root rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=0",
+		"-append", "root=LABEL=weft-root rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=0 systemd.default_timeout_start_sec=900 no_timer_check mitigations=off",
 		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
 		"-drive", "file="+debs+",format=raw,if=virtio,read-only=on",
 		"-netdev", "tap,id=lan,ifname=tap-"+name+",script=no,downscript=no", "-device", "virtio-net-pci,netdev=lan,mac=52:54:00:57:00:01",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng")
-	m.up(t)
 	return m
 }
+
+// agents is a folder with the agent's packages alone, which are all that the
+// virtual machine installs.
+func (l *lan) agents(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(l.dir, "agents")
+	for _, version := range []string{"old", "new"} {
+		command(t, "mkdir", "-p", filepath.Join(dir, version))
+		command(t, "sh", "-c", "cp --reflink=auto "+filepath.Join(l.packages, version, "weft-agent_*.deb")+" "+filepath.Join(dir, version))
+	}
+	return dir
+}
+
+// acceleration is qemu's accelerator and processor: the kernel's, where the
+// processor has what that stands on, and software otherwise. There are kernels
+// whose /dev/kvm opens without it and runs next to nothing.
+func acceleration(t *testing.T) (accel, cpu string) {
+	t.Helper()
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err == nil {
+		err = kvm.Close()
+	}
+	if err == nil && virtualizing.Match(info) {
+		return "kvm", "host"
+	}
+	t.Log("the virtual machine is emulated: there is no KVM, or no processor for it")
+	return "tcg,thread=multi", "max"
+}
+
+// virtualizing are the flags of processors that run virtual machines.
+var virtualizing = regexp.MustCompile(`(?m)^flags\s*:.* (vmx|svm)( |$)`)
 
 // start starts what is a machine. It ends with the test, and what it wrote on
 // its console is shown where the test failed.

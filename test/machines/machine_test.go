@@ -25,7 +25,7 @@ type Machine struct {
 
 // patience is how long a test waits for what must come. Software emulation on a
 // busy machine is slow.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // Run runs a shell command as root and returns what it printed.
 func (m *Machine) Run(t *testing.T, command string) string {
