@@ -46,9 +46,12 @@ func newScene(t *testing.T) *scene {
 		return s
 	}
 	l := newLAN(t, s.packages)
-	s.cp, s.api, s.web = l.spawn(t, "cp"), l.spawn(t, "api"), l.spawn(t, "web")
 	if *withVM {
-		s.vm = l.emulate(t, "vm")
+		s.vm = l.emulate(t, "vm") // the slowest first
+	}
+	s.cp, s.api, s.web = l.spawn(t, "cp"), l.spawn(t, "api"), l.spawn(t, "web")
+	for _, m := range s.all() {
+		m.up(t)
 	}
 	return s
 }
@@ -69,14 +72,17 @@ func TestMachines(t *testing.T) {
 		{"05 call by name", s.calls},
 		{"06 reboot without the control plane", s.reboot},
 		{"07 without weft-redirect.service the first calls go around the proxy", s.control},
-		{"08 upgrade under load", s.upgrade},
-		{"09 configuration is kept", s.kept},
-		{"10 remove", func(t *testing.T) { s.remove(t, before) }},
-		{"11 install again, and go on", s.back},
-		{"12 purge", func(t *testing.T) { s.purge(t, before) }},
-		{"13 join by Ansible", s.ansible},
-		{"14 join by cloud-init", s.cloudInit},
-		{"15 README as it is written", s.readme},
+		{"08 agents are started anew, and Envoy goes on", s.restarts},
+		{"09 Envoy is killed for want of memory", s.memory},
+		{"10 eBPF and cgroups from the first moment", s.ebpf},
+		{"11 upgrade under load", s.upgrade},
+		{"12 configuration is kept", s.kept},
+		{"13 remove", func(t *testing.T) { s.remove(t, before) }},
+		{"14 install again, and go on", s.back},
+		{"15 purge", func(t *testing.T) { s.purge(t, before) }},
+		{"16 join by Ansible", s.ansible},
+		{"17 join by cloud-init", s.cloudInit},
+		{"18 README as it is written", s.readme},
 	} {
 		began := time.Now()
 		if !t.Run(step.name, step.run) {
@@ -91,7 +97,7 @@ func TestMachines(t *testing.T) {
 func (s *scene) tell(t *testing.T) {
 	t.Helper()
 	for _, m := range s.all() {
-		out, _ := m.Try(t, "journalctl --no-pager -o short-monotonic -n 60 -u 'weft*'; systemctl --failed --no-legend; systemctl status --no-pager -n 0 'weft*'")
+		out, _ := m.Try(t, "journalctl --no-pager -o short-monotonic -n 500 -u 'weft*' | grep -v 'gRPC config stream' | tail -n 100; systemctl --failed --no-legend; systemctl status --no-pager -n 0 'weft*'")
 		t.Logf("--- %s:\n%s", m.Name, out)
 	}
 }
@@ -266,20 +272,28 @@ func (s *scene) early(t *testing.T, m *Machine) (calls []string, around int, rul
 	return calls, around, err == nil
 }
 
+// first reboots a host and sees that none of its first workload's calls went
+// around the proxy. It tells whether nftables had rules when that started.
+func (s *scene) first(t *testing.T, m *Machine) (ruled bool) {
+	t.Helper()
+	calls, around, ruled := s.early(t, m)
+	if len(calls) == 0 || calls[0] != "ECONNREFUSED" || around > 0 {
+		t.Errorf("%s: %d calls of the first workload went around the proxy; all of them: %v", m.Name, around, calls)
+		return ruled
+	}
+	t.Logf("%s: the first workload was refused %d times, and then: %s", m.Name, len(calls)-1, calls[len(calls)-1])
+	return ruled
+}
+
 func (s *scene) reboot(t *testing.T) {
 	s.outside(t)
 	s.cp.Run(t, "systemctl stop weft-cp")
 	s.api.Reboot(t)
 	s.api.Run(t, "systemd-run --unit demo python3 /srv/weft/service.py")
 	for _, m := range s.callers() {
-		calls, around, ruled := s.early(t, m)
-		if !ruled {
+		if !s.first(t, m) {
 			t.Errorf("%s: the rules were not there when the first workload started", m.Name)
 		}
-		if len(calls) == 0 || calls[0] != "ECONNREFUSED" || around > 0 {
-			t.Errorf("%s: %d calls of the first workload went around the proxy; all of them: %v", m.Name, around, calls)
-		}
-		t.Logf("%s: the first workload was refused %d times, and then: %s", m.Name, len(calls)-1, calls[len(calls)-1])
 	}
 	s.calls(t)
 	s.cp.Run(t, "systemctl start weft-cp")
@@ -304,6 +318,7 @@ func (s *scene) upgrade(t *testing.T) {
 		m.Run(t, "systemd-run --unit load --property StandardOutput=truncate:/srv/weft/load.log --property TimeoutStopSec=60 python3 /srv/weft/load.py http://api.mesh/")
 		m.Eventually(t, "grep started /srv/weft/load.log")
 	}
+	s.hold(t)
 	s.provision(t, s.cp, "weft-cp", "new")
 	s.cp.Run(t, "weft-cp version | grep 0.2.0 && systemctl is-active weft-cp")
 	for _, m := range s.hosts() {
@@ -311,6 +326,7 @@ func (s *scene) upgrade(t *testing.T) {
 		m.Eventually(t, "weft-agent status")
 		m.Run(t, "weft-agent version | grep 0.2.0")
 	}
+	s.held(t, "everything was upgraded")
 	for _, m := range s.callers() {
 		m.Run(t, "systemctl stop load")
 		var answers map[string]int

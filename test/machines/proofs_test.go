@@ -1,0 +1,120 @@
+//go:build machines
+
+package machines
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// hold opens a connection to the service on every host that calls, which stays
+// open.
+func (s *scene) hold(t *testing.T) {
+	t.Helper()
+	for _, m := range s.callers() {
+		m.Copy(t, "guest/held.py", "/srv/weft")
+		m.Run(t, "systemctl stop held 2>/dev/null; systemd-run --unit held --property StandardOutput=truncate:/srv/weft/held.log python3 /srv/weft/held.py http://api.mesh/")
+		m.Eventually(t, "grep started /srv/weft/held.log")
+	}
+}
+
+// held tells whether those connections are open still.
+func (s *scene) held(t *testing.T, while string) {
+	t.Helper()
+	for _, m := range s.callers() {
+		out := m.Run(t, "systemctl stop held; tail -n 1 /srv/weft/held.log")
+		if !strings.HasPrefix(out, "held after") {
+			t.Errorf("%s: a connection that was open while %s: %s", m.Name, while, out)
+		}
+		t.Logf("%s: the connection that was open while %s: %s", m.Name, while, out)
+	}
+}
+
+// envoy is the process of a host's Envoy, and the unit that it is in.
+func envoy(t *testing.T, m *Machine) (pid, unit string) {
+	t.Helper()
+	pid = m.Run(t, "pgrep -x envoy")
+	return pid, m.Run(t, "sed -n 's|.*/||p' /proc/"+pid+"/cgroup | sort -u | grep weft")
+}
+
+// restarts starts agents anew, and stops one from moving, so that systemd's
+// watchdog has to. Envoy is a unit of its own and goes on.
+func (s *scene) restarts(t *testing.T) {
+	s.hold(t)
+	for _, m := range s.hosts() {
+		pid, unit := envoy(t, m)
+		if want := "weft-envoy-" + m.Name + "-" + m.Name + ".scope"; unit != want {
+			t.Errorf("%s: Envoy is in %s, not in %s", m.Name, unit, want)
+		}
+		m.Run(t, "systemctl restart weft-agent")
+		m.Eventually(t, "weft-agent status")
+		if now, _ := envoy(t, m); now != pid {
+			t.Errorf("%s: after systemctl restart weft-agent Envoy is process %s, not %s", m.Name, now, pid)
+		}
+	}
+	m := s.web
+	pid, _ := envoy(t, m)
+	agent := m.Run(t, "systemctl show --property MainPID --value weft-agent")
+	m.Run(t, "kill -STOP "+agent)
+	m.Eventually(t, "journalctl --quiet --unit weft-agent --grep 'Watchdog timeout'")
+	m.Eventually(t, fmt.Sprintf("now=$(systemctl show --property MainPID --value weft-agent); [ $now != 0 ] && [ $now != %s ] && weft-agent status", agent))
+	if now, _ := envoy(t, m); now != pid {
+		t.Errorf("%s: after its watchdog Envoy is process %s, not %s", m.Name, now, pid)
+	}
+	s.held(t, "agents were started anew, one by its watchdog")
+}
+
+// memory leaves Envoy too little of it, in a cgroup that the kernel counts.
+func (s *scene) memory(t *testing.T) {
+	m := s.vm
+	if m == nil {
+		t.Log("-vm=false: the memory of containers here is not counted apart")
+		return
+	}
+	before, unit := envoy(t, m)
+	m.Run(t, "systemctl set-property --runtime "+unit+" MemoryMax=8M")
+	m.Eventually(t, "journalctl --quiet --unit weft-agent --grep 'envoy died.*out of memory'")
+	m.Eventually(t, "weft-agent status")
+	if now, in := envoy(t, m); now == before || in != unit {
+		t.Errorf("Envoy was process %s in %s, and is %s in %s", before, unit, now, in)
+	}
+	var status struct{ Envoy struct{ OutOfMemory int } }
+	if out := m.Run(t, "weft-agent status -o json"); json.Unmarshal([]byte(out), &status) != nil || status.Envoy.OutOfMemory == 0 {
+		t.Errorf("status does not tell that Envoy was killed for want of memory: %s", out)
+	}
+	s.calls(t)
+}
+
+// ebpf has the virtual machine redirect by that engine, and those calls alone
+// that a unit of the first moment makes; both are there before that unit is.
+func (s *scene) ebpf(t *testing.T) {
+	m := s.vm
+	if m == nil {
+		t.Log("-vm=false: containers here have no cgroups of their own to hang programs on")
+		return
+	}
+	s.outside(t)
+	m.Run(t, "cp /etc/weft/agent.yaml /srv/weft/agent.yaml; echo 'redirectEngine: ebpf' >>/etc/weft/agent.yaml; systemctl restart weft-agent")
+	m.Eventually(t, "weft-agent status")
+	m.Run(t, "weft-agent status -o json | grep -q '\"ebpf\"' && ! nft list table inet weft 2>/dev/null")
+	s.calls(t)
+	s.cp.Run(t, "systemctl stop weft-cp")
+	s.first(t, m)
+	s.calls(t)
+	s.cp.Run(t, "systemctl start weft-cp")
+
+	for _, engine := range []string{"ebpf", "nftables"} {
+		m.Put(t, "/etc/systemd/system/early.service", fmt.Sprintf(earlyUnit, s.cp.IP))
+		m.Run(t, fmt.Sprintf("systemctl daemon-reload; cp /srv/weft/agent.yaml /etc/weft; printf 'redirectEngine: %s\\nonly: [unit:early.service]\\n' >>/etc/weft/agent.yaml; systemctl restart weft-agent", engine))
+		m.Eventually(t, "weft-agent status")
+		s.first(t, m)
+		if out, err := m.Try(t, "curl --silent --show-error --fail --max-time 10 http://api.mesh/"); err == nil {
+			t.Errorf("%s, only unit:early.service: SSH's command was redirected: %s", engine, out)
+		}
+	}
+	m.Run(t, "cp /srv/weft/agent.yaml /etc/weft; systemctl restart weft-agent")
+	m.Eventually(t, "weft-agent status")
+	s.calls(t)
+}
