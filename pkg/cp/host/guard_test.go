@@ -47,8 +47,8 @@ func TestEveryMethodNeedsACredential(t *testing.T) {
 			}
 		}
 	}
-	if count != 5 {
-		t.Errorf("looked at %d methods, want 5", count)
+	if count != 6 {
+		t.Errorf("looked at %d methods, want 6", count)
 	}
 }
 
