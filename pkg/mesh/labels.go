@@ -31,6 +31,16 @@ const (
 	EffectLabel = "kuma.io/effect"
 )
 
+// Own returns the meta of a resource that the control plane makes itself, with
+// the label that it gives all in a mesh.
+func Own(k Key) Meta {
+	m := Meta{Mesh: k.Mesh, Name: k.Name}
+	if k.Mesh != "" {
+		m.Labels = map[string]string{MeshLabel: k.Mesh}
+	}
+	return m
+}
+
 var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 // IsDNSLabel tells whether name can be one label of a host name, as in RFC 1035.

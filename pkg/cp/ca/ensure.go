@@ -87,7 +87,7 @@ func (m *Meshes) secret(ctx context.Context, k mesh.Key, fresh func() ([]byte, e
 			return nil, err
 		}
 		r, err = m.Store.Put(ctx, mesh.Resource{
-			Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name}, Spec: &mesh.Secret{Data: data},
+			Kind: mesh.SecretKind, Meta: mesh.Own(k), Spec: &mesh.Secret{Data: data},
 		})
 		if errors.Is(err, store.ErrConflict) { // another control plane was faster
 			r, err = m.Store.Get(ctx, k)

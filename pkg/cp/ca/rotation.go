@@ -136,10 +136,9 @@ func (m *Meshes) keep(ctx context.Context, meshName, backend string, r Rotation)
 	if err != nil {
 		return err
 	}
-	k := RotationKey(meshName, backend)
-	_, err = m.Store.Put(ctx, mesh.Resource{
-		Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name, Version: r.version}, Spec: &mesh.Secret{Data: data},
-	})
+	meta := mesh.Own(RotationKey(meshName, backend))
+	meta.Version = r.version
+	_, err = m.Store.Put(ctx, mesh.Resource{Kind: mesh.SecretKind, Meta: meta, Spec: &mesh.Secret{Data: data}})
 	return err
 }
 
@@ -282,7 +281,7 @@ func (m *Meshes) promote(ctx context.Context, meshName, backend string, r Rotati
 		key  mesh.Key
 		data []byte
 	}{{KeyKey(meshName, backend), r.Key}, {CertKey(meshName, backend), r.Cert}} {
-		meta := mesh.Meta{Mesh: w.key.Mesh, Name: w.key.Name}
+		meta := mesh.Own(w.key)
 		old, err := m.Store.Get(ctx, w.key)
 		switch {
 		case err == nil:

@@ -62,7 +62,7 @@ func (e Evictions) add(ctx context.Context, meshName, join string, now time.Time
 	key := EvictionsKey(meshName)
 	r, err := e.Store.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		r, err = mesh.Resource{Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: key.Mesh, Name: key.Name}, Spec: &mesh.Secret{}}, nil
+		r, err = mesh.Resource{Kind: mesh.SecretKind, Meta: mesh.Own(key), Spec: &mesh.Secret{}}, nil
 	}
 	if err != nil {
 		return err

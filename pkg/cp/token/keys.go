@@ -150,7 +150,7 @@ func (i *Issuer) make(ctx context.Context, f Family, s serial) error {
 		return err
 	}
 	k := f.key(s)
-	_, err = i.Store.Put(ctx, mesh.Resource{Kind: f.secretKind(), Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name}, Spec: &mesh.Secret{Data: data}})
+	_, err = i.Store.Put(ctx, mesh.Resource{Kind: f.secretKind(), Meta: mesh.Own(k), Spec: &mesh.Secret{Data: data}})
 	return err
 }
 

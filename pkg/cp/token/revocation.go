@@ -83,9 +83,10 @@ func (i *Issuer) Revoke(ctx context.Context, f Family, id string) error {
 		if slices.Contains(ids, id) {
 			return nil
 		}
+		meta := mesh.Own(k)
+		meta.Version = at
 		_, err = i.Store.Put(ctx, mesh.Resource{
-			Kind: f.secretKind(), Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name, Version: at},
-			Spec: &mesh.Secret{Data: []byte(strings.Join(append(ids, id), ","))},
+			Kind: f.secretKind(), Meta: meta, Spec: &mesh.Secret{Data: []byte(strings.Join(append(ids, id), ","))},
 		})
 		if err == nil {
 			return nil

@@ -43,7 +43,7 @@ func (i *Issuer) Spend(ctx context.Context, c Claims, key crypto.PublicKey) erro
 	k := SpentKey(c.Mesh, c.ID)
 	text := hex.EncodeToString(sum[:]) + " " + strconv.FormatInt(c.ExpiresAt.Unix(), 10)
 	_, err = i.Store.Put(ctx, mesh.Resource{
-		Kind: mesh.SecretKind, Meta: mesh.Meta{Mesh: k.Mesh, Name: k.Name}, Spec: &mesh.Secret{Data: []byte(text)},
+		Kind: mesh.SecretKind, Meta: mesh.Own(k), Spec: &mesh.Secret{Data: []byte(text)},
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return i.spentFor(ctx, k, text)
