@@ -23,7 +23,9 @@ func applyCommand(g *global) *cobra.Command {
 A file may hold several YAML documents with lines "---" between them; of a
 folder all files are read that end in .yaml, .yml or .json, those of its
 folders too. All documents are checked before the first one is sent, and sent
-in the order in which they need each other. A resource that names no mesh goes
+in the order in which they need each other. A mesh
+whose authority is made of secrets among them is made first, without mTLS; then
+come the secrets, then its mTLS. A resource that names no mesh goes
 into that of --mesh.
 
 With --var, {{ NAME }} in a file stands for a value. What begins with a dot, as
@@ -87,8 +89,15 @@ func (g *global) apply(ctx context.Context, in input) error {
 		return fault{err}
 	}
 	var errs []error
-	for _, r := range rs {
-		what, err := g.applyOne(ctx, c, r)
+	for i, r := range rs {
+		founded, err := found(ctx, c, r, rs[i:])
+		if founded {
+			fmt.Fprintf(g.out, "Mesh %q: created, without mTLS until its secrets are there\n", r.Meta.Mesh)
+		}
+		var what string
+		if err == nil {
+			what, err = g.applyOne(ctx, c, r)
+		}
 		if err != nil {
 			errs = append(errs, about(r.Key(), err))
 			if status(err) == 0 {

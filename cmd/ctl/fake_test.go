@@ -204,7 +204,7 @@ func (p *fakePlane) stage(w http.ResponseWriter, key mesh.Key, stage string) {
 func (p *fakePlane) diff(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	d := api.Difference{Looked: 2, Of: 3}
-	for _, doc := range api.Documents(body) {
+	for doc := range api.Documents(body) {
 		key, change := doc.Resource.Key(), api.ResourceChange{Type: doc.Resource.Kind.Name, Mesh: doc.Resource.Meta.Mesh, Name: doc.Resource.Meta.Name, Change: api.ChangeCreated, Diff: "+port: 80\n"}
 		if _, ok := p.stored[key]; ok {
 			change.Change = api.ChangeUpdated

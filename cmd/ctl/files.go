@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,10 +25,15 @@ type input struct {
 	vars  []string // NAME=VALUE
 }
 
+// flags declares what says so; a file has to be named.
 func (in *input) flags(cmd *cobra.Command) {
+	in.optional(cmd)
+	_ = cmd.MarkFlagRequired("file")
+}
+
+func (in *input) optional(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&in.files, "file", "f", nil, `file or folder to read, "-" is standard input; may be given again`)
 	cmd.Flags().StringArrayVarP(&in.vars, "var", "v", nil, "NAME=VALUE, what {{ NAME }} stands for; may be given again")
-	_ = cmd.MarkFlagRequired("file")
 }
 
 // unfolded puts in the place of a folder the files of resources in it, by name.
@@ -79,11 +83,9 @@ func (g *global) read(in input) ([]mesh.Resource, error) {
 			errs = append(errs, err)
 			continue
 		}
-		ds := api.Documents(data)
-		if len(ds) == 0 {
-			errs = append(errs, fmt.Errorf("%s: has no document in it", file))
-		}
-		for _, d := range ds {
+		empty := true
+		for d := range api.Documents(data) {
+			empty = false
 			r, at := d.Resource, fmt.Sprintf("%s: document %d (line %d)", file, d.Index, d.Line)
 			if err := d.Err; err != nil {
 				errs = append(errs, listed(at, err))
@@ -100,15 +102,15 @@ func (g *global) read(in input) ([]mesh.Resource, error) {
 			first[r.Key()] = at
 			rs = append(rs, r)
 		}
+		if empty {
+			errs = append(errs, fmt.Errorf("%s: has no document in it", file))
+		}
 	}
 	errs = append(errs, vars.unused())
 	if err := errors.Join(errs...); err != nil {
-		return nil, errors.Join(err, errors.New("nothing was applied"))
+		return nil, errors.Join(err, errors.New("nothing was changed"))
 	}
-	slices.SortStableFunc(rs, func(a, b mesh.Resource) int {
-		return cmp.Compare(slices.Index(mesh.Kinds, a.Kind), slices.Index(mesh.Kinds, b.Kind))
-	})
-	return rs, nil
+	return inOrder(rs), nil
 }
 
 func (g *global) readFile(file string) ([]byte, error) {

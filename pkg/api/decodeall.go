@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -30,23 +31,28 @@ type Document struct {
 }
 
 // Documents reads YAML documents that are separated by lines "---", or one
-// JSON document. Empty documents are left out.
-func Documents(data []byte) []Document {
-	var ds []Document
-	for _, c := range split(data) {
-		n, twice, err := parse(c.text, c.line)
-		if err == nil && n.shape == null {
-			continue
+// JSON document, one after the other: who stops has read no more. Empty
+// documents are left out.
+func Documents(data []byte) iter.Seq[Document] {
+	return func(yield func(Document) bool) {
+		index := 0
+		for text, line := range split(data) {
+			n, twice, err := parse(text, line)
+			if err == nil && n.shape == null {
+				continue
+			}
+			index++
+			d := Document{Index: index, Line: line, Err: err}
+			if err == nil {
+				var f filler
+				d.Resource = f.resource(nil, n)
+				d.Err = append(twice, f.wrong...).Err()
+			}
+			if !yield(d) {
+				return
+			}
 		}
-		d := Document{Index: len(ds) + 1, Line: c.line, Err: err}
-		if err == nil {
-			var f filler
-			d.Resource = f.resource(nil, n)
-			d.Err = append(twice, f.wrong...).Err()
-		}
-		ds = append(ds, d)
 	}
-	return ds
 }
 
 // DecodeAll reads what Documents reads. Where some are wrong, the error joins a
@@ -54,7 +60,7 @@ func Documents(data []byte) []Document {
 func DecodeAll(data []byte) ([]mesh.Resource, error) {
 	var rs []mesh.Resource
 	var errs []error
-	for _, d := range Documents(data) {
+	for d := range Documents(data) {
 		if d.Err != nil {
 			errs = append(errs, &DocumentError{Index: d.Index, Line: d.Line, Err: d.Err})
 		}
@@ -66,26 +72,25 @@ func DecodeAll(data []byte) ([]mesh.Resource, error) {
 	return rs, nil
 }
 
-type chunk struct {
-	text []byte
-	line int // of the first line of text, from 1
-}
-
 // split cuts a stream at its lines "---", which YAML allows at the beginning
-// of a line for nothing else.
-func split(data []byte) []chunk {
-	var cs []chunk
-	cur := chunk{line: 1}
-	line := 1
-	for l := range bytes.Lines(data) {
-		if isSeparator(l) {
-			cs = append(cs, cur)
-			cur = chunk{line: line}
+// of a line for nothing else. With each piece comes the number of its first
+// line, from 1.
+func split(data []byte) iter.Seq2[[]byte, int] {
+	return func(yield func([]byte, int) bool) {
+		begins, line, first := 0, 1, 1
+		at := 0
+		for l := range bytes.Lines(data) {
+			if isSeparator(l) && at > 0 {
+				if !yield(data[begins:at], first) {
+					return
+				}
+				begins, first = at, line
+			}
+			at += len(l)
+			line++
 		}
-		cur.text = append(cur.text, l...)
-		line++
+		yield(data[begins:], first)
 	}
-	return append(cs, cur)
 }
 
 func isSeparator(l []byte) bool {

@@ -25,7 +25,7 @@ func addExamples(f *testing.F, add func(doc []byte)) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			for _, d := range api.Documents(data) {
+			for d := range api.Documents(data) {
 				if d.Err != nil {
 					continue
 				}

@@ -110,3 +110,21 @@ func spent(t *testing.T) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TestDocumentsAreReadOneByOne: who stops at the first of very many has paid for
+// no more.
+func TestDocumentsAreReadOneByOne(t *testing.T) {
+	many := []byte(strings.Repeat("---\n{type: Meshh}\n", 1<<16))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for d := range api.Documents(many) {
+		if d.Err == nil || d.Index != 1 || d.Line != 1 {
+			t.Errorf("%+v", d)
+		}
+		break
+	}
+	runtime.ReadMemStats(&after)
+	if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 1<<20 {
+		t.Errorf("the first of them took %d bytes", bytes)
+	}
+}

@@ -37,5 +37,17 @@ func CAKeySecret(mesh, backend string) string { return mesh + ".ca-builtin-key-"
 
 // Secrets are the names of those that the authority of a mesh is made of.
 func (b *MTLSBackend) Secrets(mesh string) []string {
-	return []string{CACertSecret(mesh, b.Name), CAKeySecret(mesh, b.Name)}
+	if b.Type != "provided" {
+		return []string{CACertSecret(mesh, b.Name), CAKeySecret(mesh, b.Name)}
+	}
+	var names []string
+	if b.Conf == nil {
+		return nil
+	}
+	for _, d := range []*DataSource{b.Conf.Cert, b.Conf.Key} {
+		if d != nil && d.Secret != "" {
+			names = append(names, d.Secret)
+		}
+	}
+	return names
 }

@@ -276,6 +276,9 @@ func (s *Server) compare(ctx context.Context, changes []store.Change, resources 
 	return doc, nil
 }
 
+// maxDocuments are read of one body: each is compared with what is stored.
+const maxDocuments = 1000
+
 // diff tells what would change if a client put every document that it sends.
 // Where the URL names a mesh, all of them have to be in that.
 func (s *Server) diff(c call) (answer, error) {
@@ -286,30 +289,28 @@ func (s *Server) diff(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	documents := api.Documents(data)
-	if len(documents) == 0 {
-		return answer{}, &api.SyntaxError{Text: "there is no document in the body"}
-	}
+	var wanted []mesh.Resource
 	meshes := map[string]bool{}
-	for _, d := range documents {
-		if d.Err != nil {
+	for d := range api.Documents(data) {
+		switch in := c.PathValue("mesh"); {
+		case d.Err != nil:
 			return answer{}, d.Err
-		}
-		if d.Resource.Kind == mesh.MeshKind {
+		case len(wanted) == maxDocuments:
+			return answer{}, &api.SyntaxError{Text: fmt.Sprintf("there are more than %d documents in the body: ask about some at a time", maxDocuments)}
+		case in != "" && d.Resource.Meta.Mesh != in:
+			return answer{}, fmt.Errorf("document %d: %w", d.Index, wrong(mesh.ErrInvalid, "mesh", "must be %q, as in the URL", in))
+		case d.Resource.Kind == mesh.MeshKind:
 			meshes[d.Resource.Meta.Name] = true
 		}
+		wanted = append(wanted, d.Resource)
 	}
-	if in := c.PathValue("mesh"); in != "" {
-		for _, d := range documents {
-			if d.Resource.Meta.Mesh != in {
-				return answer{}, fmt.Errorf("document %d: %w", d.Index, wrong(mesh.ErrInvalid, "mesh", "must be %q, as in the URL", in))
-			}
-		}
+	if len(wanted) == 0 {
+		return answer{}, &api.SyntaxError{Text: "there is no document in the body"}
 	}
 	var changes []store.Change
 	var resources []api.ResourceChange
-	for _, d := range documents {
-		change, told := s.preview(c, d.Resource, meshes)
+	for _, r := range wanted {
+		change, told := s.preview(c, r, meshes)
 		if change != nil {
 			changes = append(changes, *change)
 		}

@@ -294,3 +294,16 @@ func TestPreviewsAsRoles(t *testing.T) {
 	be(User{Name: "sees-all"}) // and writes nothing
 	f.want(t, 200, "POST", "/_weft/diff", timeout("a"), `"change": "refused"`, "Access Denied")
 }
+
+// TestDiffReadsSoMany: what many small documents cost is bounded.
+func TestDiffReadsSoMany(t *testing.T) {
+	f := newFixture(t)
+	one := "---\n{type: Zone, name: z}\n"
+	resp, body := f.request(t, "POST", "/_weft/diff", strings.Repeat(one, maxDocuments+1), "Content-Type", "application/yaml")
+	if resp.status != http.StatusBadRequest || !strings.Contains(body, "more than 1000 documents") {
+		t.Errorf("%d %s", resp.status, body)
+	}
+	if resp, body = f.request(t, "POST", "/_weft/diff", "# nothing\n", "Content-Type", "application/yaml"); resp.status != http.StatusBadRequest || !strings.Contains(body, "no document") {
+		t.Errorf("%d %s", resp.status, body)
+	}
+}
