@@ -47,3 +47,6 @@ func (s *statements) prepare(ctx context.Context, read, write *sql.DB) (err erro
 	}
 	return nil
 }
+
+// in returns what as a part of a transaction, which closes it at its end.
+func in(ctx context.Context, t *sql.Tx, what *sql.Stmt) *sql.Stmt { return t.StmtContext(ctx, what) }

@@ -88,13 +88,13 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	}
 	defer func() { _ = t.Rollback() }() // nothing was written
 	var newest, forgotten mesh.Version
-	if err := t.StmtContext(ctx, s.parsed.state).QueryRowContext(ctx).Scan(&newest, &forgotten); err != nil {
+	if err := in(ctx, t, s.parsed.state).QueryRowContext(ctx).Scan(&newest, &forgotten); err != nil {
 		return nil, from, err
 	}
 	if from < forgotten || from > newest {
 		return nil, from, store.ErrCompacted
 	}
-	found, err := rows(t.StmtContext(ctx, s.parsed.since).QueryContext(ctx, from, watchBatch))
+	found, err := rows(in(ctx, t, s.parsed.since).QueryContext(ctx, from, watchBatch))
 	if err != nil {
 		return nil, from, err
 	}
