@@ -147,6 +147,29 @@ func (u suite) cgroupMadeAnew(t *testing.T) {
 			t.Errorf("from a unit started again %s was answered by %q, want %q", out, got, want)
 		}
 	}
+	if !u.CgroupsByRule {
+		u.followed(t, s, unit)
+	}
+}
+
+// followed tells how often a process that starts at once in a folder made anew
+// is redirected all the same. The kernel tells of a folder when it is there, so
+// that it is a race; but one that is won.
+func (u suite) followed(t *testing.T, s scene, unit *cgroupFolder) {
+	t.Helper()
+	const rounds = 10
+	direct, out := 0, families[0].at(s.client, 80)
+	for range rounds {
+		unit.remove(t)
+		unit.make(t)
+		if got := u.callIn(t, unit, s.host, "tcp", out); got != "outbound "+out.String() {
+			direct++
+		}
+	}
+	t.Logf("of %d processes that began with their folder %d went directly", rounds, direct)
+	if direct == rounds {
+		t.Error("nobody was sooner than the process")
+	}
 }
 
 // keep keeps rules on a host while the test runs, and returns when the keeper

@@ -57,6 +57,9 @@ type Engine struct {
 	// Disturbed: rules come by several runs of a program, so that who flushes
 	// all the time makes Apply fail.
 	Disturbed bool
+	// CgroupsByRule: a cgroup has rules of its own, so that one made anew is
+	// redirected when Apply has been there.
+	CgroupsByRule bool
 	// Replacements is how often rules are replaced under load, where 500 times
 	// take long.
 	Replacements int

@@ -41,7 +41,9 @@ type Change struct {
 // A Watcher is a Redirector that hears of changes to the host's network.
 type Watcher interface {
 	// Watch signs from now on, until ctx ends, changes to what concerns the
-	// rules, this process's own among them. What happens in quick succession
+	// rules, this process's own among them. An engine that can lets cgroups that
+	// come to be into the rules in force by itself, sooner than who hears of them
+	// could: their first process may be calling already. What happens in quick succession
 	// may be one sign, and where signs were lost there is one too. The channel
 	// is closed when ctx ends or when no more can be heard.
 	Watch(ctx context.Context, r Rules) (<-chan Change, error)

@@ -18,9 +18,10 @@ import (
 const comings = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
 
 // Watch calls changed, from now on until ctx ends, when a path's folder is made,
-// taken away or made anew. Other folders that come and go cost a look each.
+// taken away or made anew: with the ids of those that are there, and whether one
+// came. A folder that is only gone can wait, as nobody is in it. Other folders that come and go cost a look each.
 // Without paths it does nothing.
-func Watch(ctx context.Context, changed func(), paths ...string) error {
+func Watch(ctx context.Context, changed func(now map[string]uint64, came bool), paths ...string) error {
 	if len(paths) == 0 {
 		return nil
 	}
@@ -45,8 +46,12 @@ func Watch(ctx context.Context, changed func(), paths ...string) error {
 			if err != nil || maps.Equal(now, before) {
 				continue
 			}
+			came := false
+			for path, id := range now {
+				came = came || before[path] != id
+			}
 			before = now
-			changed()
+			changed(now, came)
 		}
 	}()
 	return nil

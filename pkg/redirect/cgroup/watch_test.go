@@ -52,7 +52,7 @@ func TestWatch(t *testing.T) {
 	changes := make(chan struct{}, 16)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := Watch(ctx, func() { changes <- struct{}{} }, unit, deep); err != nil {
+	if err := Watch(ctx, func(map[string]uint64, bool) { changes <- struct{}{} }, unit, deep); err != nil {
 		t.Fatal(err)
 	}
 	find := func() map[string]uint64 {

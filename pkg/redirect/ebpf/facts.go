@@ -21,11 +21,7 @@ func look(r redirect.Rules, tree tree) (f facts, err error) {
 	if f.netns, f.inode, err = namespace(); err != nil {
 		return f, err
 	}
-	var paths []string
-	for _, o := range []redirect.Owners{r.Proxy, r.Outbound.Only, r.Outbound.Exclude, r.DNS.Exclude} {
-		paths = append(paths, o.Cgroups...)
-	}
-	if f.cgroups, err = cgroup.IDs(tree.root, paths); err != nil {
+	if f.cgroups, err = cgroup.IDs(tree.root, cgroupsOf(r)); err != nil {
 		return f, err
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)

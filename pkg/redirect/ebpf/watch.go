@@ -57,22 +57,22 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 		closed  bool
 		readers sync.WaitGroup
 	)
-	sign := func() {
+	tell := func(c redirect.Change) {
 		mu.Lock()
 		defer mu.Unlock()
 		if closed {
 			return
 		}
 		select {
-		case out <- redirect.Change{}:
+		case out <- c:
 		default: // enough wait already
 		}
 	}
-	var paths []string
-	for _, o := range []redirect.Owners{r.Proxy, r.Outbound.Only, r.Outbound.Exclude, r.DNS.Exclude} {
-		paths = append(paths, o.Cgroups...)
+	sign := func() { tell(redirect.Change{}) }
+	moved := func(now map[string]uint64, came bool) {
+		tell(redirect.Change{Urgent: came && follow(at, r, now) != nil})
 	}
-	if err := cgroup.Watch(ctx, sign, paths...); err != nil {
+	if err := cgroup.Watch(ctx, moved, cgroupsOf(r)...); err != nil {
 		cancel()
 		return nil, errors.Join(err, conn.Close(), pins.Close())
 	}

@@ -34,6 +34,7 @@ func engines() (all []redirecttest.Engine) {
 			State:          sets,
 			WaitsWhileAway: true,
 			Disturbed:      true,
+			CgroupsByRule:  true,
 			Replacements:   100,
 		})
 	}

@@ -52,7 +52,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	err = errors.Join(err,
 		watchTables(ctx, sign, cancel),
 		route.Watch(ctx, func() { sign(redirect.Change{}) }, cancel, want.VIPs...),
-		cgroup.Watch(ctx, func() { sign(redirect.Change{Urgent: true}) }, cgroupsOf(want.Rules)...),
+		cgroup.Watch(ctx, func(_ map[string]uint64, came bool) { sign(redirect.Change{Urgent: came}) }, cgroupsOf(want.Rules)...),
 	)
 	if err != nil {
 		cancel()

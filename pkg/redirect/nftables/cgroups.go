@@ -3,9 +3,12 @@
 package nftables
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/google/nftables"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
 	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
@@ -65,4 +68,27 @@ func byDepth(paths []string) (depths []int, at map[int][]string) {
 	}
 	slices.Sort(depths)
 	return depths, at
+}
+
+// follower puts cgroups that are there into the sets of normal rules that have
+// them, in this network namespace, in one transaction and without a look at the
+// table. It changes nothing else, and where the rules are not in force nothing at
+// all: then it is false, and the next Apply's to do.
+func (e *Engine) follower(r redirect.Rules) (func(now map[string]uint64) bool, error) {
+	if len(named(r)) == 0 {
+		return nil, nil
+	}
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("open netlink to nf_tables: %w", explain(err))
+	}
+	return func(now map[string]uint64) bool {
+		t := &transaction{conn: conn, table: &nftables.Table{Name: r.Table, Family: nftables.TableFamilyINet}}
+		for _, s := range build(r, cgroups{ids: now}).sets {
+			if s.kind == typeGroup && len(s.elements) > 0 && conn.SetAddElements(t.set(s), s.elements) != nil {
+				return false
+			}
+		}
+		return t.commit() == nil
+	}, nil
 }

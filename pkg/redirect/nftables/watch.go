@@ -30,6 +30,7 @@ const pending = 16
 // Watch signs changes to the rules' table, to our routes, to others' routes to
 // the rules' VIPs, to the loopback device and to the cgroups that rules name. Changes to other tables and the
 // renewal of a lease are passed over here, and so cost a few instructions each.
+// A cgroup that comes to be is put into its sets before that is signed.
 func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.Change, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
@@ -39,12 +40,16 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	if err != nil {
 		return nil, fmt.Errorf("hear of changes to nf_tables: %w", explain(err))
 	}
+	follow, err := e.follower(r)
+	if err != nil {
+		return nil, errors.Join(err, tables.Close())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(ctx, func() { _ = tables.Close() }) // ends its reader
-	rerouted, moved := make(chan struct{}, 1), make(chan struct{}, 1)
+	rerouted, moved := make(chan struct{}, 1), make(chan bool, 1)
 	if err := errors.Join(
 		route.Watch(ctx, func() { offer(rerouted, struct{}{}) }, cancel, r.VIPs...),
-		cgroup.Watch(ctx, func() { offer(moved, struct{}{}) }, named(r)...),
+		cgroup.Watch(ctx, func(now map[string]uint64, came bool) { offer(moved, came && !follow(now)) }, named(r)...),
 	); err != nil {
 		cancel()
 		return nil, err
@@ -62,8 +67,8 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 				return
 			case <-rerouted:
 				offer(out, redirect.Change{})
-			case <-moved:
-				offer(out, redirect.Change{Urgent: true})
+			case urgent := <-moved:
+				offer(out, redirect.Change{Urgent: urgent})
 			}
 		}
 	})
