@@ -100,10 +100,6 @@ func (s *scene) ebpf(t *testing.T) {
 	m.Eventually(t, "weft-agent status")
 	m.Run(t, "weft-agent status -o json | grep -q '\"ebpf\"' && ! nft list table inet weft 2>/dev/null")
 	s.calls(t)
-	s.cp.Run(t, "systemctl stop weft-cp")
-	s.first(t, m)
-	s.calls(t)
-	s.cp.Run(t, "systemctl start weft-cp")
 
 	for _, engine := range []string{"ebpf", "nftables"} {
 		m.Put(t, "/etc/systemd/system/early.service", fmt.Sprintf(earlyUnit, s.cp.IP))

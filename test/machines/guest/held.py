@@ -27,6 +27,6 @@ while not end:
     answers += 1
     if answers == 1:
         print("started", flush=True)
-    if stop.wait(0.05):
+    if stop.wait(0.2):
         end = "held"
 print(end, "after", answers, flush=True)

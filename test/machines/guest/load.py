@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Calls URL until SIGTERM, on one connection that stays and on a new one each
+"""Calls URL until SIGTERM, with PAUSE seconds after each answer, on one connection that stays and on a new one each
 time, and then says what came back: {"200": 1234, "error text": 1}."""
 import collections
 import http.client
@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.parse
 
-url = urllib.parse.urlsplit(sys.argv[1])
+url, pause = urllib.parse.urlsplit(sys.argv[1]), float(sys.argv[2])
 stop = threading.Event()
 answers = collections.Counter()
 lock = threading.Lock()
@@ -45,14 +45,14 @@ def call(stays):
         if conn and (ends or not stays):
             conn.close()
             conn = None
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 threads = [threading.Thread(target=call, args=(stays,)) for stays in (True, False)]
 for t in threads:
     t.start()
 print("started", flush=True)
-stop.wait(600)
+stop.wait(3600)
 stop.set()
 for t in threads:
     t.join()
