@@ -48,5 +48,9 @@ func (s *statements) prepare(ctx context.Context, read, write *sql.DB) (err erro
 	return nil
 }
 
-// in returns what as a part of a transaction, which closes it at its end.
-func in(ctx context.Context, t *sql.Tx, what *sql.Stmt) *sql.Stmt { return t.StmtContext(ctx, what) }
+// scan reads the one row that a statement answers within a transaction.
+func scan(ctx context.Context, t *sql.Tx, what *sql.Stmt, args, into []any) error {
+	bound := t.StmtContext(ctx, what)
+	defer func() { _ = bound.Close() }() // its end is the transaction's
+	return bound.QueryRowContext(ctx, args...).Scan(into...)
+}

@@ -88,13 +88,15 @@ func (s *Store) since(ctx context.Context, from mesh.Version) (changes []store.C
 	}
 	defer func() { _ = t.Rollback() }() // nothing was written
 	var newest, forgotten mesh.Version
-	if err := in(ctx, t, s.parsed.state).QueryRowContext(ctx).Scan(&newest, &forgotten); err != nil {
+	if err := scan(ctx, t, s.parsed.state, nil, []any{&newest, &forgotten}); err != nil {
 		return nil, from, err
 	}
 	if from < forgotten || from > newest {
 		return nil, from, store.ErrCompacted
 	}
-	found, err := rows(in(ctx, t, s.parsed.since).QueryContext(ctx, from, watchBatch))
+	changed := t.StmtContext(ctx, s.parsed.since)
+	defer func() { _ = changed.Close() }() // its end is the transaction's
+	found, err := rows(changed.QueryContext(ctx, from, watchBatch))
 	if err != nil {
 		return nil, from, err
 	}

@@ -97,7 +97,7 @@ func (s *Store) transact(ctx context.Context, batch []*durable.Write[change]) (e
 	}
 	t := &tx{Tx: sqlTx, parsed: &s.parsed, feed: int64(s.feed)}
 	defer t.rollback()
-	if err := in(ctx, t.Tx, t.parsed.standing).QueryRowContext(ctx).Scan(&t.revision, &t.forgotten); err != nil {
+	if err := scan(ctx, t.Tx, t.parsed.standing, nil, []any{&t.revision, &t.forgotten}); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
 	for _, w := range batch {
@@ -131,7 +131,9 @@ type tx struct {
 }
 
 func (t *tx) exec(ctx context.Context, what *sql.Stmt, args ...any) error {
-	_, err := in(ctx, t.Tx, what).ExecContext(ctx, args...)
+	bound := t.StmtContext(ctx, what)
+	defer func() { _ = bound.Close() }() // its end is the transaction's
+	_, err := bound.ExecContext(ctx, args...)
 	return err
 }
 
@@ -142,8 +144,7 @@ func (t *tx) rollback() { _ = t.Rollback() }
 // is none.
 func (t *tx) find(ctx context.Context, k mesh.Key) (durable.Row, error) {
 	var found durable.Row
-	err := in(ctx, t.Tx, t.parsed.find).QueryRowContext(ctx, k.Mesh, k.Name, k.Kind).
-		Scan(&found.Revision, &found.Created, &found.Modified)
+	err := scan(ctx, t.Tx, t.parsed.find, []any{k.Mesh, k.Name, k.Kind}, []any{&found.Revision, &found.Created, &found.Modified})
 	if errors.Is(err, sql.ErrNoRows) {
 		return durable.Row{}, nil
 	}
