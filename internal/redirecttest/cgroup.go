@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/redirect/cgroup"
 	"github.com/weft-mesh/weft/pkg/redirect/sockets"
 )
@@ -96,7 +97,7 @@ func (c *cgroupFolder) admit(cmd *exec.Cmd) {
 // It says what is amiss, or "".
 func until(t testing.TB, within time.Duration, amiss func() string) {
 	t.Helper()
-	began := time.Now()
+	watch := testtime.Start(t)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -104,7 +105,7 @@ func until(t testing.TB, within time.Duration, amiss func() string) {
 		if said == "" {
 			return
 		}
-		if time.Since(began) > within {
+		if watch.Took() > within {
 			t.Fatalf("after %s: %s", within, said)
 		}
 		<-tick.C

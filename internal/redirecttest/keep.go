@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
 
@@ -54,17 +55,23 @@ func (u suite) keeperPutsBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := testnet.Hosts(t, 1)[0]
-			log := new(lockedBuffer)
-			k := &redirect.Keeper{Engine: u.New(), Rules: everything(), Log: slog.New(slog.NewTextHandler(log, nil))}
-			u.install(t, h, k.Rules)
-			keep(t, h, k)
-			h.Run(t, "sh", "-ec", script)
-			until(t, within, func() string {
-				if k.Kept().Mends == 0 {
-					return "not mended: " + k.Kept().Fault
-				}
-				return u.differs(t, h, everything()) // the script may have gone on after the first mend
+			var k *redirect.Keeper
+			var log *lockedBuffer
+			testtime.Soon(t, "a mend", within, func() time.Duration {
+				h := testnet.Hosts(t, 1)[0]
+				log = new(lockedBuffer)
+				k = &redirect.Keeper{Engine: u.New(), Rules: everything(), Log: slog.New(slog.NewTextHandler(log, nil))}
+				u.install(t, h, k.Rules)
+				keep(t, h, k)
+				h.Run(t, "sh", "-ec", script)
+				watch := testtime.Start(t)
+				until(t, within+testnet.Patience, func() string {
+					if k.Kept().Mends == 0 {
+						return "not mended: " + k.Kept().Fault
+					}
+					return u.differs(t, h, everything()) // the script may have gone on after the first mend
+				})
+				return watch.Took()
 			})
 			if kept := k.Kept(); len(kept.Last.What) == 0 || !bytes.Contains([]byte(log.String()), []byte("redirection was mended")) {
 				t.Errorf("kept %+v, logged %s", kept, log)
@@ -88,7 +95,7 @@ func (u suite) keeperPutsBack(t *testing.T) {
 		on, asked = false, 0
 		mu.Unlock()
 		u.uninstall(t, h)
-		until(t, within, func() string {
+		until(t, within+testnet.Patience, func() string {
 			mu.Lock()
 			defer mu.Unlock()
 			if asked == 0 {

@@ -131,7 +131,7 @@ func (u suite) cgroupMadeAnew(t *testing.T) {
 			u.install(t, s.host, r)
 		}
 		began := time.Now()
-		until(t, mendTime, func() string { return u.differs(t, s.host, r) })
+		until(t, 4*mendTime, func() string { return u.differs(t, s.host, r) })
 		t.Logf("mended after %s", time.Since(began))
 	}
 	if watches {

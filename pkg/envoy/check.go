@@ -14,8 +14,13 @@ import (
 	"time"
 )
 
-// checkTime is how long Envoy may take to tell its version.
-const checkTime = 10 * time.Second
+// checkTime is how long Envoy may take to tell its version, and pipeTime how
+// long what it said may take to be read once it has ended: more than a busy
+// machine has a program wait for a processor.
+const (
+	checkTime = 10 * time.Second
+	pipeTime  = 10 * time.Second
+)
 
 var versionText = regexp.MustCompile(`version: [0-9a-f]+/(\d+\.\d+\.\d+[^/\s]*)/`)
 
@@ -48,7 +53,7 @@ func Check(ctx context.Context, binary string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "--version")
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = pipeTime
 	out := &head{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	switch err := cmd.Run(); {

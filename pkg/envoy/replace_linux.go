@@ -74,7 +74,7 @@ func (p *Process) judge(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, p.cfg.Binary, "--mode", "validate", configFlag, p.bootstrapPath(),
 		"--disable-hot-restart", "--log-level", "error", "--log-format", "%v")
 	cmd.Dir = p.cfg.Dir
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = pipeTime
 	out := &head{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {

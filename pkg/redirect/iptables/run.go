@@ -23,8 +23,9 @@ const (
 	runTime = 20 * time.Second
 	// lockWait is how long iptables waits for others that write, in seconds.
 	lockWait = "5"
-	// stopTime bounds the wait for a killed child's pipes.
-	stopTime = time.Second
+	// stopTime bounds the wait for a child's pipes once it has ended: more than
+	// a busy host has the agent wait for a processor.
+	stopTime = 10 * time.Second
 )
 
 // A call is one run of a program of iptables.
