@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 // Targets are the services that a mixed load calls. What is empty is left out.
@@ -26,19 +28,21 @@ type Targets struct {
 // Of a mixed load.
 const (
 	mixedEvery  = 20 * time.Millisecond // between two requests of one sort
-	mixedAnswer = 5 * time.Second       // for one request, which has failed then
+	mixedAnswer = 5 * time.Second       // in which the machine ran, for one request: later it has failed
+	mixedWait   = 15 * time.Second      // before one is given up
 	mixedAgain  = 50 * time.Millisecond // before a connection that broke is made anew
 	longestMix  = 5 * time.Minute       // ends a load that nobody stopped
 )
 
 // A Mixed is a load of every sort that goes on until it is stopped.
 type Mixed struct {
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+	watch *testtime.Watch
 
 	mu   sync.Mutex
 	now  Tallies
-	last map[string]time.Time // answer
+	last map[string]time.Duration // answer, by the watch
 }
 
 // StartMixed calls the targets from a host until the test ends, Stop is called or
@@ -49,10 +53,10 @@ type Mixed struct {
 func StartMixed(t testing.TB, from *Host, to Targets) *Mixed {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), longestMix)
-	m := &Mixed{stop: stop, now: Tallies{}, last: map[string]time.Time{}}
+	m := &Mixed{stop: stop, watch: testtime.Start(t), now: Tallies{}, last: map[string]time.Duration{}}
 	run := func(sort string, one func(context.Context, *counter)) {
 		m.now[sort] = Tally{Failures: map[string]int{}}
-		m.last[sort] = time.Now()
+		m.last[sort] = m.watch.Took()
 		m.wg.Go(func() { one(ctx, &counter{m: m, sort: sort}) })
 	}
 	if to.HTTP != "" {
@@ -82,7 +86,7 @@ func (m *Mixed) Take() Tallies {
 	taken := m.now
 	m.now = Tallies{}
 	for sort, one := range taken {
-		one.Longest = max(one.Longest, time.Since(m.last[sort]))
+		one.Longest = max(one.Longest, m.watch.Took()-m.last[sort])
 		taken[sort] = one
 		m.now[sort] = Tally{Failures: map[string]int{}}
 	}
@@ -128,12 +132,18 @@ type counter struct {
 	sort string
 }
 
+// began is when a request begins, by the load's watch.
+func (c *counter) began() time.Duration { return c.m.watch.Took() }
+
 // ended counts one request. One that is cut off by the end of the load is none.
-func (c *counter) ended(ctx context.Context, began time.Time, err error) {
+func (c *counter) ended(ctx context.Context, began time.Duration, err error) {
 	if ctx.Err() != nil && err != nil {
 		return
 	}
-	now := time.Now()
+	now := c.m.watch.Took()
+	if now-began > mixedAnswer {
+		err = fmt.Errorf("no answer within %s", mixedAnswer)
+	}
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	one := c.m.now[c.sort]
@@ -141,8 +151,8 @@ func (c *counter) ended(ctx context.Context, began time.Time, err error) {
 	if err != nil {
 		one.Failures[reason(err)]++
 	} else {
-		one.Slowest = max(one.Slowest, now.Sub(began))
-		one.Longest = max(one.Longest, now.Sub(c.m.last[c.sort]))
+		one.Slowest = max(one.Slowest, now-began)
+		one.Longest = max(one.Longest, now-c.m.last[c.sort])
 		c.m.last[c.sort] = now
 	}
 	c.m.now[c.sort] = one
@@ -161,9 +171,9 @@ func reason(err error) string {
 // requests sends one after the other. They are POSTs, which no client sends
 // again by itself.
 func requests(ctx context.Context, tr *http.Transport, host string, c *counter) {
-	client := &http.Client{Transport: tr, Timeout: mixedAnswer}
+	client := &http.Client{Transport: tr, Timeout: mixedWait}
 	paced(ctx, func() bool {
-		began := time.Now()
+		began := c.began()
 		c.ended(ctx, began, post(ctx, client, "http://"+host+"/load"))
 		return true
 	})

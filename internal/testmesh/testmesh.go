@@ -254,7 +254,7 @@ func (h *Host) Status(t testing.TB) Status {
 // setting of a proxy. It returns status code and body.
 func (h *Host) Curl(t testing.TB, args ...string) (code, body string, err error) {
 	t.Helper()
-	out, err := h.TryRun(t, "curl", append([]string{"--silent", "--show-error", "--max-time", "5", "--write-out", "\n%{http_code}"}, args...)...)
+	out, err := h.TryRun(t, "curl", append([]string{"--silent", "--show-error", "--max-time", "15", "--write-out", "\n%{http_code}"}, args...)...)
 	body, code, _ = cutLast(out, "\n")
 	return code, body, err
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/weft-mesh/weft/internal/fakeenvoy"
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 )
 
@@ -133,7 +134,7 @@ func (s *siege) hosts(t *testing.T) {
 	for _, who := range strangers {
 		conn := s.connect(t, who.cert)
 		for _, method := range methods {
-			ctx, cancel := context.WithTimeout(withToken(t.Context(), who.token), 5*time.Second)
+			ctx, cancel := context.WithTimeout(withToken(t.Context(), who.token), testtime.Wait)
 			stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
 			if err == nil {
 				_ = stream.SendMsg(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "default.web-1"}, TypeUrl: fakeenvoy.Clusters})
@@ -211,7 +212,7 @@ func (s *siege) hold(t *testing.T, token string, calls int) {
 	t.Helper()
 	conn := s.connect(t, nil)
 	for range calls {
-		ctx, cancel := context.WithTimeout(withToken(t.Context(), token), 5*time.Second)
+		ctx, cancel := context.WithTimeout(withToken(t.Context(), token), testtime.Wait)
 		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, "/weft.host.v1.Host/Join")
 		if err == nil {
 			_ = stream.SendMsg(&hostv1.JoinRequest{Dataplane: make([]byte, 4<<20-100)})
@@ -353,14 +354,14 @@ func (s *siege) revocation(t *testing.T) {
 	if err != nil || claims.JTI == "" {
 		t.Fatalf("the token has no id: %v", err)
 	}
-	began := time.Now()
+	watch := testtime.Start(t)
 	s.Apply(t, fmt.Sprintf("type: Secret\nmesh: default\nname: dataplane-token-revocations-default\ndata: %s\n", base64.StdEncoding.EncodeToString([]byte(claims.JTI))))
 	for _, c := range []*fakeenvoy.Client{byCert, byToken} {
 		if err := c.WaitEnd(t); err == nil || !strings.Contains(err.Error(), "revoked") {
 			t.Errorf("ended with %v", err)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := watch.Took(); took > 5*time.Second {
 		t.Errorf("revocation took %s", took)
 	}
 	if _, _, err := s.enrol(t, s.tokens["gone"], doc); err == nil {

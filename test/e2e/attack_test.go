@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/api"
 )
 
@@ -50,7 +51,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("withdrawal", s.withdrawal)
 	t.Run("secrets stay secret", s.silence)
 	t.Run("a caller who says nothing is left", func(t *testing.T) {
-		_ = silent.SetReadDeadline(time.Now().Add(15 * time.Second))
+		_ = silent.SetReadDeadline(time.Now().Add(testtime.Wait))
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("its connection: %v", err)
 		}
@@ -249,13 +250,13 @@ func (s *siege) bombs(t *testing.T) {
 	}
 	permission := `{"type":"TrafficPermission","mesh":"default","name":"x",`
 	put := func(body string) (code, size int, took time.Duration) {
-		client := http.Client{Transport: &http.Transport{DialContext: dialer(s.CP), DisableKeepAlives: true}, Timeout: 20 * time.Second}
+		client := http.Client{Transport: &http.Transport{DialContext: dialer(s.CP), DisableKeepAlives: true}, Timeout: testtime.Wait}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://127.0.0.1:5681/meshes/default/traffic-permissions/x", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+s.admin)
-		began := time.Now()
+		watch := testtime.Start(t)
 		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -265,7 +266,7 @@ func (s *siege) bombs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return resp.StatusCode, len(answer), time.Since(began)
+		return resp.StatusCode, len(answer), watch.Took()
 	}
 	before := resident(t, s.ControlPlane().PID())
 	for name, body := range map[string]string{

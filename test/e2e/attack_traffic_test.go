@@ -48,9 +48,12 @@ func (s *siege) traffic(t *testing.T) {
 		return &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }}
 	}
 	good := shown(pair(t, s.web, "workload"))
-	if answer := call(s.outside, at("8080")[0], good, get); !strings.Contains(answer, served) {
-		t.Fatalf("these probes probe nothing, the caller who may call is not answered either: %q", answer)
-	}
+	testmesh.Eventually(t, "the caller who may call is answered", func() error {
+		if answer := call(s.outside, at("8080")[0], good, get); !strings.Contains(answer, served) {
+			return fmt.Errorf("these probes probe nothing: %q", answer)
+		}
+		return nil
+	})
 
 	plain := map[string]string{
 		"plain":                        get,

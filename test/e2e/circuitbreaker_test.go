@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -23,9 +25,7 @@ func (f *fleet) one(t *testing.T, path string, n int) map[int]int {
 }
 
 func (f *fleet) ejection(t *testing.T) {
-	defer f.policy(t, "CircuitBreaker", "c", `interval: 100ms
-baseEjectionTime: 2s
-detectors: {totalErrors: {consecutive: 3}}`)()
+	undo := f.policy(t, "CircuitBreaker", "c", "interval: 100ms\nbaseEjectionTime: 10m\ndetectors: {totalErrors: {consecutive: 3}}")
 	f.await(t, "api", `"consecutive_5xx":3`)
 	f.api[0].does(always(http.StatusInternalServerError))
 	defer f.all(nil)
@@ -35,6 +35,29 @@ detectors: {totalErrors: {consecutive: 3}}`)()
 		t.Errorf("answers %v, of which v1 gave %d; want it to be left alone after 3", got, n)
 	}
 	f.awaitStat(t, "cluster.api.outlier_detection.ejections_active", 1)
+
+	// Of ten endpoints one may be ejected, of three one: however many fail.
+	f.api[1].does(always(http.StatusInternalServerError))
+	f.one(t, newPath(), 30)
+	f.awaitStat(t, "cluster.api.outlier_detection.ejections_active", 1)
+	if got := f.one(t, newPath(), 20); got[500] < 8 {
+		t.Errorf("with two of three failing and 10 percent that may be ejected: %v", got)
+	}
+	f.all(nil)
+	undo()
+	f.await(t, "api", `!"outlier_detection"`)
+
+	defer f.policy(t, "CircuitBreaker", "c", "interval: 100ms\nbaseEjectionTime: 1s\ndetectors: {totalErrors: {consecutive: 3}}")()
+	f.await(t, "api", `"consecutive_5xx":3`)
+	const ejections = "cluster.api.outlier_detection.ejections_enforced_total"
+	before := f.stat(t, ejections)
+	f.api[0].does(always(http.StatusInternalServerError))
+	testmesh.Eventually(t, "v1 is ejected", func() error {
+		if f.one(t, "/", 9); f.stat(t, ejections) == before {
+			return errors.New("it is not")
+		}
+		return nil
+	})
 	f.api[0].does(nil)
 	testmesh.Eventually(t, "v1 is called again", func() error {
 		if path := newPath(); f.one(t, path, 6)[200] != 6 || f.counts(path)["v1"] == 0 {
@@ -42,15 +65,6 @@ detectors: {totalErrors: {consecutive: 3}}`)()
 		}
 		return nil
 	})
-
-	// Of ten endpoints one may be ejected, of three one: however many fail.
-	f.api[0].does(always(http.StatusInternalServerError))
-	f.api[1].does(always(http.StatusInternalServerError))
-	f.one(t, newPath(), 30)
-	f.awaitStat(t, "cluster.api.outlier_detection.ejections_active", 1)
-	if got := f.one(t, newPath(), 20); got[500] < 8 {
-		t.Errorf("with two of three failing and 10 percent that may be ejected: %v", got)
-	}
 }
 
 func (f *fleet) detectors(t *testing.T) {
@@ -100,9 +114,11 @@ func (f *fleet) detectors(t *testing.T) {
 	})
 }
 
-// together sends n requests at once and counts the answers.
-func (f *fleet) together(t *testing.T, path string, n int) map[int]int {
+// together sends n requests at once and counts the answers; enough is called
+// when so many have come.
+func (f *fleet) together(t *testing.T, path string, n, many int, enough func()) map[int]int {
 	t.Helper()
+	come := 0
 	var mu sync.Mutex
 	got := map[int]int{}
 	var wg sync.WaitGroup
@@ -115,6 +131,9 @@ func (f *fleet) together(t *testing.T, path string, n int) map[int]int {
 			mu.Lock()
 			defer mu.Unlock()
 			got[r.status]++
+			if come++; come == many {
+				enough()
+			}
 		})
 	}
 	wg.Wait()
@@ -125,10 +144,13 @@ func (f *fleet) thresholds(t *testing.T) {
 	t.Run("requests", func(t *testing.T) {
 		defer f.policy(t, "CircuitBreaker", "c", "thresholds: {maxRequests: 2}")()
 		f.await(t, "api", `"max_requests":2`)
-		f.all(func(_ http.ResponseWriter, r *http.Request) { pause(r.Context(), 700*time.Millisecond) })
+		// Those under way end when the others were refused.
+		refused, end := context.WithTimeout(t.Context(), 10*time.Second)
+		defer end()
+		f.all(func(http.ResponseWriter, *http.Request) { <-refused.Done() })
 		defer f.all(nil)
 		path := newPath()
-		if got := f.together(t, path, 10); got[200] != 2 || got[503] != 8 || f.total(path) != 2 {
+		if got := f.together(t, path, 10, 8, end); got[200] != 2 || got[503] != 8 || f.total(path) != 2 {
 			t.Errorf("answers %v, calls %d; want 2 under way at most", got, f.total(path))
 		}
 	})

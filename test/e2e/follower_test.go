@@ -22,6 +22,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/fakeenvoy"
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 // reconnect is how long a proxy may be without a replica that serves it, once its
@@ -44,7 +45,8 @@ type follower struct {
 	values  int
 	back    int
 	backs   []string
-	lost    time.Time // when the last stream ended; zero: there is one
+	watch   *testtime.Watch // nil: nobody asks how long it was without a replica
+	lost    time.Duration   // when the last stream ended, by the watch
 	longest time.Duration
 }
 
@@ -66,7 +68,10 @@ func (f *follower) run(quit <-chan struct{}) {
 		_ = f.follow(ctx, to)
 		f.mu.Lock()
 		if f.address != "" {
-			f.lost, f.address = time.Now(), ""
+			f.address = ""
+			if f.watch != nil {
+				f.lost = f.watch.Took()
+			}
 		}
 		f.mu.Unlock()
 		f.at++
@@ -119,8 +124,8 @@ func (f *follower) take(resp *discoveryv3.DeltaDiscoveryResponse, from string) {
 	defer f.mu.Unlock()
 	if f.address == "" {
 		f.streams++
-		if !f.lost.IsZero() {
-			f.longest = max(f.longest, time.Since(f.lost))
+		if f.lost > 0 {
+			f.longest = max(f.longest, f.watch.Took()-f.lost)
 		}
 	}
 	f.address = from

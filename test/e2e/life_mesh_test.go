@@ -5,8 +5,10 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 // newLife is a mesh whose host web calls api over HTTP/1.1 and rpc over gRPC,
@@ -20,7 +22,9 @@ func newLife(t *testing.T, args ...string) *life {
 func newLifeIn(t *testing.T, m *testmesh.Mesh, args ...string) *life {
 	t.Helper()
 	l := &life{Mesh: m}
+	watch := testtime.Start(t)
 	l.web = l.Join(t, "web", args...)
+	l.joining = watch.Took()
 	l.api = l.Join(t, "api", args...)
 	l.rpc = l.Join(t, "rpc", append([]string{"--protocol", "grpc"}, args...)...)
 	for _, h := range []*testmesh.Host{l.api, l.rpc} {
@@ -39,6 +43,7 @@ type life struct {
 	web, api, rpc *testmesh.Host
 	load          *testmesh.Mixed
 	steps         int
+	joining       time.Duration // that web took
 }
 
 // step lets something befall the mesh under load, and wants no more than so

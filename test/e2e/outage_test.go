@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 // back is how long a host may take from the start of its agent to the first
@@ -21,7 +23,9 @@ const back = 2 * time.Second
 // of its hosts, and has these serve from disk.
 func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 	m := testmesh.New(t)
+	watch := testtime.Start(t)
 	web, api := m.Join(t, "web"), m.Join(t, "api")
+	joining := watch.Took()
 	service(t, web, "127.0.0.1")
 	service(t, api, "127.0.0.1")
 	before := time.Now()
@@ -57,16 +61,17 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 			h.StartAgent(t)
 		}
 	}
-	start := func(t *testing.T) {
+	// start ends the hosts' programs, and what else, and starts their agents.
+	start := func(t *testing.T, and func()) {
 		t.Helper()
-		began := time.Now()
-		startAgents()
-		testmesh.Eventually(t, "api.mesh answers again", call)
-		took := time.Since(began)
-		t.Logf("back in the mesh after %.2f s", took.Seconds())
-		if took > back {
-			t.Errorf("that is more than %s", back)
-		}
+		soonBack(t, joining, hosts, func() time.Duration {
+			kill()
+			and()
+			watch := testtime.Start(t)
+			startAgents()
+			testmesh.Eventually(t, "api.mesh answers again", call)
+			return watch.Took()
+		})
 	}
 	step := 0
 	run := func(name string, f func(t *testing.T)) {
@@ -91,8 +96,7 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 		}
 	})
 	run("agents and Envoys killed and started again", func(t *testing.T) {
-		kill()
-		start(t)
+		start(t, func() {})
 		denied(t)
 		for _, h := range hosts {
 			out, _ := h.Agent(t, "status")
@@ -102,14 +106,14 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 		}
 	})
 	run("the hosts rebooted: no processes, no rules, nothing in /run", func(t *testing.T) {
-		kill()
-		for _, h := range hosts {
-			h.Run(t, "nft", "flush", "ruleset")
-			if err := os.RemoveAll(filepath.Join(h.Dir, "run")); err != nil {
-				t.Fatal(err)
+		start(t, func() {
+			for _, h := range hosts {
+				h.Run(t, "nft", "flush", "ruleset")
+				if err := os.RemoveAll(filepath.Join(h.Dir, "run")); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		start(t)
+		})
 		denied(t)
 	})
 	run("the newest file torn: the one before it, or none, but never a crash", func(t *testing.T) {
@@ -169,6 +173,28 @@ func TestHostsComeBackWithoutControlPlane(t *testing.T) {
 		if err != nil || len(left) > 0 {
 			t.Errorf("files are left: %v %v", left, err)
 		}
+	})
+}
+
+// soonBack has hosts come back, which must take no longer than is promised, or,
+// where the machine is busy, than they took to join. Where it does, they come
+// back once more, with what they then know that they can live with.
+func soonBack(t *testing.T, joining time.Duration, hosts []*testmesh.Host, comeBack func() time.Duration) {
+	t.Helper()
+	again := false
+	testtime.Soon(t, "the way back into the mesh", max(back, joining), func() time.Duration {
+		for _, h := range hosts {
+			testmesh.Eventually(t, "what "+h.Name+" has on disk is not on trial", func() error {
+				if _, err := os.Stat(filepath.Join(h.Dir, "state", "xds", "trial")); again && err == nil {
+					return errors.New("it is")
+				}
+				return nil
+			})
+		}
+		again = true
+		took := comeBack()
+		t.Logf("back in the mesh after %.2f s; joining took %.2f s", took.Seconds(), joining.Seconds())
+		return took
 	})
 }
 

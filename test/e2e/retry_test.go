@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 func (f *fleet) retries(t *testing.T) {
@@ -52,12 +53,12 @@ func (f *fleet) retries(t *testing.T) {
 }
 
 func (f *fleet) perTryTimeout(t *testing.T) {
-	defer f.policy(t, "Retry", "r", "http: {numRetries: 2, perTryTimeout: 500ms, backOff: {baseInterval: 10ms, maxInterval: 50ms}}")()
-	f.await(t, "outbound:api", `"per_try_timeout":"0.500s"`)
+	defer f.policy(t, "Retry", "r", "http: {numRetries: 2, perTryTimeout: 2s, backOff: {baseInterval: 10ms, maxInterval: 50ms}}")()
+	f.await(t, "outbound:api", `"per_try_timeout":"2s"`)
 	var calls atomic.Int32
 	f.all(func(_ http.ResponseWriter, r *http.Request) {
 		if calls.Add(1) == 1 {
-			pause(r.Context(), 10*time.Second)
+			pause(r.Context(), testtime.Wait)
 		}
 	})
 	defer f.all(nil)
@@ -65,7 +66,7 @@ func (f *fleet) perTryTimeout(t *testing.T) {
 	if n := calls.Load(); r.status != http.StatusOK || n != 2 {
 		t.Errorf("answer %d after %d calls", r.status, n)
 	}
-	between(t, "the request", r.took, 500*time.Millisecond, late)
+	between(t, "the request", r.took, 2*time.Second, late)
 }
 
 func (f *fleet) refusedConnections(t *testing.T) {

@@ -13,21 +13,28 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 )
 
 func (f *fleet) requestTimeout(t *testing.T) {
-	f.all(func(_ http.ResponseWriter, r *http.Request) { pause(r.Context(), 1200*time.Millisecond) })
+	f.all(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			pause(r.Context(), 700*time.Millisecond)
+		} else {
+			pause(r.Context(), testtime.Wait)
+		}
+	})
 	defer f.all(nil)
 	if r := f.get(t, "GET", "/", nil); r.status != http.StatusOK {
 		t.Errorf("without a policy, answer %d after %s", r.status, r.took)
 	}
 	undo := f.policy(t, "Timeout", "t", "http: {requestTimeout: 400ms}")
 	f.await(t, "outbound:api", `"0.400s"`)
-	r := f.get(t, "GET", "/", nil)
+	r := f.get(t, "GET", "/never", nil)
 	if r.status != http.StatusGatewayTimeout {
 		t.Errorf("answer %d", r.status)
 	}
-	between(t, "a request that is too slow", r.took, 400*time.Millisecond, 1100*time.Millisecond)
+	between(t, "a request that is too slow", r.took, 400*time.Millisecond, late)
 	undo()
 	f.await(t, "outbound:api", `!"0.400s"`)
 	if r := f.get(t, "GET", "/", nil); r.status != http.StatusOK {
@@ -48,7 +55,7 @@ func (f *fleet) streamTimeouts(t *testing.T) {
 			pause(r.Context(), 100*time.Millisecond)
 		}
 		if n == 1 {
-			pause(r.Context(), 10*time.Second)
+			pause(r.Context(), testtime.Wait)
 		}
 	})
 	defer f.all(nil)
@@ -58,13 +65,13 @@ func (f *fleet) streamTimeouts(t *testing.T) {
 		return r, time.Since(began), err
 	}
 
-	undo := f.policy(t, "Timeout", "t", "http: {streamIdleTimeout: 500ms}")
-	f.await(t, "outbound:api", `"idle_timeout":"0.500s"`)
+	undo := f.policy(t, "Timeout", "t", "http: {streamIdleTimeout: 2s}")
+	f.await(t, "outbound:api", `"idle_timeout":"2s"`)
 	_, took, err := stream("/silent")
 	if err == nil {
 		t.Error("a silent stream ended well")
 	}
-	between(t, "a silent stream", took, 500*time.Millisecond, late)
+	between(t, "a silent stream", took, 2*time.Second, late)
 	if r, took, err := stream("/busy"); err != nil || len(r.body) != 30 {
 		t.Errorf("a busy stream was cut after %s: %q %v", took, r.body, err)
 	}
@@ -76,7 +83,7 @@ func (f *fleet) streamTimeouts(t *testing.T) {
 	if err == nil {
 		t.Errorf("a busy stream was not cut: %d %q", r.status, r.body)
 	}
-	between(t, "a busy stream", took, 800*time.Millisecond, 2900*time.Millisecond)
+	between(t, "a busy stream", took, 800*time.Millisecond, late)
 }
 
 func (f *fleet) idleTimeout(t *testing.T) {
@@ -85,10 +92,10 @@ func (f *fleet) idleTimeout(t *testing.T) {
 	// Envoy then gives the caller 5 s to notice; so it is the count that tells.
 	const idle = "http.api.downstream_cx_idle_timeout"
 	before := f.stat(t, idle)
+	began := time.Now()
 	if r := exchange(t, f.web.Dial(t, "tcp", f.web.Resolve(t, "api.mesh").String()+":80")); r == nil {
 		t.Fatal("no answer")
 	}
-	began := time.Now()
 	testmesh.Eventually(t, "the connection is idle", func() error {
 		if f.stat(t, idle) == before {
 			return fmt.Errorf("it is not after %s", time.Since(began))
@@ -100,14 +107,13 @@ func (f *fleet) idleTimeout(t *testing.T) {
 	f.awaitStat(t, "cluster.api.upstream_cx_active", 0)
 }
 
-// closes calls api on a connection of its own and tells how long that lives
-// after the answer.
+// closes calls api on a connection of its own and tells how long that lives,
+// most of it after the answer.
 func (f *fleet) closes(t *testing.T) time.Duration {
 	t.Helper()
 	c := f.web.Dial(t, "tcp", f.web.Resolve(t, "api.mesh").String()+":80")
 	began := time.Now()
 	if r := exchange(t, c); r != nil {
-		began = time.Now()
 		if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("the connection ended with %v", err)
 		}
