@@ -58,6 +58,7 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 		w.rules, w.address = rules, address
 		w.mu.Unlock()
 		w.now.Store(&next)
+		w.lookAgain()
 		if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 			w.log.Warn("changed dataplane was not registered, trying on", "error", err)
 		}

@@ -8,7 +8,11 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/agent/health"
+	"github.com/weft-mesh/weft/pkg/proxy"
 )
+
+// leastInterval is how seldom a service is asked at least.
+const leastInterval = 100 * time.Millisecond
 
 // serviceProbe is how the service is asked whether it can be called; nil is
 // not at all.
@@ -21,7 +25,7 @@ func (c *Config) serviceProbe() (*health.Probe, error) {
 		return nil, err
 	}
 	switch {
-	case c.ServiceProbeInterval < 100*time.Millisecond || c.ServiceProbeTimeout < 10*time.Millisecond:
+	case c.ServiceProbeInterval < leastInterval || c.ServiceProbeTimeout < 10*time.Millisecond:
 		return nil, fmt.Errorf("needs serviceProbeInterval of 100ms and serviceProbeTimeout of 10ms at least")
 	case c.ServiceProbeHealthy < 1 || c.ServiceProbeUnhealthy < 1:
 		return nil, fmt.Errorf("needs serviceProbeHealthy and serviceProbeUnhealthy of 1 at least")
@@ -32,56 +36,157 @@ func (c *Config) serviceProbe() (*health.Probe, error) {
 	return &p, nil
 }
 
-// probeService asks the service, and has peers know within one push when it
-// turns well or unwell.
-func (w *Workload) probeService(ctx context.Context) error {
-	p, err := w.cfg.serviceProbe()
-	if p == nil || err != nil {
-		return err
+// probe is how the service is asked now: as the configuration says, else as its
+// Dataplane does; nil is not at all.
+func (w *Workload) probe() *health.Probe {
+	c := w.now.Load()
+	p, err := c.serviceProbe()
+	if err != nil || c.Gateway {
+		return nil // told by Validate
+	}
+	if p == nil {
+		all := w.probes.Load()
+		if all == nil {
+			return nil // not known yet
+		}
+		told, has := (*all)[c.Port]
+		if !has {
+			return nil
+		}
+		p = &health.Probe{
+			Kind: health.TCP, Dial: dialOut,
+			Interval: max(time.Duration(told.Interval), leastInterval), Timeout: time.Duration(told.Timeout),
+			Unhealthy: max(int(told.Unhealthy), 1), Healthy: max(int(told.Healthy), 1),
+		}
 	}
 	w.mu.Lock()
-	p.Address = net.JoinHostPort(w.cfg.workload(w.address).String(), strconv.Itoa(int(w.cfg.Port)))
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	p.Address = net.JoinHostPort(c.workload(w.address).String(), strconv.Itoa(int(c.Port)))
+	return p
+}
+
+// takeProbes has the service asked as its Dataplane says.
+func (w *Workload) takeProbes(all map[uint16]proxy.Probe) {
+	if w.probes.Swap(&all) == nil {
+		close(w.probesKnown)
+	}
+	w.lookAgain()
+}
+
+// lookAgain has the probe be looked at again. It never blocks.
+func (w *Workload) lookAgain() {
+	select {
+	case w.reprobe <- struct{}{}:
+	default:
+	}
+}
+
+// probeService asks the service, and has peers know within one push when it
+// turns well or unwell, or is not asked any more.
+func (w *Workload) probeService(ctx context.Context) error {
+	select {
+	case <-w.probesKnown:
+	case <-ctx.Done():
+		return nil
+	}
 	verdicts := make(chan health.Verdict, 1)
-	go p.Run(ctx, func(v health.Verdict) { offer(verdicts, v) })
-	first := true
+	var asked *health.Probe // what runs
+	stop := func() {}
+	defer func() { stop() }()
 	for {
+		if p := w.probe(); !same(p, asked) {
+			stop()
+			if stop = func() {}; p != nil {
+				stop = w.ask(ctx, *p, verdicts)
+			}
+			asked = p
+			if p == nil {
+				w.verdict.Store(nil)
+				w.log.Info("service is not asked any more, peers call it")
+				w.tellOn(ctx, nil)
+			}
+		}
+		if asked == nil {
+			w.know()
+		}
 		select {
 		case v := <-verdicts:
-			w.verdict.Store(&v)
-			if v.Well {
-				w.log.Info("service is well")
-			} else {
-				w.log.Warn("service is not well, peers do not call it", "why", v.Why)
+			for next := &v; next != nil; {
+				next = w.judged(ctx, *next, verdicts)
 			}
-			if first {
-				first = false
-				close(w.probed)
-				continue // registering tells it
-			}
-			w.tellOn(ctx, verdicts)
+		case <-w.reprobe:
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
+// know lets the Dataplane be registered, as it is known how the service is.
+// It tells whether that is news.
+func (w *Workload) know() (news bool) {
+	w.knowing.Do(func() {
+		close(w.probed)
+		news = true
+	})
+	return news
+}
+
+// same tells whether two probes ask the same of the same.
+func same(a, b *health.Probe) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.String() == b.String()
+}
+
+// ask has the service asked until stop is called; after that no verdict comes
+// of it.
+func (w *Workload) ask(ctx context.Context, p health.Probe, verdicts chan health.Verdict) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.Run(ctx, func(v health.Verdict) { offer(verdicts, v) })
+	}()
+	return func() {
+		cancel()
+		<-done
+		select {
+		case <-verdicts:
+		default:
+		}
+	}
+}
+
+// judged has peers know of a verdict, and returns one that came meanwhile.
+func (w *Workload) judged(ctx context.Context, v health.Verdict, newer <-chan health.Verdict) *health.Verdict {
+	w.verdict.Store(&v)
+	if v.Well {
+		w.log.Info("service is well")
+	} else {
+		w.log.Warn("service is not well, peers do not call it", "why", v.Why)
+	}
+	if w.know() {
+		return nil // registering tells it
+	}
+	return w.tellOn(ctx, newer)
+}
+
 // tellOn has the control plane hear of the Dataplane of now, however often it
-// takes, unless there is something newer to tell.
-func (w *Workload) tellOn(ctx context.Context, newer chan health.Verdict) {
+// takes, unless there is something newer to tell, which it returns.
+func (w *Workload) tellOn(ctx context.Context, newer <-chan health.Verdict) *health.Verdict {
 	for wait := time.Second; ; wait = min(2*wait, againAtMost) {
 		err := w.tellDataplane(ctx, registerTime)
 		if err == nil || ctx.Err() != nil {
-			return
+			return nil
 		}
 		w.log.Warn("peers were not told whether the service can be called, trying on", "error", err, "after", wait)
 		select {
 		case <-time.After(wait):
 		case v := <-newer:
-			offer(newer, v)
-			return
+			return &v
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 }
@@ -91,7 +196,7 @@ func (w *Workload) takesCalls() bool {
 	if w.goes.Load() || !w.up.Load() {
 		return false
 	}
-	if p, err := w.cfg.serviceProbe(); p == nil || err != nil {
+	if w.probe() == nil {
 		return true
 	}
 	v := w.verdict.Load()
@@ -100,8 +205,8 @@ func (w *Workload) takesCalls() bool {
 
 // serviceCheck tells how the service is, where it is asked.
 func (w *Workload) serviceCheck(now time.Time) (checks []Check) {
-	p, err := w.cfg.serviceProbe()
-	if p == nil || err != nil {
+	p := w.probe()
+	if p == nil {
 		return nil
 	}
 	c := Check{Name: "service", Remedy: "look at the service itself; peers call it again as soon as it answers"}
@@ -109,7 +214,7 @@ func (w *Workload) serviceCheck(now time.Time) (checks []Check) {
 	case v == nil:
 		c.Text = "has not been asked yet"
 	case v.Well:
-		c.OK, c.Text = true, fmt.Sprintf("answers its probe (%s) for %s", w.cfg.ServiceProbe, ago(now, v.Since))
+		c.OK, c.Text = true, fmt.Sprintf("answers its probe (%s) for %s", p, ago(now, v.Since))
 	default:
 		c.Text = fmt.Sprintf("does not answer its probe for %s, and is not called: %s", ago(now, v.Since), v.Why)
 	}

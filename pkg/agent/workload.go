@@ -49,8 +49,14 @@ type Workload struct {
 	applied chan struct{} // closed when that was tried
 	telling sync.Mutex    // one Dataplane at a time is told
 	verdict atomic.Pointer[health.Verdict]
-	probed  chan struct{} // closed when there is one
-	changed chan struct{} // capacity 1: the redirection is to be another one
+	probed  chan struct{} // closed when there is one, or none is to come
+	knowing sync.Once     // closes probed
+	// probes are how Dataplanes say that the service is asked, nil before the
+	// relay has spoken, which closes probesKnown.
+	probes      atomic.Pointer[map[uint16]proxy.Probe]
+	probesKnown chan struct{}
+	reprobe     chan struct{} // capacity 1: probes or the service's place changed
+	changed     chan struct{} // capacity 1: the redirection is to be another one
 	// registered is closed after the first try to register: the control plane
 	// knows nobody's stream whose Dataplane is not there.
 	registered chan struct{}
@@ -86,7 +92,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
 		identity: id, rules: rules, address: address,
-		registered: make(chan struct{}), probed: make(chan struct{}), applied: make(chan struct{}), changed: make(chan struct{}, 1),
+		registered: make(chan struct{}), probed: make(chan struct{}), probesKnown: make(chan struct{}), reprobe: make(chan struct{}, 1), applied: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
@@ -104,6 +110,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		Dial:       w.dial,
 		Secrets:    secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
 		OnNames:    w.dns.SetNames,
+		OnProbes:   w.takeProbes,
 		OnTrust:    id.Trust,
 		OnIssuer:   id.IssueBy,
 		OnQuestion: w.answer,
@@ -171,11 +178,9 @@ func (w *Workload) prepare(ctx context.Context) error {
 // register has the control plane take the Dataplane, then keeps the
 // certificates young.
 func (w *Workload) register(ctx context.Context) error {
-	if p, _ := w.cfg.serviceProbe(); p != nil { // what is registered is to be true
-		select {
-		case <-w.probed:
-		case <-ctx.Done():
-		}
+	select {
+	case <-w.probed: // what is registered is to be true
+	case <-ctx.Done():
 	}
 	if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 		w.log.Warn("dataplane was not registered, trying on", "error", err)
@@ -186,13 +191,13 @@ func (w *Workload) register(ctx context.Context) error {
 
 // document is the Dataplane of now.
 func (w *Workload) document() []byte {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	c := *w.now.Load()
 	c.inboundState = mesh.StateReady
 	if !w.takesCalls() {
 		c.inboundState = mesh.StateNotReady
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return c.Dataplane(w.address)
 }
 

@@ -39,7 +39,7 @@ type Inbound struct {
 	Tags           Tags           `json:"tags,omitempty"`
 	State          string         `json:"state,omitempty"` // Ready (default), NotReady, Ignored
 	Health         *InboundHealth `json:"health,omitempty"`
-	// Stored and given back; it takes effect with health discovery.
+	// How the host's agent asks the workload; what agent.yaml says goes before it.
 	ServiceProbe *ServiceProbe `json:"serviceProbe,omitempty"`
 }
 
@@ -51,10 +51,10 @@ type InboundHealth struct {
 // A ServiceProbe says how the control plane learns whether a workload is
 // there. Durations are Go durations.
 type ServiceProbe struct {
-	Interval           string    `json:"interval,omitempty"`
-	Timeout            string    `json:"timeout,omitempty"`
-	UnhealthyThreshold uint32    `json:"unhealthyThreshold,omitempty"`
-	HealthyThreshold   uint32    `json:"healthyThreshold,omitempty"`
+	Interval           string    `json:"interval,omitempty"`           // default 1s, at least 100ms
+	Timeout            string    `json:"timeout,omitempty"`            // default 2s
+	UnhealthyThreshold uint32    `json:"unhealthyThreshold,omitempty"` // failures in a row until peers do not call it; default 1
+	HealthyThreshold   uint32    `json:"healthyThreshold,omitempty"`   // successes in a row until they do again; default 1
 	TCP                *TCPProbe `json:"tcp,omitempty"`
 }
 

@@ -105,7 +105,24 @@ type Inbound struct {
 	Faults []Fault `json:"faults,omitempty"`
 	// Of RateLimits the first whose callers a call is from counts.
 	RateLimits []RateLimit `json:"rateLimits,omitempty"`
+	// Probe is how the host's agent asks the workload whether it can be called;
+	// nil: not at all, or as the host's own configuration says.
+	Probe *Probe `json:"probe,omitempty"`
 }
+
+// A Probe is a connection that is made to a workload again and again.
+type Probe struct {
+	Interval Duration `json:"interval"` // from one to the next
+	Timeout  Duration `json:"timeout"`  // of one
+	// Unhealthy is how many in vain in a row, and Healthy how many others, turn
+	// the verdict.
+	Unhealthy uint32 `json:"unhealthy"`
+	Healthy   uint32 `json:"healthy"`
+}
+
+// ProbeMetadata is the key under which a workload's cluster tells its Probe to
+// the agent. Envoy reads nothing there.
+const ProbeMetadata = "weft.probe"
 
 // How an inbound treats what is not mTLS.
 const (

@@ -56,6 +56,18 @@ func Parse(text string) (p Probe, err error) {
 	return p, nil
 }
 
+// String says what is asked, how often, and by what it is judged.
+func (p Probe) String() string {
+	what := p.Kind
+	switch {
+	case p.Path != "":
+		what += ":" + p.Path
+	case p.Service != "":
+		what += ":" + p.Service
+	}
+	return fmt.Sprintf("%s at %s every %s within %s, %d bad or %d good answers in a row turn it", what, p.Address, p.Interval, p.Timeout, p.Unhealthy, p.Healthy)
+}
+
 // A Verdict is how the workload is since some time.
 type Verdict struct {
 	Well  bool      `json:"well"`

@@ -72,6 +72,7 @@ func (r *Relay) begin(l *loaded) {
 	} else {
 		r.takeList(nil)
 	}
+	r.takeProbes()
 	r.log.Info("configuration read from disk", "set", l.seq, "saved", l.saved, "holds", l.set)
 }
 

@@ -59,17 +59,17 @@ func readNames(body *anypb.Any) ([]proxy.Name, error) {
 	return list, nil
 }
 
-// namesDelivery hands the newest table on, outside of the relay's lock. A slow
+// A delivery hands the newest value on, outside of the relay's lock. A slow
 // receiver skips to the present.
-type namesDelivery struct {
+type delivery[T any] struct {
 	mu   sync.Mutex
-	next []proxy.Name
+	next T
 	wake chan struct{}
 }
 
-func (d *namesDelivery) put(list []proxy.Name) {
+func (d *delivery[T]) put(v T) {
 	d.mu.Lock()
-	d.next = list
+	d.next = v
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -77,7 +77,7 @@ func (d *namesDelivery) put(list []proxy.Name) {
 	}
 }
 
-func (d *namesDelivery) run(ctx context.Context, to func([]proxy.Name)) {
+func (d *delivery[T]) run(ctx context.Context, to func(T)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,10 +85,10 @@ func (d *namesDelivery) run(ctx context.Context, to func([]proxy.Name)) {
 		case <-d.wake:
 		}
 		d.mu.Lock()
-		list := d.next
+		v := d.next
 		d.mu.Unlock()
 		if to != nil {
-			to(list)
+			to(v)
 		}
 	}
 }

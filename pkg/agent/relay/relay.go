@@ -6,7 +6,8 @@
 // of Envoy for what every Envoy asks for, and holds what it was given. What is
 // held is a table, a value that knows no stream and no clock; the goroutines
 // around it only carry its messages. Resources are opaque: the relay compares
-// names and versions and never reads what Envoy is told.
+// names and versions, and reads of what Envoy is told where a cluster's
+// endpoints are and how the workload is probed.
 package relay
 
 import (
@@ -30,8 +31,8 @@ import (
 // ErrInUse is wrapped by Run's error when somebody listens on the socket.
 var ErrInUse = errors.New("already in use")
 
-// Config says what a Relay joins. Log, UIDs, Metadata, OnNames, OnTrust,
-// OnIssuer, OnQuestion and CacheDir may be left out.
+// Config says what a Relay joins. Log, UIDs, Metadata, OnNames, OnProbes,
+// OnTrust, OnIssuer, OnQuestion and CacheDir may be left out.
 type Config struct {
 	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
 	// Its folder is made with mode 0700; one that is there already must not be
@@ -52,6 +53,10 @@ type Config struct {
 	UIDs []uint32
 	// OnNames is called with every new table of names, one call at a time.
 	OnNames func([]proxy.Name)
+	// OnProbes is called with how the workload at each port is to be asked
+	// whether it can be called, one call at a time: at the start with what is on
+	// disk, which may be nothing, and with every change.
+	OnProbes func(map[uint16]proxy.Probe)
 	// OnTrust is called with whom the mesh trusts, in PEM, and returns once that
 	// is in force.
 	OnTrust func(roots []byte) error
@@ -117,7 +122,8 @@ type Relay struct {
 	disk    disk
 	redial  context.CancelFunc // ends the stream to the control plane; nil: none
 
-	names      namesDelivery
+	names      delivery[[]proxy.Name]
+	probes     probes
 	orders     [orderCount]order
 	ordered    chan struct{} // capacity 1: there is an order to follow
 	answering  chan struct{} // capacity 1: a question is being answered
@@ -163,7 +169,7 @@ func New(cfg Config) *Relay {
 		dirty:  make(chan struct{}, 1),
 		orders: newOrders(cfg), ordered: make(chan struct{}, 1), answering: make(chan struct{}, 1),
 	}
-	r.names.wake = make(chan struct{}, 1)
+	r.names.wake, r.probes.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	return r
 }
 
@@ -179,10 +185,14 @@ func (r *Relay) Run(ctx context.Context) error {
 		return fmt.Errorf("relay: %w", err)
 	}
 	r.openCache()
+	r.mu.Lock()
+	r.takeProbes()
+	r.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.serve(ctx, l) })
 	g.Go(func() error { r.follow(ctx); return nil })
 	g.Go(func() error { r.names.run(ctx, r.cfg.OnNames); return nil })
+	g.Go(func() error { r.probes.run(ctx, r.cfg.OnProbes); return nil })
 	g.Go(func() error { r.followOrders(ctx); return nil })
 	g.Go(func() error { r.keep(ctx); return nil })
 	err = g.Wait()

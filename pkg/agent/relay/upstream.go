@@ -196,6 +196,9 @@ func (r *Relay) take(resp *discoveryv3.DeltaDiscoveryResponse) {
 		r.keepClusters()
 	}
 	h.settle()
+	if i == clusters {
+		r.takeProbes()
+	}
 	if i == listeners {
 		r.tellNames(time.Now())
 	}

@@ -134,6 +134,7 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		if err != nil {
 			return Result{}, fmt.Errorf("put %s: %w", k, err)
 		}
+		keepStates(wanted, current)
 		version, again := at(current.Meta.Version, try)
 		if version != current.Meta.Version {
 			return Result{}, fmt.Errorf("put %s at version %d: %w", k, version, store.ErrConflict)

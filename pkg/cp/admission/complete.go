@@ -68,6 +68,25 @@ func addZone(dp *mesh.Dataplane, zone string) (warnings []string) {
 	return warnings
 }
 
+// keepStates has inbounds that are probed go on as the host's agent found them,
+// where the author of wanted says nothing of their state: the agent tells
+// changes, and there is none.
+func keepStates(wanted, stored mesh.Resource) {
+	to, ok := wanted.Spec.(*mesh.Dataplane)
+	from, was := stored.Spec.(*mesh.Dataplane)
+	if !ok || !was {
+		return
+	}
+	for i := range to.Networking.Inbound {
+		in := &to.Networking.Inbound[i]
+		for _, before := range from.Networking.Inbound {
+			if in.State == "" && in.Health == nil && in.ServiceProbe != nil && before.ServiceProbe != nil && before.Port == in.Port {
+				in.State = before.State
+			}
+		}
+	}
+}
+
 func copySpec(r mesh.Resource) (mesh.Spec, error) {
 	data, err := json.Marshal(r.Spec)
 	if err != nil {

@@ -190,6 +190,7 @@ func (s *Service) put(ctx context.Context, g Grant, dp mesh.Resource) (mesh.Reso
 				return dp, err
 			}
 			dp.Meta.Version = existing.Meta.Version
+			keepProbes(dp, existing)
 		case errors.Is(err, store.ErrNotFound):
 			dp.Meta.Version = 0
 		default:
@@ -201,6 +202,24 @@ func (s *Service) put(ctx context.Context, g Grant, dp mesh.Resource) (mesh.Reso
 		}
 		if !errors.Is(err, store.ErrConflict) || try == retries {
 			return dp, fmt.Errorf("register dataplane %s: %w", quote(g.ID), err)
+		}
+	}
+}
+
+// keepProbes leaves in dp, which is the caller's to change, the probes of
+// inbounds that somebody wrote into the stored one: a host does not send any.
+func keepProbes(dp, stored mesh.Resource) {
+	to, ok := dp.Spec.(*mesh.Dataplane)
+	from, was := stored.Spec.(*mesh.Dataplane)
+	if !ok || !was {
+		return
+	}
+	for i := range to.Networking.Inbound {
+		in := &to.Networking.Inbound[i]
+		for _, before := range from.Networking.Inbound {
+			if in.ServiceProbe == nil && before.Port == in.Port {
+				in.ServiceProbe = before.ServiceProbe
+			}
 		}
 	}
 }

@@ -42,6 +42,7 @@ func (p *planner) inbounds() (ins []proxy.Inbound) {
 			Tags:     maps.Clone(in.Tags),
 			Protocol: p.dp.Protocol(i),
 			Access:   p.access(in.Tags),
+			Probe:    probe(in.ServiceProbe),
 		}
 		inbound.Faults = p.faults(&inbound)
 		inbound.RateLimits = p.rateLimits(&inbound)

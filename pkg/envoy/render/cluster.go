@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
@@ -60,11 +61,25 @@ func (r *renderer) localCluster(in proxy.Inbound) string {
 		Endpoints:   []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{endpoint(w.at)}}},
 	}
 	c.UpstreamBindConfig = r.marked(proxy.MarkInbound)
+	c.Metadata = probeMetadata(in.Probe)
 	if w.http2 {
 		c.TypedExtensionProtocolOptions = r.http2(nil)
 	}
 	r.cluster(name, c)
 	return name
+}
+
+// probeMetadata tells the agent how to ask the workload.
+func probeMetadata(p *proxy.Probe) *corev3.Metadata {
+	if p == nil {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{proxy.ProbeMetadata: {Fields: map[string]*structpb.Value{
+		"interval":  structpb.NewStringValue(time.Duration(p.Interval).String()),
+		"timeout":   structpb.NewStringValue(time.Duration(p.Timeout).String()),
+		"unhealthy": structpb.NewNumberValue(float64(p.Unhealthy)),
+		"healthy":   structpb.NewNumberValue(float64(p.Healthy)),
+	}}}}
 }
 
 // outboundCluster makes the cluster of a service; its endpoints come apart.
