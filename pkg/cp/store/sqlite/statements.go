@@ -41,7 +41,7 @@ func (s *statements) prepare(ctx context.Context, read, write *sql.DB) (err erro
 		{&s.drop, write, "DELETE FROM revisions WHERE revision = ?"},
 		{&s.save, write, "UPDATE state SET revision = ?, forgotten = ?"},
 	} {
-		if *p.to, err = p.on.PrepareContext(ctx, p.query); err != nil {
+		if *p.to, err = p.on.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // they live as long as their pool
 			return err
 		}
 	}
