@@ -21,10 +21,8 @@ import (
 // the state before or after, in both families alike. The next Apply and Remove
 // give back the old world.
 func (u suite) killedWhileApplying(t *testing.T) {
-	const (
-		hosts = 4
-		kills = 50 // on each
-	)
+	const hosts = 4
+	kills := often(u.Kills, 200) / hosts // on each
 	var mu sync.Mutex
 	states := make(map[string]int)
 	for n := range hosts {
@@ -47,7 +45,7 @@ func (u suite) killedWhileApplying(t *testing.T) {
 
 func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
 	t.Helper()
-	const often = 10 // kills between two looks at everything
+	const rounds = 10 // kills between two looks at everything
 	s := newScene(t)
 	s.play(t)
 	for _, f := range families {
@@ -61,7 +59,7 @@ func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
 	span := 25 * time.Millisecond // in which two applies and a removal come
 	for i := range kills {
 		u.killOnce(t, s, rand.N(span), a, b)
-		got := []string{whole(s, families[0]), whole(s, families[1])}
+		got := []string{stateOf(s, families[0]), stateOf(s, families[1])}
 		found(got[0])
 		if got[0] != got[1] || strings.HasPrefix(got[0], "neither") {
 			t.Errorf("kill %d left IPv4 with %s and IPv6 with %s", i, got[0], got[1])
@@ -71,7 +69,7 @@ func (u suite) killOften(t *testing.T, kills int, found func(state string)) {
 		span = 2 * time.Since(began)
 		u.agrees(t, s.host, a)
 		u.uninstall(t, s.host)
-		if i%often == often-1 {
+		if i%rounds == rounds-1 || i == kills-1 {
 			if diff := cmp.Diff(before, u.snapshot(t, s.host)); diff != "" {
 				t.Fatalf("after %d kills the host is not what it was (-before +after):\n%s", i+1, diff)
 			}
@@ -116,9 +114,9 @@ func (u suite) killOnce(t *testing.T, s scene, after time.Duration, rules ...red
 	}
 }
 
-// whole tells in which state calls find a host: the rules of the first port,
+// stateOf tells in which state calls find a host: the rules of the first port,
 // those of the second, none, or neither of these.
-func whole(s scene, f family) string {
+func stateOf(s scene, f family) string {
 	first, second, out := f.at(s.host, 8080), f.at(s.host, 8090), f.at(s.client, 80)
 	got := fmt.Sprint(call(s.client, first), ", ", call(s.client, second), ", ", call(s.host, out))
 	switch got {

@@ -13,6 +13,7 @@ package redirecttest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -61,8 +62,9 @@ type Engine struct {
 	// redirected when Apply has been there.
 	CgroupsByRule bool
 	// Replacements is how often rules are replaced under load, where 500 times
-	// take long.
-	Replacements int
+	// take long, and Kills how often who applies them is killed, where several
+	// of an engine's kinds share 200. The flag -whole has each do all.
+	Replacements, Kills int
 }
 
 // A Breakage is a shell script that does damage to rules in force, and what
@@ -70,6 +72,16 @@ type Engine struct {
 type Breakage struct {
 	Name, Script string
 	Want         []string
+}
+
+var whole = flag.Bool("whole", false, "replace rules 500 times and kill who applies them 200 times, however long that takes")
+
+// often is how often a case does something, of what it does with -whole.
+func often(fewer, all int) int {
+	if fewer == 0 || *whole {
+		return all
+	}
+	return fewer
 }
 
 // suite is one engine under test.
@@ -109,9 +121,18 @@ func Run(t *testing.T, e Engine) {
 		t.Run(c.name, c.test)
 	}
 	for _, c := range []test{
+		// What takes long, so that nothing waits for it at the end.
+		{"replacing has no gap", u.replaceHasNoGap},
+		{"killed while applying", u.killedWhileApplying},
+		{"breakages", u.breakagesAreNamed},
+		{"owners", u.owners},
+		{"questions on one socket", u.questionsOnOneSocket},
+		{"trial", u.trial},
+		{"lease", u.lease},
+		{"foreign writer", u.foreignWriter},
+
 		// What is captured.
 		{"flows", u.flows},
-		{"owners", u.owners},
 		{"two workloads", u.twoWorkloads},
 		{"proxy told by owner", u.proxyToldByOwner},
 		{"every port", u.everyPort},
@@ -128,7 +149,6 @@ func Run(t *testing.T, e Engine) {
 		{"many connections from few ports", u.fanIn},
 		{"DNS", u.dns},
 		{"local resolver", u.localResolver},
-		{"questions on one socket", u.questionsOnOneSocket},
 		{"servers on one socket", u.serversOnOneSocket},
 		{"agent reuses an application's port", u.agentReusesPort},
 		{"only queries are zoned", u.onlyQueriesZoned},
@@ -136,10 +156,7 @@ func Run(t *testing.T, e Engine) {
 		{"routes alone lead nowhere", u.routesAlone},
 
 		// What is promised.
-		{"replacing has no gap", u.replaceHasNoGap},
 		{"writers at once", u.writersAtOnce},
-		{"foreign writer", u.foreignWriter},
-		{"killed while applying", u.killedWhileApplying},
 		{"same rules again write nothing", u.sameRulesAgain},
 		{"removal leaves nothing", u.removalLeavesNothing},
 		{"removal by hand", u.removalByHand},
@@ -149,11 +166,8 @@ func Run(t *testing.T, e Engine) {
 		{"several tables share a host", u.severalTables},
 		{"long lists", u.longLists},
 		{"ranges at the ends", u.rangesAtTheEnds},
-		{"breakages", u.breakagesAreNamed},
-		{"lease", u.lease},
 		{"open without proxy", u.openWithoutProxy},
 		{"renewal", u.renewal},
-		{"trial", u.trial},
 		{"long connections outlive a trial", u.longConnectionsOutliveTrial},
 		{"a trial is armed anew", u.trialIsArmedAnew},
 		{"bad input touches nothing", u.badInput},

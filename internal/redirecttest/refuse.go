@@ -23,6 +23,7 @@ func (u suite) breakagesAreNamed(t *testing.T) {
 	}, u.Breakages...)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
 			h := testnet.Hosts(t, 1)[0]
 			u.install(t, h, Broken())
 			h.Run(t, "sh", "-ec", u.script(c.Script))

@@ -3,7 +3,6 @@
 package redirecttest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +43,7 @@ func (u suite) changing(t *testing.T) []redirect.Rules {
 // While rules are replaced by others, every new connection still meets the
 // proxy: none slips by, none is refused. A session that is open goes on.
 func (u suite) replaceHasNoGap(t *testing.T) {
-	replacements := cmp.Or(u.Replacements, 500)
+	replacements := often(u.Replacements, 500)
 	const (
 		perSecond = 2000 // calls
 		callers   = 3    // of each kind, as a call takes a while

@@ -35,7 +35,8 @@ func engines() (all []redirecttest.Engine) {
 			WaitsWhileAway: true,
 			Disturbed:      true,
 			CgroupsByRule:  true,
-			Replacements:   100,
+			Replacements:   60,
+			Kills:          100,
 		})
 	}
 	return all
