@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 // cannot be served; of several, one that fails is tried again. The redirection
 // stays in force when it returns.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := keyfile.Dir(a.cfg.RunDir); err != nil {
+	if err := keyfile.Passage(a.cfg.RunDir); err != nil {
 		return err
 	}
 	held, err := takeLock(a.cfg.StateDir)
@@ -60,6 +61,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer held.release()
+	if slices.ContainsFunc(a.served, func(s *served) bool { return s.w.user != nil }) {
+		if err := os.Chmod(a.cfg.RunDir, 0o711); err != nil { //nolint:gosec // Envoy passes through to what is its
+			return err
+		}
+	}
 	for _, s := range a.served {
 		defer s.release()
 		if err := s.prepare(ctx); err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/weft-mesh/weft/pkg/envoy"
 	"github.com/weft-mesh/weft/pkg/proxy"
 	"github.com/weft-mesh/weft/pkg/redirect"
 )
@@ -49,6 +50,7 @@ type Config struct {
 	EnvoyLogLevel    string
 	EnvoyMemory      string // a size, or "0"
 	EnvoyFiles       uint64
+	EnvoyUser        string // name or number; "" is the usual one where it exists
 	KeepEnvoy        bool
 	ReadyPort        uint16
 
@@ -117,13 +119,13 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.ControlPlanes, "control-plane", nil, "addresses of the control plane, host:port; join has them from the token")
 
 	fs.StringVar(&c.StateDir, "state-dir", defaultStateDir, "folder of the host's keys and certificates, 0700")
-	fs.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of sockets and of Envoy's bootstrap, 0700")
+	fs.StringVar(&c.RunDir, "run-dir", defaultRunDir, "folder of sockets and of Envoy's bootstrap, closed to others; where Envoy has a user of its own, 0711")
 
 	fs.StringVar(&c.KeyStore, "key-store", keysInFiles, "where the host's private keys are: file, in the state folder; or memory, in the run folder, which must be a tmpfs: a reboot then takes them, and the host joins anew with the token of --join-token-file")
 	fs.StringVar(&c.JoinTokenFile, "join-token-file", "", "file with a join token, its owner's alone, by which this host joins again when it has no certificate or an expired one; read anew each time")
 
 	fs.StringVar(&c.Envoy, "envoy", "", "Envoy's binary; default: /usr/lib/weft/envoy, then the PATH")
-	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core, at most 4")
+	fs.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads; 0: one per core that its cgroup may use, at most 4")
 	fs.StringVar(&c.EnvoyLogLevel, "envoy-log-level", "warning", "Envoy's log level: trace, debug, info, warning, error or off")
 	fs.Uint16Var(&c.ReadyPort, "ready-port", 15020, "port on loopback at which /ready tells whether this host can be used; 0: none")
 	fs.StringVar(&c.ServiceProbe, "service-probe", "", "how the service is asked whether peers may call it: tcp, http:/PATH, grpc or grpc:SERVICE; default: it is not, and they may")
@@ -133,6 +135,7 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.IntVar(&c.ServiceProbeUnhealthy, "service-probe-unhealthy", 3, "bad answers in a row until they do not")
 	fs.StringVar(&c.EnvoyMemory, "envoy-memory", "0", "most memory that Envoy may have, such as 512MiB: it sheds load before; 0: what its cgroup may have")
 	fs.Uint64Var(&c.EnvoyFiles, "envoy-files", 0, "most files that Envoy may have open, one or two a connection; 0: as many as its hard limit says")
+	fs.StringVar(&c.EnvoyUser, "envoy-user", "", "user whom Envoy runs as, by name or number, where the agent is root; default: "+usualEnvoyUser+" where that user exists, else root")
 	fs.BoolVar(&c.KeepEnvoy, "keep-envoy", true, "let Envoy go on serving when the agent ends by SIGTERM, as for a restart or an upgrade; the next agent takes it back. With false it is drained and stopped then")
 	fs.DurationVar(&c.DrainTime, "drain-time", 5*time.Second, "how long Envoy finishes what it has begun when it is stopped")
 	fs.DurationVar(&c.ChangeTime, "change-time", 30*time.Second, "how long connections live on after a policy has changed how they are treated: HTTP ends after the answer that is under way, and what takes longer is cut then")
@@ -227,7 +230,7 @@ func (c *Config) valid() error {
 	if c.JoinTokenFile != "" && !filepath.IsAbs(c.JoinTokenFile) {
 		bad("joinTokenFile", "%q must be an absolute path", c.JoinTokenFile)
 	}
-	// A unix socket's path has 108 bytes; the longest name beneath is 16.
+	// A unix socket's path has 108 bytes; the longest name beneath is 17.
 	if len(c.RunDir) > 90 {
 		bad("runDir", "is %d bytes long, and sockets beneath it may have 107: choose a shorter path", len(c.RunDir))
 	}
@@ -251,6 +254,9 @@ func (c *Config) valid() error {
 	}
 	if _, err := c.serviceProbe(); err != nil {
 		bad("serviceProbe", "%s", err)
+	}
+	if _, err := c.findEnvoyUser(); err != nil {
+		bad("envoyUser", "%s", err)
 	}
 	if _, err := bytesOf(c.EnvoyMemory); err != nil {
 		bad("envoyMemory", "%s", err)
@@ -307,18 +313,9 @@ func (c *Config) systemRoots() []string {
 
 // Files of an agent.
 func (c *Config) xdsSocket() string    { return filepath.Join(c.RunDir, "xds.sock") }
-func (c *Config) adminSocket() string  { return filepath.Join(c.RunDir, "admin.sock") }
+func (c *Config) adminSocket() string  { return filepath.Join(c.RunDir, envoy.Home, "admin.sock") }
 func (c *Config) statusSocket() string { return filepath.Join(c.RunDir, "status.sock") }
 func (c *Config) cacheDir() string     { return filepath.Join(c.StateDir, "xds") }
-
-// concurrency is how many workers Envoy gets: a sidecar seldom needs more than
-// four, and each costs memory.
-func (c *Config) concurrency() int {
-	if c.EnvoyConcurrency > 0 {
-		return c.EnvoyConcurrency
-	}
-	return min(runtime.NumCPU(), 4)
-}
 
 // canRedirect: there are engines for this system.
 const canRedirect = runtime.GOOS == "linux"

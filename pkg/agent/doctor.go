@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -148,7 +149,14 @@ func examineRedirection(ctx context.Context, p patient) []Check {
 }
 
 func examineEnvoy(ctx context.Context, p patient) []Check {
-	version, err := envoy.Check(ctx, p.cfg.envoyBinary())
+	u, err := p.cfg.findEnvoyUser()
+	if err != nil {
+		return ill("mend the configuration", "envoyUser: %s", err)
+	}
+	if os.Geteuid() != 0 {
+		u = nil // only root can try it as another
+	}
+	version, err := envoy.CheckAs(ctx, p.cfg.envoyBinary(), u)
 	if err != nil {
 		return ill("see what it says, or name another by the setting envoy", "%s", err)
 	}
@@ -159,7 +167,10 @@ func examineEnvoy(ctx context.Context, p patient) []Check {
 		}
 		return ill(remedy, "%s is there (%s), but does not serve: %s", version, p.cfg.envoyBinary(), err)
 	}
-	return fine("%s serves (%s)", version, p.cfg.envoyBinary())
+	if u == nil && os.Geteuid() == 0 && p.cfg.EnvoyUser == "" {
+		return fine("%s serves (%s), as root: it can do less as a user of its own, which systemd-sysusers or useradd --system %s makes, from the agent's next start on", version, p.cfg.envoyBinary(), usualEnvoyUser)
+	}
+	return fine("%s serves (%s)%s", version, p.cfg.envoyBinary(), asUser(u.String()))
 }
 
 // open is the identity as it is on disk.

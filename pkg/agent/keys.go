@@ -31,10 +31,8 @@ func (c *Config) identityDir() string {
 // identityDirReady makes that folder. It fails where keys are to be in memory
 // and would not be.
 func (c *Config) identityDirReady() error {
-	for _, dir := range []string{c.RunDir, c.identityDir()} {
-		if err := keyfile.Dir(dir); err != nil {
-			return err
-		}
+	if err := errors.Join(keyfile.Passage(c.RunDir), keyfile.Dir(c.identityDir())); err != nil {
+		return err
 	}
 	if c.KeyStore != keysInMemory {
 		return nil

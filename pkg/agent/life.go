@@ -104,22 +104,7 @@ func (w *Workload) tellDataplane(ctx context.Context, within time.Duration) erro
 func (w *Workload) newEnvoy() error {
 	c := &w.cfg
 	limit := c.memoryLimit()
-	doc, err := bootstrap.JSON(bootstrap.Config{
-		ID:          w.identity.ID(),
-		Service:     c.Service,
-		XDSSocket:   c.xdsSocket(),
-		SDSSocket:   c.xdsSocket(),
-		AdminSocket: c.adminSocket(),
-
-		LogsSocket:    c.logsSocket(),
-		MetricsSocket: c.metricsSocket(),
-		Resolver:      c.envoyResolver(),
-		Memory:        limit,
-	})
-	if err != nil {
-		return err
-	}
-	e := c.envoy(doc)
+	e := c.envoy(w.user, w.bootstrap(*c))
 	e.Log = w.log.With("part", "envoy")
 	if units.Running() {
 		scope := units.Scope{
@@ -141,8 +126,31 @@ func (w *Workload) newEnvoy() error {
 	return nil
 }
 
+// bootstrap is what Envoy starts from. It may have what is configured, and no
+// more than its cgroup.
+func (w *Workload) bootstrap(c Config) envoy.Bootstrap {
+	return func(l envoy.Limits) ([]byte, error) {
+		limit := c.memoryLimit()
+		if limit == 0 || l.Memory > 0 && l.Memory < limit {
+			limit = l.Memory
+		}
+		return bootstrap.JSON(bootstrap.Config{
+			ID:          w.identity.ID(),
+			Service:     c.Service,
+			XDSSocket:   c.xdsSocket(),
+			SDSSocket:   c.xdsSocket(),
+			AdminSocket: c.adminSocket(),
+
+			LogsSocket:    c.logsSocket(),
+			MetricsSocket: c.metricsSocket(),
+			Resolver:      c.envoyResolver(),
+			Memory:        limit,
+		})
+	}
+}
+
 // envoy is what is needed to run, find or stop the workload's Envoy.
-func (c *Config) envoy(bootstrap []byte) envoy.Config {
+func (c *Config) envoy(u *envoy.User, bootstrap envoy.Bootstrap) envoy.Config {
 	drain := c.DrainTime
 	if drain == 0 {
 		drain = -1 // without a word
@@ -150,9 +158,10 @@ func (c *Config) envoy(bootstrap []byte) envoy.Config {
 	return envoy.Config{
 		Binary:      c.envoyBinary(),
 		Bootstrap:   bootstrap,
+		User:        u,
 		Dir:         c.RunDir,
 		AdminSocket: c.adminSocket(),
-		Concurrency: c.concurrency(),
+		Concurrency: c.EnvoyConcurrency,
 		LogLevel:    c.EnvoyLogLevel,
 		FileLimit:   c.EnvoyFiles,
 		DrainTime:   drain,
@@ -173,7 +182,7 @@ func (c *Config) cgroup() string {
 
 // stopEnvoy drains and stops the workload's Envoy where no agent serves it.
 func (c *Config) stopEnvoy(ctx context.Context) error {
-	e := c.envoy(nil)
+	e := c.envoy(nil, nil)
 	e.Cgroup = c.cgroup()
 	return envoy.New(e).Stop(ctx)
 }

@@ -25,12 +25,12 @@ func (c *Config) metricsSocket() string { return filepath.Join(c.RunDir, "metric
 // observers makes the parts that tell what Envoy sees.
 func (w *Workload) observers() {
 	w.logs = accesslog.New(accesslog.Config{
-		Socket: w.cfg.logsSocket(),
-		Dial:   func(ctx context.Context, address string) (net.Conn, error) { return dialOut(ctx, "tcp", address) },
-		Log:    w.log.With("part", "accesslog"),
+		Socket: w.cfg.logsSocket(), UID: w.envoyUID(),
+		Dial: func(ctx context.Context, address string) (net.Conn, error) { return dialOut(ctx, "tcp", address) },
+		Log:  w.log.With("part", "accesslog"),
 	})
 	w.metrics = metrics.New(metrics.Config{
-		Socket: w.cfg.metricsSocket(),
+		Socket: w.cfg.metricsSocket(), UID: w.envoyUID(),
 		Envoy: func(ctx context.Context, filter string, usedOnly bool) (io.ReadCloser, error) {
 			return envoy.NewAdmin(w.cfg.adminSocket()).Prometheus(ctx, filter, usedOnly)
 		},

@@ -113,7 +113,7 @@ func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) C
 		c.Remedy = "look at control plane and certificate below"
 	default:
 		c.OK = e.Kept == ""
-		c.Text = fmt.Sprintf("%s serves (pid %d) for %s, restarted %d times", version, e.PID, ago(now, e.Since), e.Restarts)
+		c.Text = fmt.Sprintf("%s serves (pid %d%s) for %s, restarted %d times", version, e.PID, asUser(e.User), ago(now, e.Since), e.Restarts)
 		if e.OutOfMemory > 0 {
 			c.Text += fmt.Sprintf(", %d times for want of memory", e.OutOfMemory)
 		}

@@ -61,8 +61,8 @@ func (s HostStatus) judged() HostStatus {
 	return s
 }
 
-// serveStatus answers weft-agent status on a unix socket in the agent's own
-// folder, which is nobody else's to enter.
+// serveStatus answers weft-agent status on a unix socket that is nobody else's
+// to use.
 func (a *Agent) serveStatus(ctx context.Context) error {
 	path := a.cfg.statusSocket()
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -71,6 +71,9 @@ func (a *Agent) serveStatus(ctx context.Context) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
 	mux := http.NewServeMux()

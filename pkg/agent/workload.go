@@ -39,6 +39,7 @@ type Workload struct {
 	relay    *relay.Relay
 	dns      *dns.Server
 	envoy    *envoy.Process
+	user     *envoy.User // that it runs as; nil: the agent's
 	logs     *accesslog.Server
 	metrics  *metrics.Server
 	choice   Choice // of the engine, once prepared
@@ -96,6 +97,9 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
+	if w.user, err = cfg.envoyUser(); err != nil {
+		return nil, err
+	}
 	w.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
 		Direct:     []string{cfg.envoyResolver().String()},
@@ -106,6 +110,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w.relay = relay.New(relay.Config{
 		Socket:     cfg.xdsSocket(),
 		ID:         id.ID(),
+		UIDs:       w.envoyUIDs(),
 		Metadata:   w.metadata,
 		Dial:       w.dial,
 		Secrets:    secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
@@ -164,10 +169,10 @@ func (w *Workload) run(ctx context.Context) error {
 
 // prepare finds what would fail later, before anything runs.
 func (w *Workload) prepare(ctx context.Context) error {
-	if err := keyfile.Dir(w.cfg.RunDir); err != nil {
+	if err := keyfile.Passage(w.cfg.RunDir); err != nil {
 		return err
 	}
-	version, err := envoy.Check(ctx, w.cfg.envoyBinary())
+	version, err := envoy.CheckAs(ctx, w.cfg.envoyBinary(), w.user)
 	if err != nil {
 		return err
 	}

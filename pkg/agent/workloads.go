@@ -24,7 +24,7 @@ var hostSettings = []string{
 
 // sharedSettings are a workload's own where it has them, else those at the top.
 var sharedSettings = []string{
-	"control-plane", "address", "envoy-concurrency", "envoy-log-level", "envoy-memory", "envoy-files", "keep-envoy", "drain-time", "change-time", "redirect", "inbound-method",
+	"control-plane", "address", "envoy-concurrency", "envoy-log-level", "envoy-memory", "envoy-files", "envoy-user", "keep-envoy", "drain-time", "change-time", "redirect", "inbound-method",
 	"fail-open", "metrics-cert", "metrics-key",
 }
 

@@ -46,26 +46,37 @@ func (p *Process) removeCgroup() {
 	}
 }
 
-// oomKills are the counters of kills for want of memory around a process. Its
-// own cgroup may be gone when it is asked, so those above count as well.
+// oomKills are the counters of kills for want of memory around a process, by
+// file. Its own cgroup may be gone when it is asked, so those above count as
+// well, and the host's own, which tells of those that no cgroup counts.
 type oomKills map[string]int64
 
 // oomKills reads them as they are now.
 func (p *Process) oomKills(pid int) oomKills {
 	counts := oomKills{}
-	text, err := os.ReadFile(procFile(pid, "cgroup"))
-	if err != nil {
-		return counts
-	}
-	for line := range strings.Lines(string(text)) {
-		for _, file := range oomFiles(strings.TrimSpace(line)) {
-			if n, err := readOOM(file); err == nil {
-				counts[file] = n
+	for _, c := range cgroupsOf(pid) {
+		for _, dir := range c.upwards() {
+			if dir == c.root && c.path != "/" {
+				continue // too far away
 			}
+			for _, name := range []string{"memory.events", "memory.oom_control"} {
+				file := filepath.Join(dir, name)
+				if n, err := readOOM(file); err == nil {
+					counts[file] = n
+				}
+			}
+		}
+	}
+	if len(counts) == 0 {
+		if n, err := readOOM(hostOOM); err == nil {
+			counts[hostOOM] = n
 		}
 	}
 	return counts
 }
+
+// hostOOM counts all kills for want of memory since the boot.
+const hostOOM = "/proc/vmstat"
 
 // risen tells whether one that can still be read has risen.
 func (k oomKills) risen() bool {
@@ -75,31 +86,6 @@ func (k oomKills) risen() bool {
 		}
 	}
 	return false
-}
-
-// oomFiles are the files with counters for a line of /proc/PID/cgroup: of the
-// cgroup and the one above it, but not of the root, which counts nothing.
-func oomFiles(line string) (files []string) {
-	parts := strings.SplitN(line, ":", 3)
-	if len(parts) != 3 || parts[2] == "/" {
-		return nil
-	}
-	var roots []string
-	name := "memory.events"
-	switch {
-	case parts[0] == "0":
-		roots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
-	case parts[1] == "memory":
-		roots, name = []string{"/sys/fs/cgroup/memory"}, "memory.oom_control"
-	}
-	for _, root := range roots {
-		for _, dir := range []string{parts[2], filepath.Dir(parts[2])} {
-			if dir != "/" {
-				files = append(files, filepath.Join(root, dir, name))
-			}
-		}
-	}
-	return files
 }
 
 func readOOM(file string) (int64, error) {

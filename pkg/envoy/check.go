@@ -26,7 +26,10 @@ var versionText = regexp.MustCompile(`version: [0-9a-f]+/(\d+\.\d+\.\d+[^/\s]*)/
 
 // Check returns the version of an Envoy binary, "1.40.0". Its errors wrap
 // ErrBinary and say what is wrong and what to do about it.
-func Check(ctx context.Context, binary string) (string, error) {
+func Check(ctx context.Context, binary string) (string, error) { return CheckAs(ctx, binary, nil) }
+
+// CheckAs is Check for an Envoy that another user is to run.
+func CheckAs(ctx context.Context, binary string, u *User) (string, error) {
 	bad := func(what, remedy string) (string, error) {
 		return "", fmt.Errorf("%w at %s: %s: %s", ErrBinary, binary, what, remedy)
 	}
@@ -53,12 +56,15 @@ func Check(ctx context.Context, binary string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "--version")
+	cmd.SysProcAttr = u.credential()
 	cmd.WaitDelay = pipeTime
 	out := &head{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	switch err := cmd.Run(); {
 	case ctx.Err() != nil:
 		return bad(fmt.Sprintf("it did not tell its version: %v", ctx.Err()), bring)
+	case errors.Is(err, fs.ErrPermission) && u != nil:
+		return bad(fmt.Sprintf("user %s, whom it is to run as, may not run it", u), "chmod a+rx it and the folders above it, or choose another user")
 	case errors.Is(err, fs.ErrNotExist):
 		return bad("the loader that it was linked for is not on this machine",
 			"install glibc, or an Envoy that is linked for this system")

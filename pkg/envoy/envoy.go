@@ -9,10 +9,8 @@ package envoy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -21,12 +19,16 @@ import (
 // A Config says how Envoy is run.
 type Config struct {
 	Binary    string // path of Envoy
-	Bootstrap []byte // the document that it starts from
-	// Dir is Envoy's working folder, made with mode 0700 when it is missing.
-	// It is this Envoy's alone: what runs on a bootstrap in it is taken for it.
+	Bootstrap Bootstrap
+	// Dir is the folder of bootstrap, log and lock, made with mode 0700 when it
+	// is missing. It is this Envoy's alone: what runs on a bootstrap in it is
+	// taken for it. Envoy works in the folder Home of it.
 	Dir         string
 	AdminSocket string // as in the bootstrap
-	Concurrency int    // worker threads; 0: one a core
+	// User is who Envoy runs as; nil: who runs this program. With another, Dir
+	// is let through (0711), and all in it is still closed but to its owner.
+	User        *User
+	Concurrency int    // worker threads; 0: as many as its cgroup has cores, 4 at most
 	LogLevel    string // trace, debug, info, warning, error; default warning, since Envoy lists all of itself at info
 	// FileLimit is how many files Envoy may have open; 0: as many as its hard
 	// limit says. A connection is a file or two.
@@ -49,6 +51,25 @@ type Config struct {
 	Log    *slog.Logger // default slog.Default()
 }
 
+// A Bootstrap is the document that Envoy starts from. It depends on what Envoy
+// may have, and equal limits give equal bytes.
+type Bootstrap func(Limits) ([]byte, error)
+
+// Fixed is a bootstrap that depends on nothing.
+func Fixed(text []byte) Bootstrap { return func(Limits) ([]byte, error) { return text, nil } }
+
+// Limits are what the cgroup of an Envoy, and those above it, let it have.
+type Limits struct {
+	Memory uint64 `json:"memory,omitempty"` // bytes; 0: no limit
+	Cores  int    `json:"cores,omitempty"`  // as many threads as can run at a time, at least 1
+}
+
+// Home is the folder in Dir that Envoy works in and makes its sockets in: its
+// user's alone.
+const Home = "envoy"
+
+func (p *Process) home() string { return filepath.Join(p.cfg.Dir, Home) }
+
 // A Process is one Envoy, whatever the number of times it had to be started.
 type Process struct {
 	cfg   Config
@@ -59,9 +80,11 @@ type Process struct {
 	stopOnce sync.Once
 	ended    chan struct{} // closed when Run has returned
 	replaced sync.WaitGroup
+	former   *running // the last that was replaced; Run's alone
 
 	mu     sync.Mutex
 	ran    bool
+	shares *running // which the newest one took or takes over from, while both work in one folder
 	status Status
 }
 
@@ -90,6 +113,8 @@ type Status struct {
 	PID      int       `json:"pid"`               // 0: not running
 	Epoch    int       `json:"epoch"`             // how often it was replaced since it was last started anew
 	Since    time.Time `json:"since,omitzero"`    // of this PID
+	User     string    `json:"user,omitzero"`     // it runs as
+	Limits   Limits    `json:"limits,omitzero"`   // that it was started with
 	Restarts int       `json:"restarts"`          // how often it died and was started again
 	LastExit string    `json:"lastExit,omitzero"` // "signal: killed", "exit status 1", …
 	ExitedAt time.Time `json:"exitedAt,omitzero"` // of LastExit
@@ -124,19 +149,16 @@ func (p *Process) note(f func(*Status)) {
 	f(&p.status)
 }
 
-// preflight makes the folder, and returns Envoy's version or why there is no
+// preflight makes the folders, and returns Envoy's version or why there is no
 // use in starting it.
 func (p *Process) preflight(ctx context.Context) (string, error) {
-	if err := os.MkdirAll(p.cfg.Dir, 0o700); err != nil {
-		return "", fmt.Errorf("make its folder: %w", err)
-	}
-	if err := os.Chmod(p.cfg.Dir, 0o700); err != nil {
-		return "", fmt.Errorf("close its folder to others: %w", err)
-	}
-	if len(p.cfg.Bootstrap) == 0 {
+	if p.cfg.Bootstrap == nil {
 		return "", errors.New("there is no bootstrap")
 	}
-	return Check(ctx, p.cfg.Binary)
+	if err := p.makeFolders(); err != nil {
+		return "", err
+	}
+	return CheckAs(ctx, p.cfg.Binary, p.cfg.User)
 }
 
 // baseID tells the Envoys of one folder from all others of the machine: they

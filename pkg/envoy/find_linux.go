@@ -42,16 +42,21 @@ func (p *Process) find(ctx context.Context) ([]*running, error) {
 		if err != nil {
 			continue
 		}
-		r, err := p.watch(ctx, pid, args)
+		epoch, err := epochOf(args)
+		if err != nil {
+			continue
+		}
+		r, err := p.watch(ctx, pid, epoch)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH):
 			continue // it has ended meanwhile
 		case err != nil:
 			return nil, err
 		}
-		if !p.isOurs(pid) { // the number was another's before
+		if r.as, err = ownerOf(pid); err != nil || !p.isOurs(pid) { // the number was another's before
 			continue
 		}
+		r.args, r.limits = args, limitsOf(pid)
 		found = append(found, r)
 	}
 	return found, nil
@@ -71,7 +76,7 @@ func (p *Process) Runs() bool {
 
 // isOurs tells whether a process is an Envoy that a Process of this folder
 // started: by its arguments, which name a bootstrap in it and the base id, by
-// its user and by its working folder.
+// its user, who is to be the owner of that, and by its working folder.
 func (p *Process) isOurs(pid int) bool {
 	args, err := arguments(pid)
 	if err != nil || filepath.Dir(value(args, configFlag)) != filepath.Clean(p.cfg.Dir) ||
@@ -84,11 +89,7 @@ func (p *Process) isOurs(pid int) bool {
 	if stat, err := statOf(pid); err != nil || stat[0] == "Z" {
 		return false
 	}
-	info, err := os.Stat(procFile(pid, ""))
-	if err != nil {
-		return false
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && st.Uid != uint32(os.Getuid()) {
+	if u, err := ownerOf(pid); err != nil || u != nil && u.UID != 0 && !u.owns(value(args, configFlag)) {
 		return false
 	}
 	dir, err := os.Readlink(procFile(pid, "cwd"))
@@ -96,15 +97,38 @@ func (p *Process) isOurs(pid int) bool {
 		return true // only who may trace it can tell
 	}
 	here, _ := filepath.EvalSymlinks(p.cfg.Dir)
-	return err == nil && dir == here
+	return err == nil && (dir == filepath.Join(here, Home) || dir == here) // the latter of agents before
+}
+
+// worksAtHome tells whether a process works in the folder in which those of now do.
+func (p *Process) worksAtHome(pid int) bool {
+	dir, err := os.Readlink(procFile(pid, "cwd"))
+	here, _ := filepath.EvalSymlinks(p.home())
+	return err != nil || dir == here
+}
+
+// owns tells whether a file is the user's. Only this program can have given it
+// a bootstrap.
+func (u *User) owns(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == u.UID
 }
 
 // outdated says why r is to be replaced; "" is not at all.
 func (p *Process) outdated(ctx context.Context, r *running) string {
-	if !sameArgs(r.args, p.args(0)) {
+	f, err := p.want(r.limits)
+	if err != nil {
+		p.log.Error("what envoy is to be cannot be told", "error", err)
+		return ""
+	}
+	if !slices.Equal(withoutEpoch(r.args), f.Args) {
 		return "its bootstrap or its options have changed"
 	}
-	if other, err := otherBinary(r.pid, p.cfg.Binary); err != nil {
+	if other, err := otherBinary(r.pid, f.Binary); err != nil {
 		p.log.Warn("whether envoy's binary has changed cannot be told", "pid", r.pid, "error", err)
 	} else if other {
 		return "its binary has changed"

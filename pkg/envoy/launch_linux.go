@@ -3,6 +3,7 @@ package envoy
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,14 +38,14 @@ const (
 	// closed when Envoy runs.
 	launchReport = 3 + iota
 	launchHeld   // the lock of launches
-	launchGo     // gives a byte when Envoy may run, and none if never
+	launchGo     // gives what it is to be when Envoy may run, and nothing if never
 )
 
 // Launched does what this program was started for, where that is to start
 // Envoy. Programs that run a Process call it before all else.
 func Launched() (was bool, code int) {
 	what := os.Getenv(launchEnv)
-	if what == "" || len(os.Args) < 2 {
+	if what == "" {
 		return false, 0
 	}
 	links := make([]*os.File, 0, 3)
@@ -67,7 +68,7 @@ func Launched() (was bool, code int) {
 
 // launchSecond starts the one that becomes Envoy, and tells its pid.
 func launchSecond(links []*os.File) error {
-	cmd := exec.Command(self, os.Args[1:]...) //nolint:noctx // it is to outlive us
+	cmd := exec.Command(self) //nolint:noctx // it is to outlive us
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = []string{launchEnv + "=" + strconv.Itoa(os.Getpid())}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -83,10 +84,18 @@ func launchSecond(links []*os.File) error {
 // self is this program, also when its file has been replaced.
 const self = "/proc/self/exe"
 
-// becomeEnvoy waits until its parent is gone and it is let, and becomes what its
-// arguments say.
+// An order is what somebody is to become.
+type order struct {
+	Binary string
+	Args   []string
+	User   *User
+}
+
+// becomeEnvoy waits until its parent is gone and it is let, and becomes what it
+// is told.
 func becomeEnvoy(parent string, let *os.File) error {
-	if n, _ := let.Read(make([]byte, 1)); n == 0 {
+	var o order
+	if err := json.NewDecoder(let).Decode(&o); err != nil {
 		return errors.New("who wanted to start envoy has ended")
 	}
 	tick := time.NewTicker(time.Millisecond)
@@ -94,27 +103,36 @@ func becomeEnvoy(parent string, let *os.File) error {
 	for strconv.Itoa(os.Getppid()) == parent {
 		<-tick.C
 	}
+	// What it makes it gives modes; the sockets by which Envoys hand over are for
+	// two users, in a folder that is closed to others.
+	unix.Umask(0)
+	if err := o.User.become(); err != nil {
+		return err
+	}
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // nothing of ours is its business
-	err := syscall.Exec(os.Args[1], os.Args[1:], env)
-	return fmt.Errorf("start %s: %w", os.Args[1], err)
+	err := syscall.Exec(o.Binary, append([]string{o.Binary}, o.Args...), env)
+	return fmt.Errorf("start %s: %w", o.Binary, err)
 }
 
-// launch starts an Envoy. It lives on when ctx ends, but is watched no more.
-func (p *Process) launch(ctx context.Context, epoch int) (*running, error) {
-	if err := p.writeBootstrap(); err != nil {
-		return nil, err
-	}
+// launch starts an Envoy, of the form that wanted makes of what it may have. It
+// lives on when ctx ends, but is watched no more. old is the one whose place it
+// takes; nil is none.
+func (p *Process) launch(ctx context.Context, old *running) (*running, error) {
 	held, err := p.holdLaunch(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer held.Close()
+	epoch := 0
+	if old != nil {
+		epoch = old.epoch + 1
+	}
 	log, err := p.newLog(epoch)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	r, err := p.launchWith(ctx, p.args(epoch), log, held)
+	r, err := p.launchWith(ctx, epoch, old, log, held)
 	if err != nil {
 		_ = os.Remove(log.Name())
 		return nil, fmt.Errorf("start %s: %w", p.cfg.Binary, err)
@@ -123,7 +141,7 @@ func (p *Process) launch(ctx context.Context, epoch int) (*running, error) {
 }
 
 // launchWith returns when Envoy runs.
-func (p *Process) launchWith(ctx context.Context, args []string, log, held *os.File) (*running, error) {
+func (p *Process) launchWith(ctx context.Context, epoch int, old *running, log, held *os.File) (*running, error) {
 	within, cancel := context.WithTimeout(ctx, launchTime)
 	defer cancel()
 	read, report, err := os.Pipe()
@@ -137,9 +155,9 @@ func (p *Process) launchWith(ctx context.Context, args []string, log, held *os.F
 		return nil, err
 	}
 	defer letGo.Close()
-	cmd := exec.CommandContext(within, self, append([]string{p.cfg.Binary}, args...)...)
+	cmd := exec.CommandContext(within, self)
 	cmd.Args[0] = "weft-launch-envoy"
-	cmd.Dir = p.cfg.Dir
+	cmd.Dir = p.home()
 	cmd.Env = []string{launchEnv + "=" + launchOnce}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{report, held, let}
@@ -163,12 +181,18 @@ func (p *Process) launchWith(ctx context.Context, args []string, log, held *os.F
 	if err != nil {
 		return nil, errors.New(strings.TrimSpace(first))
 	}
-	r, err := p.watch(ctx, pid, args)
+	r, err := p.watch(ctx, pid, epoch)
 	if err != nil {
 		return nil, err
 	}
 	p.prepare(ctx, pid)
-	if _, err := letGo.Write([]byte("g")); err != nil {
+	f, err := p.ready(old, r, log)
+	if err != nil {
+		_ = letGo.Close() // it ends
+		<-r.gone
+		return nil, err
+	}
+	if err := json.NewEncoder(letGo).Encode(order{f.Binary, r.args, f.User}); err != nil {
 		return nil, err
 	}
 	rest, err := io.ReadAll(lines)
@@ -181,6 +205,25 @@ func (p *Process) launchWith(ctx context.Context, args []string, log, held *os.F
 		return nil, errors.New(strings.TrimSpace(string(rest)))
 	}
 	return r, nil
+}
+
+// ready makes everything that r needs when it becomes Envoy.
+func (p *Process) ready(old, r *running, log *os.File) (form, error) {
+	r.limits = limitsOf(r.pid)
+	f, err := p.want(r.limits)
+	if err != nil {
+		return f, err
+	}
+	r.args, r.as = f.args(r.epoch), f.User
+	if err := errors.Join(p.writeBootstrap(f), f.User.own(log)); err != nil {
+		return f, err
+	}
+	if old == nil {
+		// What another user has made there it could not take away.
+		_ = os.Remove(p.sharedMemory())
+		return f, giveHome(p.home(), f.User, nil)
+	}
+	return f, errors.Join(p.shareHome(old, f.User), p.giveMemory(f.User))
 }
 
 // prepare does for a process that becomes Envoy what only others can do.

@@ -115,7 +115,7 @@ func (e deathError) Error() string { return fmt.Sprintf("it died after %s", e.li
 
 // startAnew starts an Envoy that has no forerunner.
 func (p *Process) startAnew(ctx context.Context, version string) (*running, error) {
-	r, err := p.launch(ctx, 0)
+	r, err := p.launch(ctx, nil)
 	if err != nil {
 		p.exited(err.Error())
 		p.log.Error("envoy could not be started", "binary", p.cfg.Binary, "err", err)
@@ -140,7 +140,8 @@ func (p *Process) takeBack(ctx context.Context) (*running, error) {
 	}
 	for _, r := range found {
 		if r != newest {
-			p.seeOff(ctx, r)
+			p.shares = r
+			p.seeOff(ctx, r, newest)
 		}
 	}
 	p.log.Info("envoy was taken back", "pid", newest.pid, "epoch", newest.epoch, "since", newest.since.Format(time.RFC3339))
@@ -158,6 +159,7 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 		retry = time.After(0)
 	}
 	oom := p.oomKills(r.pid)
+	var free <-chan struct{}
 	for {
 		select {
 		case <-r.gone:
@@ -181,7 +183,15 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 			}
 			p.log.Info("envoy goes on without this agent", "pid", r.pid)
 			return nil
+		case <-free:
+			free, retry = nil, time.After(0)
 		case <-retry:
+			// A third would have Envoy end the first, with what is under way there.
+			if f := p.former; f != nil && !f.wait(0) {
+				p.log.Info("envoy is replaced when the one before it has ended", "pid", r.pid, "before", f.pid)
+				free, retry = f.gone, nil
+				continue
+			}
 			next, err := p.replace(ctx, watching, r)
 			if err != nil {
 				wait := max(again.next(0), time.Second)
@@ -191,7 +201,7 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 				continue
 			}
 			retry = nil
-			p.seeOff(watching, r)
+			p.seeOff(watching, r, next)
 			p.log.Info("envoy was replaced", "pid", next.pid, "epoch", next.epoch, "version", version, "former", r.pid)
 			r = next
 			p.is(r)
@@ -202,7 +212,9 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 
 // is notes that r is Envoy now.
 func (p *Process) is(r *running) {
-	p.note(func(s *Status) { s.PID, s.Epoch, s.Since, s.Kept = r.pid, r.epoch, r.since, "" })
+	p.note(func(s *Status) {
+		s.PID, s.Epoch, s.Since, s.User, s.Limits, s.Kept = r.pid, r.epoch, r.since, nameOf(r.as), r.limits, ""
+	})
 }
 
 func (p *Process) exited(how string) {

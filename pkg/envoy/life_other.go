@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -20,21 +22,26 @@ const (
 // Envoy; here it never is.
 func Launched() (was bool, code int) { return false, 0 }
 
-func (p *Process) launch(ctx context.Context, epoch int) (*running, error) {
-	if err := p.writeBootstrap(); err != nil {
+func (p *Process) launch(ctx context.Context, _ *running) (*running, error) {
+	l := Limits{Cores: runtime.NumCPU()}
+	f, err := p.want(l)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.writeBootstrap(f); err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	args := append(p.args(epoch), "--disable-hot-restart")
+	args := append(f.args(0), "--disable-hot-restart")
 	cmd := exec.CommandContext(ctx, p.cfg.Binary, args...)
-	cmd.Dir = p.cfg.Dir
+	cmd.Dir = p.home()
 	out := &logLines{ctx: ctx, log: p.log}
 	cmd.Stdout, cmd.Stderr = out, out // one writer: os/exec does not write concurrently
 	cmd.WaitDelay = time.Second       // somebody else may hold its output open
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := &running{pid: cmd.Process.Pid, epoch: epoch, args: args, since: time.Now(), signal: cmd.Process.Signal, gone: make(chan struct{})}
+	r := &running{pid: cmd.Process.Pid, args: args, limits: l, since: time.Now(), signal: cmd.Process.Signal, gone: make(chan struct{})}
 	go func() {
 		err := cmd.Wait()
 		out.flush()
@@ -46,6 +53,18 @@ func (p *Process) launch(ctx context.Context, epoch int) (*running, error) {
 	}()
 	return r, nil
 }
+
+func (p *Process) makeFolders() error {
+	return errors.Join(os.MkdirAll(p.cfg.Dir, 0o700), os.MkdirAll(p.home(), 0o700))
+}
+
+func (u *User) credential() *syscall.SysProcAttr { return nil }
+
+func (u *User) own(*os.File) error { return nil }
+
+func giveHome(string, *User, *User) error { return nil }
+
+func nameOf(*User) string { return "" }
 
 func (p *Process) find(context.Context) ([]*running, error) { return nil, nil }
 
@@ -60,7 +79,7 @@ func (p *Process) replace(context.Context, context.Context, *running) (*running,
 
 func (p *Process) removeFiles() {
 	p.removeBootstraps()
-	_ = os.Remove(p.cfg.AdminSocket)
+	_ = errors.Join(os.Remove(p.cfg.AdminSocket), os.Remove(p.home()))
 }
 
 type oomKills struct{}

@@ -29,7 +29,7 @@ type told struct {
 }
 
 func (c told) config() envoy.Config {
-	return envoy.Config{Binary: c.Binary, Dir: c.Dir, AdminSocket: c.AdminSocket, Bootstrap: c.Bootstrap, Concurrency: 1, DrainTime: -1}
+	return envoy.Config{Binary: c.Binary, Dir: c.Dir, AdminSocket: c.AdminSocket, Bootstrap: envoy.Fixed(c.Bootstrap), Concurrency: 1, DrainTime: -1}
 }
 
 // agent starts another program that runs Envoy.
@@ -193,7 +193,7 @@ func TestReplacement(t *testing.T) {
 	at := freePort(t)
 	first := run(t, envoytest.Binary(t), func(c *envoy.Config) {
 		c.ChangeTime = 2 * time.Second
-		c.Bootstrap = document(t, *c, forward(at, workload.Listener.Addr()))
+		c.Bootstrap = envoy.Fixed(document(t, *c, forward(at, workload.Listener.Addr())))
 	})
 	s := first.ready(t)
 	stop, made := calls(t, at.String())
@@ -212,7 +212,7 @@ func TestReplacement(t *testing.T) {
 		hot    bool
 	}{
 		{"nothing", func() {}, false},
-		{"another bootstrap", func() { cfg.Bootstrap = append(cfg.Bootstrap, '\n') }, true},
+		{"another bootstrap", func() { cfg.Bootstrap = another(cfg.Bootstrap) }, true},
 		{"another option", func() { cfg.Concurrency = 2 }, true},
 		{"another binary", func() { cfg.Binary = other }, true},
 	}
@@ -261,7 +261,7 @@ func TestNothingIsReplacedByWhatEnvoyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := first.cfg
-	cfg.Bootstrap = []byte(`{"static_resources": {"listeners": [{"name": "none"}]}}`)
+	cfg.Bootstrap = envoy.Fixed([]byte(`{"static_resources": {"listeners": [{"name": "none"}]}}`))
 	second := runAs(t, cfg)
 	within(t, time.Minute, func() error {
 		now := second.Status()
@@ -280,7 +280,7 @@ func TestSuccessorThatIsKilled(t *testing.T) {
 	at := freePort(t)
 	first := run(t, envoytest.Binary(t), func(c *envoy.Config) {
 		c.ChangeTime = time.Second
-		c.Bootstrap = document(t, *c, forward(at, workload.Listener.Addr()))
+		c.Bootstrap = envoy.Fixed(document(t, *c, forward(at, workload.Listener.Addr())))
 	})
 	s := first.ready(t)
 	stop, _ := calls(t, at.String())
@@ -289,8 +289,9 @@ func TestSuccessorThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := first.cfg
-	cfg.Bootstrap = append(cfg.Bootstrap, '\n')
+	cfg.Bootstrap = another(cfg.Bootstrap)
 	second := runAs(t, cfg)
+	mark(t, cfg.Dir)
 	killed := map[int]bool{}
 	within(t, time.Minute, func() error {
 		procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -315,4 +316,36 @@ func TestSuccessorThatIsKilled(t *testing.T) {
 	if failed := stop(); len(failed) > 0 && strings.Contains(second.log.String(), "could not be replaced") {
 		t.Errorf("%d calls failed: %v", len(failed), failed[:min(3, len(failed))])
 	}
+}
+
+// mark notes in the memory that Envoys share what one notes that dies of its
+// start: that it is under way.
+func mark(t *testing.T, dir string) {
+	t.Helper()
+	maps, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range maps {
+		text, _ := os.ReadFile(m)
+		if !strings.Contains(string(text), dir) {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), "--base-id\x00")
+		id, _, _ := strings.Cut(rest, "\x00")
+		f, err := os.OpenFile("/dev/shm/envoy_shared_memory_"+id+"0", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte{1}, info.Size()-8)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("there is no Envoy")
 }

@@ -24,16 +24,16 @@ const exitKilled = "signal: killed"
 // tells that to parents alone.
 const exitUnknown = "unknown"
 
-// watch begins to watch a process that is or becomes the Envoy with these
-// arguments, until ctx ends.
-func (p *Process) watch(ctx context.Context, pid int, args []string) (*running, error) {
+// watch begins to watch a process that is or becomes the Envoy of that epoch,
+// until ctx ends.
+func (p *Process) watch(ctx context.Context, pid, epoch int) (*running, error) {
 	fail := func(err error) (*running, error) { return nil, fmt.Errorf("watch Envoy (pid %d): %w", pid, err) }
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return fail(err)
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
-	r := &running{pid: pid, args: args, gone: make(chan struct{}), signal: func(s os.Signal) error {
+	r := &running{pid: pid, epoch: epoch, gone: make(chan struct{}), signal: func(s os.Signal) error {
 		sig, ok := s.(syscall.Signal)
 		if !ok {
 			return fmt.Errorf("signal %v: not one of this system", s)
@@ -41,10 +41,7 @@ func (p *Process) watch(ctx context.Context, pid int, args []string) (*running, 
 		return unix.PidfdSendSignal(fd, sig, nil, 0)
 	}}
 	// From here on the number is this process's, or it has ended.
-	if r.epoch, err = epochOf(args); err == nil {
-		r.since, err = startOf(pid)
-	}
-	if err != nil {
+	if r.since, err = startOf(pid); err != nil {
 		_ = f.Close()
 		return fail(err)
 	}

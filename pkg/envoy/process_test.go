@@ -137,7 +137,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	at := freePort(t)
 	r := run(t, envoytest.Binary(t), func(c *envoy.Config) {
 		c.DrainTime = 10 * time.Second
-		c.Bootstrap = document(t, *c, forward(at, workload.Listener.Addr()))
+		c.Bootstrap = envoy.Fixed(document(t, *c, forward(at, workload.Listener.Addr())))
 	})
 	within(t, time.Minute, func() error { return r.admin.Ready(t.Context()) })
 

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -23,18 +26,19 @@ const (
 // replace starts the Envoy that takes old's place: it takes over its listening
 // sockets, then has it drained and ended. Where it fails, old serves on.
 func (p *Process) replace(ctx, watching context.Context, old *running) (*running, error) {
-	if err := p.judge(ctx); err != nil {
+	f, err := p.want(old.limits)
+	if err != nil {
 		return nil, err
 	}
-	now, err := p.serverInfo(ctx)
-	if err == nil && now.pid == old.pid {
-		if err := p.canTakeOver(ctx, now.hot); err != nil {
-			p.log.Warn("envoy cannot be replaced without a gap, and is stopped and started", "pid", old.pid, "because", err)
-			p.stop(ctx, old)
-			return p.launch(watching, 0)
-		}
+	if err := p.judge(ctx, f); err != nil {
+		return nil, err
 	}
-	next, err := p.launch(watching, old.epoch+1)
+	if err := p.canHandOver(ctx, old, f); err != nil {
+		p.log.Warn("envoy cannot be replaced without a gap, and is stopped and started", "pid", old.pid, "because", err)
+		p.stop(ctx, old)
+		return p.launch(watching, nil)
+	}
+	next, err := p.launch(watching, old)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func (p *Process) replace(ctx, watching context.Context, old *running) (*running
 	defer tick.Stop()
 	for {
 		if info, err := p.serverInfo(ctx); err == nil && info.pid == next.pid && info.live {
-			p.removeBootstraps(p.bootstrapPath(), value(old.args, configFlag))
+			p.removeBootstraps(value(next.args, configFlag), value(old.args, configFlag))
 			return next, nil
 		}
 		select {
@@ -65,49 +69,99 @@ func (p *Process) replace(ctx, watching context.Context, old *running) (*running
 }
 
 // judge has Envoy itself say whether it would take the bootstrap.
-func (p *Process) judge(ctx context.Context) error {
-	if err := p.writeBootstrap(); err != nil {
+func (p *Process) judge(ctx context.Context, f form) error {
+	if err := p.writeBootstrap(f); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.cfg.Binary, "--mode", "validate", configFlag, p.bootstrapPath(),
+	cmd := exec.CommandContext(ctx, f.Binary, "--mode", "validate", configFlag, value(f.Args, configFlag),
 		"--disable-hot-restart", "--log-level", "error", "--log-format", "%v")
-	cmd.Dir = p.cfg.Dir
+	cmd.Dir, cmd.SysProcAttr = "/", f.User.credential()
 	cmd.WaitDelay = pipeTime
 	out := &head{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s does not take its bootstrap: %w: %s", p.cfg.Binary, err, firstLine(out.text))
+		return fmt.Errorf("%s does not take its bootstrap: %w: %s", f.Binary, err, firstLine(out.text))
 	}
 	return nil
 }
 
-// canTakeOver fails unless the binary can take over from an Envoy that says
-// what it must have in common.
-func (p *Process) canTakeOver(ctx context.Context, hot string) error {
+// canHandOver fails unless an Envoy of that form can take over from old, which
+// says what they must have in common.
+func (p *Process) canHandOver(ctx context.Context, old *running, f form) error {
+	if !p.worksAtHome(old.pid) {
+		return errors.New("it has its sockets where those of now do not look")
+	}
+	now, err := p.serverInfo(ctx)
+	if err != nil || now.pid != old.pid || now.live {
+		if err := p.clearInitializing(); err != nil {
+			p.log.Warn("that a former start of envoy came to nothing could not be noted", "error", err)
+		}
+	}
+	if err != nil || now.pid != old.pid {
+		return nil // the next one will find out
+	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	text, err := exec.CommandContext(ctx, p.cfg.Binary, "--hot-restart-version").CombinedOutput()
+	cmd := exec.CommandContext(ctx, f.Binary, "--hot-restart-version")
+	cmd.SysProcAttr = f.User.credential()
+	text, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("ask %s what it can take over: %w", p.cfg.Binary, err)
+		return fmt.Errorf("ask %s what it can take over: %w", f.Binary, err)
 	}
-	if can := strings.TrimSpace(string(text)); can != hot {
-		return fmt.Errorf("the one that runs hands over as %s, %s takes over as %s", hot, p.cfg.Binary, can)
+	if can := strings.TrimSpace(string(text)); can != now.hot {
+		return fmt.Errorf("the one that runs hands over as %s, %s takes over as %s", now.hot, f.Binary, can)
 	}
 	return nil
+}
+
+// sharedMemory is where the Envoys of one base id, which Envoy multiplies, share
+// what they count.
+func (p *Process) sharedMemory() string {
+	return fmt.Sprintf("/dev/shm/envoy_shared_memory_%d", 10*uint64(baseID(p.cfg.Dir)))
+}
+
+// clearInitializing takes back what an Envoy notes while it starts, in the
+// memory that all of its base id share. One that died of its start has left it
+// there, and no other could take over ever after. Nobody starts when it is
+// called. Source: SharedMemory of Envoy's hot_restart_impl.h, whose first word
+// is its size and whose last are the flags; their only one is this.
+func (p *Process) clearInitializing() error {
+	f, err := os.OpenFile(p.sharedMemory(), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const word, initializing = 8, 1
+	var first, last [word]byte
+	if _, err := f.ReadAt(first[:], 0); err != nil {
+		return err
+	}
+	size := int64(binary.NativeEndian.Uint64(first[:]))
+	info, err := f.Stat()
+	if err != nil || size != info.Size() || size > 1<<10 {
+		return errors.Join(err, fmt.Errorf("%s is not as it should be", f.Name()))
+	}
+	if _, err := f.ReadAt(last[:], size-word); err != nil || binary.NativeEndian.Uint64(last[:]) != initializing {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, word), size-word)
+	return err
 }
 
 // removeFiles removes what Envoy and its starts leave. None runs any more.
 func (p *Process) removeFiles() {
 	p.removeBootstraps()
-	shared := fmt.Sprintf("/dev/shm/envoy_shared_memory_%d", 10*uint64(baseID(p.cfg.Dir)))
 	for _, pattern := range []string{
-		shared,
-		filepath.Join(p.cfg.Dir, hotSocket+"_*"),
+		p.sharedMemory(),
+		filepath.Join(p.home(), hotSocket+"_*"),
+		filepath.Join(p.cfg.Dir, hotSocket+"_*"), // of agents before
+
 		filepath.Join(p.cfg.Dir, logPrefix+"*"+logSuffix),
 		filepath.Join(p.cfg.Dir, "launch.lock"),
 		p.cfg.AdminSocket,
+		p.home(),
 	} {
 		files, _ := filepath.Glob(pattern)
 		for _, f := range files {

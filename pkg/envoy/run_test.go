@@ -36,7 +36,7 @@ func run(t *testing.T, binary string, change func(*envoy.Config)) *running {
 		AdminSocket: filepath.Join(dir, "admin.sock"), Concurrency: 1,
 		DrainTime: -1,
 	}
-	cfg.Bootstrap = document(t, cfg, nil)
+	cfg.Bootstrap = envoy.Fixed(document(t, cfg, nil))
 	if change != nil {
 		change(&cfg)
 	}
@@ -116,6 +116,14 @@ func document(t *testing.T, cfg envoy.Config, static map[string]any) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// another is a bootstrap that says the same in other bytes.
+func another(b envoy.Bootstrap) envoy.Bootstrap {
+	return func(l envoy.Limits) ([]byte, error) {
+		text, err := b(l)
+		return append(text, '\n'), err
+	}
 }
 
 // within waits until check holds, and fails the test when it still does not

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -15,7 +16,10 @@ type running struct {
 	pid   int
 	epoch int
 	args  []string // without the program's name
-	since time.Time
+	as    *User    // nil: who runs this program
+	// limits are what it has been started with.
+	limits Limits
+	since  time.Time
 	// signal reaches this process, and no other that has its number later.
 	signal func(os.Signal) error
 	gone   chan struct{} // closed when it has ended and its log is read
@@ -44,10 +48,13 @@ func (p *Process) end(r *running) {
 }
 
 // seeOff waits for a replaced Envoy to end, which its successor tells it to,
-// and ends it where nobody does.
-func (p *Process) seeOff(ctx context.Context, r *running) {
+// and ends it where nobody does. What they had in common is the successor's
+// alone then.
+func (p *Process) seeOff(ctx context.Context, r, successor *running) {
+	life, home := p.lifeOfReplaced(), p.home()
+	p.former = r
 	p.replaced.Go(func() {
-		late := time.NewTimer(p.lifeOfReplaced())
+		late := time.NewTimer(life)
 		defer late.Stop()
 		select {
 		case <-r.gone:
@@ -58,6 +65,30 @@ func (p *Process) seeOff(ctx context.Context, r *running) {
 		case <-ctx.Done():
 			return
 		}
+		if err := p.closeHome(home, r, successor); err != nil && !errors.Is(err, os.ErrNotExist) {
+			p.log.Warn("envoy's folder was not closed to the user of the former", "error", err)
+		}
 		p.log.Info("envoy that was replaced has ended", "pid", r.pid, "epoch", r.epoch, "exit", r.exit)
 	})
+}
+
+// shareHome gives the folder that Envoy works in to the next one, whose user is
+// next, and leaves it to old, which is to hand over.
+func (p *Process) shareHome(old *running, next *User) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shares = old
+	return giveHome(p.home(), next, old.as)
+}
+
+// closeHome makes that folder the successor's alone, unless somebody else than
+// gone has a part in it.
+func (p *Process) closeHome(dir string, gone, successor *running) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shares != gone {
+		return nil
+	}
+	p.shares = nil
+	return giveHome(dir, successor.as, nil)
 }

@@ -101,6 +101,23 @@ func Dir(path string) error {
 	return check(path, info, 0o077, "chmod 700 "+path)
 }
 
+// Passage is Dir for a folder that holds, beside what is its owner's alone, what
+// others are given by its full name: they may pass through it (0711), but not
+// look into it.
+func Passage(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is a symbolic link: name the folder itself: %w", path, ErrExposed)
+	}
+	return check(path, info, 0o066, "chmod 700 "+path)
+}
+
 // Write replaces path's content in one step and with mode 0600.
 func Write(path string, data []byte) error { return place(path, data, os.Rename) }
 

@@ -189,7 +189,7 @@ func (s *siege) users(t *testing.T) {
 		{"read the agent's environment", []string{"cat", "/proc/" + pid + "/environ"}, "denied"},
 		{"read the agent's memory", []string{"cat", "/proc/" + pid + "/mem"}, "denied"},
 		{"read Envoy's memory", []string{"cat", "/proc/" + envoy + "/mem"}, "denied"},
-		{"call Envoy's admin", []string{"curl", "-sS", "--unix-socket", filepath.Join(run, "admin.sock"), "http://x/certs"}, "(7)"},
+		{"call Envoy's admin", []string{"curl", "-sS", "--unix-socket", filepath.Join(run, "envoy", "admin.sock"), "http://x/certs"}, "(7)"},
 		{"call the agent's status", []string{"curl", "-sS", "--unix-socket", filepath.Join(run, "status.sock"), "http://x/status"}, "(7)"},
 		{"call the relay", []string{"curl", "-sS", "--unix-socket", filepath.Join(run, "xds.sock"), "--http2-prior-knowledge", "http://x/"}, "(7)"},
 		{"Envoy's admin by TCP", []string{"curl", "-sS", "--max-time", "2", "http://127.0.0.1:9901/"}, "(7)"},

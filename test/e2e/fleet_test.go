@@ -239,7 +239,7 @@ func (f *fleet) ways(t *testing.T) string {
 }
 
 func (f *fleet) admin() *envoy.Admin {
-	return envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "admin.sock"))
+	return envoy.NewAdmin(filepath.Join(f.web.Dir, "run", "envoy", "admin.sock"))
 }
 
 // put applies one that stays.

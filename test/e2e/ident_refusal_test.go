@@ -69,7 +69,7 @@ destinations: [{match: {kuma.io/service: api}}]
 conf: {connectTimeout: 7s}
 `)
 		testmesh.Eventually(t, "Envoy has the other change", func() error {
-			out := l.web.Run(t, "curl", "--silent", "--unix-socket", l.web.Dir+"/run/admin.sock", "http://x/config_dump?resource=dynamic_active_clusters")
+			out := l.web.Run(t, "curl", "--silent", "--unix-socket", l.web.Dir+"/run/envoy/admin.sock", "http://x/config_dump?resource=dynamic_active_clusters")
 			if !strings.Contains(out, `"connect_timeout": "7s"`) {
 				return fmt.Errorf("not in %d bytes of configuration", len(out))
 			}

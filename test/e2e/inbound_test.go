@@ -162,7 +162,7 @@ func told(t *testing.T, h *testmesh.Host, words, gone []string) {
 func listens(t *testing.T, h *testmesh.Host, direction string, words, gone []string) {
 	t.Helper()
 	admin := func(path string) string {
-		return h.Run(t, "curl", "--silent", "--unix-socket", filepath.Join(h.Dir, "run", "admin.sock"), "http://envoy"+path)
+		return h.Run(t, "curl", "--silent", "--unix-socket", filepath.Join(h.Dir, "run", "envoy", "admin.sock"), "http://envoy"+path)
 	}
 	testmesh.Eventually(t, fmt.Sprintf("Envoy of %s knows %q and no %q", h.Name, words, gone), func() error {
 		var dump struct {

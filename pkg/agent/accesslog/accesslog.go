@@ -26,6 +26,8 @@ type Config struct {
 	// Socket is where Envoy's lines arrive; its folder must be open to the
 	// agent's user alone.
 	Socket string
+	// UID is whose the socket is, where Envoy runs as another user; 0: the agent's.
+	UID int
 	// Dial connects to a collector, host:port, around or through the mesh.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	Log  *slog.Logger
@@ -62,7 +64,7 @@ func New(cfg Config) *Server {
 // Run takes lines until ctx ends, then writes for a short while what is still
 // queued and returns nil. It fails where it cannot listen.
 func (s *Server) Run(ctx context.Context) error {
-	l, err := listen(ctx, s.cfg.Socket)
+	l, err := listen(ctx, s.cfg.Socket, s.cfg.UID)
 	if err != nil {
 		return fmt.Errorf("listen for access logs: %w", err)
 	}

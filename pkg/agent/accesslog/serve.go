@@ -59,7 +59,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener) error {
 
 // listen makes the socket, in the place of one that an agent before left. The
 // agent's lock on its files sees to it that there is no other.
-func listen(ctx context.Context, path string) (net.Listener, error) {
+func listen(ctx context.Context, path string, uid int) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -67,7 +67,11 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	err = os.Chmod(path, 0o600)
+	if uid != 0 && err == nil {
+		err = os.Lchown(path, uid, -1)
+	}
+	if err != nil {
 		_ = l.Close()
 		return nil, err
 	}

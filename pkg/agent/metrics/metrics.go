@@ -33,6 +33,8 @@ type Config struct {
 	// Socket is where Envoy hands scrapes in; its folder must be open to the
 	// agent's user alone.
 	Socket string
+	// UID is whose the socket is, where Envoy runs as another user; 0: the agent's.
+	UID int
 	// Envoy returns Envoy's metrics in Prometheus' text format, those that
 	// match a regular expression ("" is all) or that ever counted.
 	Envoy func(ctx context.Context, filter string, usedOnly bool) (io.ReadCloser, error)
@@ -79,6 +81,9 @@ func (s *Server) Run(ctx context.Context) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "unix", s.cfg.Socket)
 	if err == nil {
 		err = os.Chmod(s.cfg.Socket, 0o600)
+	}
+	if s.cfg.UID != 0 && err == nil {
+		err = os.Lchown(s.cfg.Socket, s.cfg.UID, -1)
 	}
 	if err != nil {
 		return fmt.Errorf("listen for scrapes: %w", err)

@@ -63,7 +63,7 @@ func peerCred(conn net.Conn) (*unix.Ucred, error) {
 }
 
 // checkFolder fails unless dir is open to its owner only, and its owner is one
-// of uids.
+// of uids. Others may pass through it: the socket itself is closed to them.
 func checkFolder(dir string, uids []uint32) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -73,7 +73,7 @@ func checkFolder(dir string, uids []uint32) error {
 	switch {
 	case info.Mode().Type() != fs.ModeDir:
 		return fmt.Errorf("%s is no folder: the socket needs one of its own", dir)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o066 != 0:
 		return fmt.Errorf("folder %s is open to others (%#o): give the socket a folder of its own, or chmod 0700 it", dir, info.Mode().Perm())
 	case ok && !slices.Contains(uids, st.Uid):
 		return fmt.Errorf("folder %s belongs to user %d: chown it to the agent's user", dir, st.Uid)

@@ -49,7 +49,8 @@ type Config struct {
 	Dial func(ctx context.Context, opts ...grpc.DialOption) (*grpc.ClientConn, error)
 	// Secrets are what Envoy gets by SDS.
 	Secrets Secrets
-	// UIDs may use the socket beside root and the agent's own user.
+	// UIDs may use the socket beside root and the agent's own user; it belongs to
+	// the first of them.
 	UIDs []uint32
 	// OnNames is called with every new table of names, one call at a time.
 	OnNames func([]proxy.Name)

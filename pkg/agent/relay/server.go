@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -96,11 +95,11 @@ func listen(ctx context.Context, path string, uids []uint32) (net.Listener, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen for envoy: %w", err)
 	}
-	mode := fs.FileMode(0o600)
-	if slices.ContainsFunc(uids, func(u uint32) bool { return u != uint32(os.Getuid()) }) {
-		mode = 0o666 // the folder and the peer check keep others out
+	err = os.Chmod(path, 0o600)
+	if len(uids) > 0 && err == nil {
+		err = os.Lchown(path, int(uids[0]), -1)
 	}
-	if err := os.Chmod(path, mode); err != nil {
+	if err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("listen for envoy: %w", err)
 	}

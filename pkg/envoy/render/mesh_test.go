@@ -131,7 +131,7 @@ func runEnvoy(t *testing.T, c *proxy.Config, endpoints []proxy.Endpoints, secret
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Bootstrap = text
+	cfg.Bootstrap = envoy.Fixed(text)
 	process := envoy.New(cfg)
 	done := make(chan error, 1)
 	go func() { done <- process.Run(context.Background()) }()
