@@ -5,11 +5,16 @@ package testnet
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netns"
 )
 
 // UseResolver makes programs that this host runs from now on see text as their
@@ -38,8 +43,34 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
+// starter hands what it is sent to a thread that lives as long as this process.
+// The kernel kills programs with the thread that started them, and threads of
+// the runtime end with goroutines that do not unlock them.
+var starter = sync.OnceValue(func() chan<- func() {
+	starts := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for start := range starts {
+			start()
+		}
+	}()
+	return starts
+})
+
 // Start starts a prepared program on the host.
-func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
+func (h *Host) Start(cmd *exec.Cmd) error {
+	started := make(chan error, 1)
+	starter() <- func() {
+		err := netns.Set(h.space.ns)
+		if err != nil {
+			err = fmt.Errorf("enter network namespace: %w", err)
+		} else {
+			err = cmd.Start()
+		}
+		started <- err
+	}
+	return <-started
+}
 
 // Run runs a program on the host to its end, within the test's life, and
 // returns what it wrote. Anything but exit code 0 fails the test.

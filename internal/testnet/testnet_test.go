@@ -12,7 +12,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netns"
@@ -223,5 +225,33 @@ func TestKilledTestsLeaveNothing(t *testing.T) {
 			_ = unix.PidfdSendSignal(program, unix.SIGKILL, nil, 0)
 		}
 		break
+	}
+}
+
+// Threads of the runtime end with goroutines that keep them locked: programs do
+// not end with those.
+func TestProgramsOutliveThreads(t *testing.T) {
+	h := Hosts(t, 1)[0]
+	cmd := h.Command(t.Context(), "cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	const threads = 64 // more than the runtime keeps idle here
+	var locked, ended sync.WaitGroup
+	locked.Add(threads)
+	for range threads {
+		ended.Go(func() {
+			runtime.LockOSThread() // for good
+			locked.Done()
+			locked.Wait()
+		})
+	}
+	ended.Wait()
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Errorf("the program ended with %v", err)
 	}
 }

@@ -196,6 +196,7 @@ func (c *Cluster) run() error {
 		// The kernel ends the server with the thread that started it: this one
 		// waits for it.
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread() // or the thread ended, and with it whatever else it had started
 		cmd := exec.CommandContext(context.Background(), server, c.args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner, Pdeathsig: syscall.SIGQUIT}
 		c.out.Reset()

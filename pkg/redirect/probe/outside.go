@@ -60,7 +60,21 @@ func goBeside(families []family) (*beside, error) {
 	ready := make(chan error, 1)
 	go func() {
 		defer close(b.done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with it
+		runtime.LockOSThread()
+		home, err := netns.Get()
+		if err != nil {
+			runtime.UnlockOSThread()
+			ready <- fmt.Errorf("find the own network namespace: %w", err)
+			return
+		}
+		// A thread that does not come back ends with this goroutine, and with it
+		// end the processes that it started for others.
+		defer func() {
+			if back := netns.Set(home); back == nil {
+				runtime.UnlockOSThread()
+			}
+			_ = home.Close()
+		}()
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			ready <- fmt.Errorf("make a network namespace: %w", err)
 			return
