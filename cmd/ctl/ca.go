@@ -14,7 +14,7 @@ import (
 func caCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ca",
-		Short: "See and exchange the authority of a mesh",
+		Short: "See and exchange the authority of a mesh, or the control plane's",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -24,14 +24,22 @@ func caCommand(g *global) *cobra.Command {
 
 func caStatusCommand(g *global) *cobra.Command {
 	var output string
+	var own bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the authorities of --mesh, and how far a rotation is",
+		Short: "Show the authorities of --mesh, or the control plane's, and how far a rotation is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
+			}
+			if own {
+				a, err := c.OwnAuthority(cmd.Context())
+				if err != nil {
+					return fault{err}
+				}
+				return g.printOwn(a, output)
 			}
 			a, err := c.Authorities(cmd.Context(), g.mesh)
 			if err != nil {
@@ -41,12 +49,18 @@ func caStatusCommand(g *global) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", `"json" for programs`)
+	ownFlag(cmd, &own)
 	return cmd
+}
+
+func ownFlag(cmd *cobra.Command, own *bool) {
+	cmd.Flags().BoolVar(own, "control-plane", false, "the control plane's own authority, by which hosts know it, and not that of a mesh")
 }
 
 func caRotateCommand(g *global) *cobra.Command {
 	var req api.RotateRequest
 	var output string
+	var own bool
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Exchange the builtin authority of --mesh, without losing a request",
@@ -58,7 +72,11 @@ notices anything:
   retire   the old root goes
 
 A stage ends when all dataplanes have answered, or after --patience. It goes on
-by itself, whichever control planes run; weftctl ca status shows how far it is.`,
+by itself, whichever control planes run; weftctl ca status shows how far it is.
+
+With --control-plane it is the authority by which hosts and control planes know
+each other, in all meshes. Hosts ask for a new certificate in the second stage,
+at the end of which the old authority goes. Join tokens of before go on to work.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for flag, text := range map[string]string{"wait": req.Wait, "patience": req.Patience} {
@@ -70,6 +88,13 @@ by itself, whichever control planes run; weftctl ca status shows how far it is.`
 			if err != nil {
 				return err
 			}
+			if own {
+				a, err := c.RotateOwn(cmd.Context(), req)
+				if err != nil {
+					return fault{err}
+				}
+				return g.printOwn(a, output)
+			}
 			a, err := c.Rotate(cmd.Context(), g.mesh, req)
 			if err != nil {
 				return fault{inMesh(g.mesh, err)}
@@ -80,11 +105,13 @@ by itself, whichever control planes run; weftctl ca status shows how far it is.`
 	cmd.Flags().StringVar(&req.Wait, "wait", "", "how long each stage takes at least (default 1m)")
 	cmd.Flags().StringVar(&req.Patience, "patience", "", "after how long a stage ends without the dataplanes that do not answer (default: the life of their certificates, after which none of them is cut off)")
 	cmd.Flags().StringVarP(&output, "output", "o", "", `"json" for programs`)
+	ownFlag(cmd, &own)
 	return cmd
 }
 
 func caAbortCommand(g *global) *cobra.Command {
-	return &cobra.Command{
+	var own bool
+	cmd := &cobra.Command{
 		Use:   "abort",
 		Short: "Give up a rotation that has only spread its root so far",
 		Args:  cobra.NoArgs,
@@ -93,6 +120,13 @@ func caAbortCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if own {
+				if err := c.EndOwnRotation(cmd.Context()); err != nil {
+					return fault{err}
+				}
+				_, err = fmt.Fprintln(g.out, "the rotation of the control plane's authority was given up")
+				return faultOrNil(err)
+			}
 			if err := c.EndRotation(cmd.Context(), g.mesh); err != nil {
 				return fault{inMesh(g.mesh, err)}
 			}
@@ -100,17 +134,48 @@ func caAbortCommand(g *global) *cobra.Command {
 			return faultOrNil(err)
 		},
 	}
+	ownFlag(cmd, &own)
+	return cmd
 }
 
-func (g *global) printAuthorities(a api.MeshAuthorities, output string) error {
+// asJSON prints v where that is the output asked for.
+func (g *global) asJSON(v any, output string) (done bool, err error) {
 	switch output {
 	case "":
+		return false, nil
 	case "json":
 		e := json.NewEncoder(g.out)
 		e.SetIndent("", " ")
-		return faultOrNil(e.Encode(a))
+		return true, faultOrNil(e.Encode(v))
 	default:
-		return fmt.Errorf(`--output: %q is not "json"`, output)
+		return true, fmt.Errorf(`--output: %q is not "json"`, output)
+	}
+}
+
+func (g *global) printOwn(a api.OwnAuthority, output string) error {
+	if done, err := g.asJSON(a, output); done {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "the control plane's authority\n  key          %s\n  fingerprint  %s\n  valid until  %s\n", a.Algorithm, a.Fingerprint, a.NotAfter.Format(time.DateTime))
+	if a.Former != "" {
+		fmt.Fprintf(&b, "  before it    %s\n", a.Former)
+	}
+	if r := a.Rotation; r != nil {
+		fmt.Fprintf(&b, "rotation, %s\n  stage        %s since %s\n  from, to     %s\n               %s\n  ready        %d of %d hosts, %d connected to %d control planes\n  waits for    %s\n",
+			r.Reason, r.Stage, r.Since.Format(time.DateTime), r.Old, r.New, r.Ready, r.Dataplanes, r.Connected, r.Replicas, r.WaitsFor)
+	}
+	fmt.Fprintf(&b, "hosts connected here: %d, of which %d know all that and have a certificate of the one that signs\n", a.Hosts.Connected, a.Hosts.Ready)
+	if len(a.Hosts.Lacking) > 0 {
+		fmt.Fprintf(&b, "  still to come: %s\n", strings.Join(a.Hosts.Lacking, ", "))
+	}
+	_, err := fmt.Fprint(g.out, b.String())
+	return faultOrNil(err)
+}
+
+func (g *global) printAuthorities(a api.MeshAuthorities, output string) error {
+	if done, err := g.asJSON(a, output); done {
+		return err
 	}
 	var b strings.Builder
 	if len(a.Backends) == 0 {

@@ -68,7 +68,7 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 		h := segment.Host(fmt.Sprintf("cp%d", i+1))
 		one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", dsn, "--advertise", h.IP4.String()}, args...)...)
 		if i > 0 {
-			one.takeKeys(t, r.All[0])
+			one.takeKey(t, r.All[0])
 		}
 		r.All = append(r.All, one)
 		if i == 0 {
@@ -80,21 +80,16 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 	return r
 }
 
-// takeKeys copies what replicas must have alike: the files, and no folder.
-func (r *Replica) takeKeys(t testing.TB, from *Replica) {
+// takeKey gives the replica what a further one needs: the key of secrets.
+func (r *Replica) takeKey(t testing.TB, from *Replica) {
 	t.Helper()
-	if err := os.MkdirAll(r.DataDir(), 0o700); err != nil {
-		t.Fatal(err)
+	err := os.MkdirAll(r.DataDir(), 0o700)
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(filepath.Join(from.DataDir(), "secrets.key"))
 	}
-	entries, err := os.ReadDir(from.DataDir())
-	for _, e := range entries {
-		if err != nil || !e.Type().IsRegular() {
-			continue
-		}
-		var text []byte
-		if text, err = os.ReadFile(filepath.Join(from.DataDir(), e.Name())); err == nil {
-			err = os.WriteFile(filepath.Join(r.DataDir(), e.Name()), text, 0o600)
-		}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.DataDir(), "secrets.key"), text, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

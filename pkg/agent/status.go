@@ -165,7 +165,7 @@ func controlPlaneRemedy(words string) string {
 	case strings.Contains(words, "x509: certificate is valid for"):
 		return "start weft-cp with --advertise for the address that this host dials, or write another into controlPlane of the agent's configuration and restart the agent" + keeps
 	case strings.Contains(words, "signed by unknown authority"):
-		return "this is not the control plane that the host joined, or its ca.key was lost: bring that back, or join again" + keeps
+		return "this is not the control plane that the host joined, or its authority was lost or exchanged while this host was away: bring that back, or join again" + keeps
 	default:
 		return "is weft-cp up, and does a firewall let its port through?" + keeps
 	}

@@ -19,7 +19,7 @@ func TestControlPlaneRemedy(t *testing.T) {
 		{"deleted", `dataplane "default.web-1" is not registered: start its agent: not found`, "registering this host again"},
 		{"put out", `not authenticated: the Dataplane of this host was deleted on 2026-01-01 00:00:00 UTC: join this host again: ...`, "do what it says"},
 		{"other names", `tls: failed to verify certificate: x509: certificate is valid for a, not b`, "--advertise"},
-		{"other authority", `tls: failed to verify certificate: x509: certificate signed by unknown authority`, "ca.key"},
+		{"other authority", `tls: failed to verify certificate: x509: certificate signed by unknown authority`, "authority was lost or exchanged"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -119,8 +119,12 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		OnTrust:    id.Trust,
 		OnIssuer:   id.IssueBy,
 		OnQuestion: w.answer,
-		CacheDir:   cfg.cacheDir(),
-		Log:        log.With("part", "relay"),
+
+		OnControlPlane: id.TakeControlPlane,
+		OnLook:         id.Look,
+
+		CacheDir: cfg.cacheDir(),
+		Log:      log.With("part", "relay"),
 	})
 	if err := w.newEnvoy(); err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ type AuthorityFollowers struct {
 
 // An AuthorityRotation is the exchange of a builtin authority.
 type AuthorityRotation struct {
-	Backend    string    `json:"backend"`
+	Backend    string    `json:"backend,omitempty"`
 	Stage      string    `json:"stage"` // spread, renew, retire
 	Reason     string    `json:"reason,omitempty"`
 	Started    time.Time `json:"started"`
@@ -53,6 +53,28 @@ type AuthorityRotation struct {
 	Ready      int       `json:"ready"`
 	WaitsFor   string    `json:"waitsFor"`
 	Replicas   int       `json:"replicas"` // control planes that have told of their hosts
+}
+
+// OwnAuthority is how the control plane's own authority is, by which hosts know
+// it and it knows them.
+type OwnAuthority struct {
+	ID          string    `json:"id"` // the fingerprint that it had at first
+	Algorithm   string    `json:"algorithm"`
+	Fingerprint string    `json:"fingerprint"` // of the one that signs, and in new join tokens
+	Former      string    `json:"former,omitempty"`
+	NotBefore   time.Time `json:"notBefore"`
+	NotAfter    time.Time `json:"notAfter"`
+	// Rotation has hosts where those of meshes have dataplanes.
+	Rotation *AuthorityRotation `json:"rotation,omitempty"`
+	Hosts    OwnFollowers       `json:"hosts"`
+}
+
+// OwnFollowers counts the hosts that are connected to the control plane that was
+// asked, and of them those that have what follows from the last change.
+type OwnFollowers struct {
+	Connected int      `json:"connected"`
+	Ready     int      `json:"ready"`
+	Lacking   []string `json:"lacking,omitempty"` // as <mesh>.<name>
 }
 
 // RotateRequest asks for a rotation. The zero value is the ordinary case.
@@ -73,21 +95,45 @@ func (c *Client) Authorities(ctx context.Context, meshName string) (a MeshAuthor
 // Rotate begins to exchange the builtin authority of a mesh, and tells how its
 // authorities are then.
 func (c *Client) Rotate(ctx context.Context, meshName string, r RotateRequest) (a MeshAuthorities, err error) {
+	err = c.rotate(ctx, authoritiesPath(meshName), r, &a)
+	return a, err
+}
+
+func (c *Client) rotate(ctx context.Context, path string, r RotateRequest, into any) error {
 	body, err := json.Marshal(r)
 	if err != nil {
-		return a, err
+		return err
 	}
-	got, err := c.call(ctx, http.MethodPost, authoritiesPath(meshName)+"/rotation", body)
+	got, err := c.call(ctx, http.MethodPost, path+"/rotation", body)
 	if err != nil {
-		return a, err
+		return err
 	}
-	err = json.Unmarshal(got.body, &a)
-	return a, err
+	return json.Unmarshal(got.body, into)
 }
 
 // EndRotation gives up a rotation in its first stage.
 func (c *Client) EndRotation(ctx context.Context, meshName string) error {
 	_, err := c.call(ctx, http.MethodDelete, authoritiesPath(meshName)+"/rotation", nil)
+	return err
+}
+
+const ownAuthorityPath = "/_weft/ca"
+
+// OwnAuthority tells how the control plane's own authority is.
+func (c *Client) OwnAuthority(ctx context.Context) (a OwnAuthority, err error) {
+	err = c.getJSON(ctx, ownAuthorityPath, &a)
+	return a, err
+}
+
+// RotateOwn begins to exchange the control plane's own authority.
+func (c *Client) RotateOwn(ctx context.Context, r RotateRequest) (a OwnAuthority, err error) {
+	err = c.rotate(ctx, ownAuthorityPath, r, &a)
+	return a, err
+}
+
+// EndOwnRotation gives up an exchange in its first stage.
+func (c *Client) EndOwnRotation(ctx context.Context) error {
+	_, err := c.call(ctx, http.MethodDelete, ownAuthorityPath+"/rotation", nil)
 	return err
 }
 

@@ -36,10 +36,22 @@ func (a authorities) EndRotation(ctx context.Context, name string) error {
 	return asked(a.meshes.EndRotation(ctx, name))
 }
 
+func (a authorities) OwnStatus(ctx context.Context) (api.OwnAuthority, error) {
+	s, err := a.own.Status(ctx, a.hosts())
+	s.Hosts.Connected, s.Hosts.Ready, s.Hosts.Lacking = a.xds.TakenControlPlane()
+	return s, err
+}
+
+func (a authorities) RotateOwn(ctx context.Context, by string, wait, patience time.Duration) error {
+	return asked(a.own.BeginRotation(ctx, ca.Options{Reason: "asked for by " + by, Wait: wait, Patience: patience}))
+}
+
+func (a authorities) EndOwnRotation(ctx context.Context) error { return asked(a.own.EndRotation(ctx)) }
+
 // asked turns what cannot be done in the state that a mesh is in into words for
 // the one who asked.
 func asked(err error) error {
-	for _, is := range []error{ca.ErrRotating, ca.ErrNoRotation, ca.ErrOff} {
+	for _, is := range []error{ca.ErrRotating, ca.ErrNoRotation, ca.ErrOff, ca.ErrFiles} {
 		if errors.Is(err, is) {
 			var v mesh.Violations
 			v.Add("mesh", "%s", err)

@@ -60,6 +60,7 @@ type ControlPlane struct {
 	questions *host.Questions
 	publisher *publish.Publisher
 	trust     *trust.Keeper
+	sight     *replica.Sight // nil: the store is never out of reach
 	metrics   *prometheus.Registry
 	admin     string         // the administrator's token
 	people    *x509.CertPool // by whose certificates people are administrators; nil: by none
@@ -96,13 +97,10 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if _, err := c.sealed.Reseal(ctx); err != nil { // what was stored before it was sealed
 		return nil, err
 	}
-	if c.own, err = ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Advertise: cfg.Advertise, Log: log.With("part", "ca")}); err != nil {
+	if c.own, err = c.openOwn(ctx); err != nil {
 		return nil, err
 	}
-	if c.admin, err = adminToken(cfg.DataDir); err != nil {
-		return nil, err
-	}
-	if err := c.sameAuthority(ctx); err != nil {
+	if c.admin, err = c.adminToken(ctx); err != nil {
 		return nil, err
 	}
 	c.meshes = &ca.Meshes{Store: c.newest, ReadFile: publish.FilesUnder(cfg.ResourceFiles)}
@@ -116,7 +114,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if err := c.tokens.EnsureGlobal(ctx); err != nil {
 		return nil, err
 	}
-	c.admission = &admission.Admission{Store: c.store, Authority: c.meshes, Keys: c.tokens, Zone: cfg.Zone, Native: native}
+	c.admission = &admission.Admission{Store: c.store, Authority: c.meshes, Keys: c.tokens, Own: ca.OwnKey, Zone: cfg.Zone, Native: native}
 	if err := errors.Join(c.admission.EnsureZone(ctx), c.admission.EnsureDefaultMesh(ctx)); err != nil {
 		return nil, err
 	}
@@ -146,12 +144,14 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
 	c.admission.Seen = c.dataplanes
 	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
+	c.auth.Trusts = c.own.Trusts
 	c.trust = &trust.Keeper{
-		Store: c.newest, Meshes: c.meshes, Stream: c.xds, Registered: c.registered, Replica: c.instance,
+		Store: c.newest, Meshes: c.meshes, Own: c.own, Stream: c.xds, Registered: c.registered, Hosts: c.hosts, Replica: c.instance,
 		ByAge: !cfg.CARotateByHand, Log: log.With("part", "trust"),
 	}
 	c.replicas = c.group()
-	for _, m := range slices.Concat(c.xds.Metrics(), c.publisher.Metrics(), storeMetrics(opened), c.replicas.Metrics(), []prometheus.Collector{
+	c.openSight(opened)
+	for _, m := range slices.Concat(c.xds.Metrics(), c.publisher.Metrics(), storeMetrics(opened), c.replicas.Metrics(), c.sightMetrics(), []prometheus.Collector{
 		c.stateMetric(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}) {
 		if err := c.metrics.Register(m); err != nil {
@@ -187,6 +187,22 @@ func (c *ControlPlane) registered(name string) int {
 	return 0
 }
 
+// hosts is how many dataplanes hosts have registered, in all meshes.
+func (c *ControlPlane) hosts() (n int) {
+	s := c.publisher.State()
+	if s == nil {
+		return 0
+	}
+	for _, m := range s.Meshes() {
+		for _, dp := range s.Mesh(m).Dataplanes() {
+			if dp.Meta.Labels[host.JoinLabel] != "" {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // native lets the package that speaks Envoy's words judge a ProxyTemplate.
 func native(template mesh.Resource) (v mesh.Violations) {
 	for _, fault := range render.Check(plan.Template(&template)) {
@@ -207,6 +223,9 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return c.publisher.Run(ctx) })
 	g.Go(func() error { return c.replicas.Run(ctx) })
 	g.Go(func() error { return c.trust.Run(ctx) })
+	if c.sight != nil {
+		g.Go(func() error { return c.sight.Run(ctx) })
+	}
 	g.Go(func() error { return c.reseal(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
@@ -250,6 +269,7 @@ func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
 		Delete: c.admission.DeleteAt,
 
 		Questions: c.questions,
+		Sees:      c.sees,
 
 		Own:    c.own,
 		Meshes: c.meshes,

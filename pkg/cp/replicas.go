@@ -2,7 +2,6 @@ package cp
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strconv"
 	"time"
@@ -33,23 +32,6 @@ func (c *ControlPlane) share(s store.Keeper) {
 		c.mirror = mirror.New(d)
 		c.store = audit.Over(sealed.Over(c.mirror, c.secrets, log), c.audit)
 	}
-}
-
-// sameAuthority refuses to be a replica that hosts could not tell from an
-// impostor: they pin one authority.
-func (c *ControlPlane) sameAuthority(ctx context.Context) error {
-	if c.board == nil {
-		return nil
-	}
-	mine := c.own.Fingerprint()
-	first, err := c.board.Claim(ctx, mine)
-	if err != nil {
-		return err
-	}
-	if first != mine {
-		return fmt.Errorf("this replica's authority is %.12s…, that of the others on this store is %.12s…: copy ca.crt, ca.key and the other keys from the data directory of one of them to %s", mine, first, c.cfg.DataDir)
-	}
-	return nil
 }
 
 // group is this control plane among those on its store.
@@ -104,6 +86,38 @@ func (c *ControlPlane) stale() time.Time {
 		return m.Stale()
 	}
 	return time.Time{}
+}
+
+// openSight has agents handed on by a store that may be out of reach.
+func (c *ControlPlane) openSight(s store.Keeper) {
+	d, ok := s.(interface{ Doubtful() time.Time })
+	if !ok {
+		return
+	}
+	c.sight = &replica.Sight{Blind: d.Doubtful, Agents: c.xds.Lookers, Look: c.xds.Look, Log: c.log.With("part", "replica")}
+}
+
+func (c *ControlPlane) sightMetrics() []prometheus.Collector {
+	if c.sight == nil {
+		return nil
+	}
+	return c.sight.Metrics()
+}
+
+// seesWithin is how long the store may take to answer for this replica to say
+// that it reaches it.
+const seesWithin = 300 * time.Millisecond
+
+// sees tells whether the store is reached: it is asked now, as it may have gone
+// since it was heard last.
+func (c *ControlPlane) sees(ctx context.Context) bool {
+	if c.sight == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, seesWithin)
+	defer cancel()
+	_, err := c.newest.List(ctx, store.Query{Kind: mesh.MeshKind, Size: 1})
+	return err == nil
 }
 
 // stateSent names what proxies are sent: by whom, and the store's version that

@@ -2,19 +2,15 @@ package cp
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,32 +23,8 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
 	"github.com/weft-mesh/weft/pkg/cp/token"
-	"github.com/weft-mesh/weft/pkg/keyfile"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
-
-// adminToken returns the administrator's token, made at first start: 256
-// random bits, in a file that nobody else can read.
-func adminToken(dir string) (string, error) {
-	path := filepath.Join(dir, "admin-token")
-	text, err := keyfile.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		secret := make([]byte, 32)
-		if _, err := rand.Read(secret); err != nil {
-			return "", fmt.Errorf("make the admin token: %w", err)
-		}
-		text = []byte(base64.RawURLEncoding.EncodeToString(secret) + "\n")
-		err = keyfile.Create(path, text)
-	}
-	if err != nil {
-		return "", fmt.Errorf("admin token: %w", err)
-	}
-	secret := strings.TrimSpace(string(text))
-	if len(secret) < 32 {
-		return "", fmt.Errorf("admin token: %s holds %d characters, too few to be safe: delete it, and the next start makes one", path, len(secret))
-	}
-	return secret, nil
-}
 
 // An httpServer is one door of REST or diagnostics.
 type httpServer struct {
@@ -139,7 +111,7 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 		Info: api.Info{
 			Version: c.version, WeftVersion: c.version, Hostname: hostname, InstanceID: c.instance,
 			// The authority is what makes a control plane itself.
-			ClusterID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(c.own.Fingerprint())).String(),
+			ClusterID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(c.own.ID())).String(),
 		},
 		Config: func() any { return c.cfg },
 		Hosts: func() (api.Hosts, error) {

@@ -32,11 +32,11 @@ func TestBackupIsADataDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	own, err := ca.OpenOwn(cfg.DataDir, ca.OwnOptions{Log: log})
+	own, err := ca.OpenOwn(t.Context(), cfg.DataDir, ca.OwnOptions{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := adminToken(cfg.DataDir)
+	admin, err := ownToken(filepath.Join(cfg.DataDir, "admin-token"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +61,10 @@ func TestBackupIsADataDirectory(t *testing.T) {
 	if r, err := again.Get(t.Context(), stored.Key()); err != nil || r.Meta.Version != stored.Meta.Version {
 		t.Errorf("what was stored is %+v, %v", r, err)
 	}
-	if a, err := ca.OpenOwn(to, ca.OwnOptions{Log: log}); err != nil || a.Fingerprint() != own.Fingerprint() {
+	if a, err := ca.OpenOwn(t.Context(), to, ca.OwnOptions{Log: log}); err != nil || a.Fingerprint() != own.Fingerprint() {
 		t.Errorf("another authority: %v", err)
 	}
-	if a, err := adminToken(to); err != nil || a != admin {
+	if a, err := ownToken(filepath.Join(to, "admin-token")); err != nil || a != admin {
 		t.Errorf("another admin token: %v", err)
 	}
 	files, err := os.ReadDir(to)

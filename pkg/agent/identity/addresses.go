@@ -40,6 +40,10 @@ func (i *Identity) order() []string {
 	if at := slices.Index(all, i.last); at >= 0 {
 		all = append(slices.Delete(all, at, at+1), i.last)
 	}
+	if at := slices.Index(all, i.next); at >= 0 {
+		all = slices.Insert(slices.Delete(all, at, at+1), 0, i.next)
+	}
+	i.next = ""
 	return all
 }
 

@@ -94,6 +94,7 @@ func (i *Identity) tend(ctx context.Context) {
 		i.mu.Unlock()
 		if unsaved {
 			i.save()
+			i.settleAgent()
 		}
 	}
 }

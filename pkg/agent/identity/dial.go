@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -18,17 +17,13 @@ import (
 )
 
 // TLSConfig is for connections to the control plane: its authority is the one
-// that was pinned at joining, its name is verified, and this host shows the
+// that was pinned at joining, or that it has told since, its name is verified, and this host shows the
 // certificate that is in force at the handshake. ServerName is left to the
 // dialler.
 func (i *Identity) TLSConfig() *tls.Config {
-	pool := x509.NewCertPool()
-	i.mu.Lock()
-	pool.AddCert(i.authority)
-	i.mu.Unlock()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		RootCAs:    pool,
+		RootCAs:    i.pool(),
 		Time:       i.now,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			i.mu.Lock()
@@ -53,7 +48,10 @@ func (i *Identity) Dial(ctx context.Context, opts ...grpc.DialOption) (*grpc.Cli
 	if i.now().After(end) {
 		return nil, fmt.Errorf("%w on %s, unless this host's clock is wrong: %s", ErrExpired, end.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
 	}
-	to := i.order()
+	return i.dialAny(i.order(), opts...)
+}
+
+func (i *Identity) dialAny(to []string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if len(to) == 0 {
 		return nil, errors.New("dial the control plane: no address of one is configured")
 	}

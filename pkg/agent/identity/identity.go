@@ -56,29 +56,33 @@ type Identity struct {
 	Now  func() time.Time // nil: time.Now
 	Log  *slog.Logger     // nil: slog.Default
 
-	files     folder
-	id        proxy.ID
-	authority *x509.Certificate
+	files folder
+	id    proxy.ID
 
-	mu        sync.Mutex
-	agent     pair
-	workload  pair // cert is nil before the first Register and in a mesh without mTLS
-	roots     []byte
-	about     about
-	changed   chan struct{} // closed when what Current returns has changed
-	dataplane []byte        // the last that Register was called with
-	asked     int           // counts what has to be registered: documents and calls of Renew
-	taken     int           // the last of those that the control plane took
-	lastError string
-	lastTry   time.Time
-	anew      anew // another certificate that is wanted
-	contact   contact
-	grace     bool              // peers with expired certificates are let in
-	learned   []string          // where control planes are, as they say
-	last      string            // the address of the control plane that was heard last on a stream
-	remotes   map[string]string // remote address of a connection: by which address it was dialled
-	unsaved   map[string]bool   // by file
-	saveFault string            // why; "" when all is saved
+	mu sync.Mutex
+	// authorities are whom this host takes for the control plane: two, while one
+	// of them is exchanged for the other.
+	authorities []*x509.Certificate
+	agent       pair
+	workload    pair // cert is nil before the first Register and in a mesh without mTLS
+	roots       []byte
+	about       about
+	changed     chan struct{} // closed when what Current returns has changed
+	dataplane   []byte        // the last that Register was called with
+	asked       int           // counts what has to be registered: documents and calls of Renew
+	taken       int           // the last of those that the control plane took
+	lastError   string
+	lastTry     time.Time
+	anew        anew // another workload certificate that is wanted
+	anewAgent   anew // another certificate of the agent's that is wanted
+	contact     contact
+	grace       bool              // peers with expired certificates are let in
+	learned     []string          // where control planes are, as they say
+	next        string            // the address that is tried first, once
+	last        string            // the address of the control plane that was heard last on a stream
+	remotes     map[string]string // remote address of a connection: by which address it was dialled
+	unsaved     map[string]bool   // by file
+	saveFault   string            // why; "" when all is saved
 
 	wake   chan struct{} // capacity 1: Run has to look again
 	back   chan struct{} // capacity 1: a control plane answers again
@@ -148,11 +152,11 @@ func (i *Identity) takeAgent(owner string, d document) error {
 	if id.String() != owner {
 		return fmt.Errorf("it is of %.200q and holds the certificate of %q", owner, id)
 	}
-	authority, err := parseCert(d.roots)
-	if err != nil {
-		return fmt.Errorf("the control plane's authority %w", err)
+	authorities := certs(d.roots)
+	if len(authorities) == 0 {
+		return errors.New("it lacks the control plane's authority")
 	}
-	i.agent, i.id, i.authority = p, id, authority
+	i.agent, i.id, i.authorities = p, id, authorities
 	return nil
 }
 

@@ -68,7 +68,7 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if i.id, err = agentID(p.leaf); err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
-	i.agent, i.authority = p, authority
+	i.agent, i.authorities = p, []*x509.Certificate{authority}
 	i.contact.at = o.Now()
 	// The workload's certificate of an earlier joining goes: it may be of
 	// another mesh, and Register brings a new one.

@@ -35,7 +35,7 @@ func (i *Identity) Register(ctx context.Context, conn grpc.ClientConnInterface, 
 		i.asked++
 	}
 	asked := i.asked
-	renewAgent := !i.now().Before(renewal(i.agent.leaf))
+	renewAgent := !i.now().Before(renewal(i.agent.leaf)) || i.anewAgent.authority != ""
 	i.mu.Unlock()
 
 	err := i.register(ctx, conn, dataplane, renewAgent)
@@ -78,9 +78,7 @@ func (i *Identity) register(ctx context.Context, conn grpc.ClientConnInterface, 
 		}
 	}
 	if renewAgent {
-		pool := x509.NewCertPool()
-		pool.AddCert(i.authority)
-		if agent, err = agent.certified(resp.GetAgentCertificate(), pool, x509.ExtKeyUsageClientAuth, i.now()); err != nil {
+		if agent, err = agent.certified(resp.GetAgentCertificate(), i.pool(), x509.ExtKeyUsageClientAuth, i.now()); err != nil {
 			return fmt.Errorf("register %s: agent: %w", i.id, err)
 		}
 		if id, err := agentID(agent.leaf); err != nil || id != i.id {
@@ -111,6 +109,7 @@ func (i *Identity) install(workload pair, roots []byte, a about, agent pair) {
 		done()
 	}
 	i.save()
+	i.settleAgent()
 
 	attrs := []any{"dataplane", i.id.String(), "agent_renewed", agent.leaf != nil}
 	if workload.leaf != nil {
@@ -120,7 +119,7 @@ func (i *Identity) install(workload pair, roots []byte, a about, agent pair) {
 }
 
 func (i *Identity) agentDocument() document {
-	return document{key: i.agent.keyPEM, cert: i.agent.cert, roots: certPEM(i.authority)}
+	return document{key: i.agent.keyPEM, cert: i.agent.cert, roots: i.authoritiesPEM()}
 }
 
 // save writes what is not on disk yet. What fails is tried again by Run.

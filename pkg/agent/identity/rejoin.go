@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -47,7 +48,7 @@ func (i *Identity) rejoinIfExpired(ctx context.Context, dataplane []byte) error 
 		return fmt.Errorf("the join token in %s is for %s and not for %s", i.TokenFile, id, i.id)
 	}
 	i.mu.Lock()
-	i.agent, i.authority = p, authority
+	i.agent, i.authorities = p, []*x509.Certificate{authority}
 	i.unsaved[agentName] = true
 	i.mu.Unlock()
 	i.save()

@@ -33,6 +33,9 @@ func (i *Identity) due() (time.Time, bool) {
 		return i.now(), true
 	}
 	at := renewal(i.agent.leaf)
+	if i.anewAgent.authority != "" && i.anewAgent.at.Before(at) {
+		at = i.anewAgent.at
+	}
 	if i.workload.leaf != nil {
 		if w := renewal(i.workload.leaf); w.Before(at) {
 			at = w

@@ -17,8 +17,11 @@ type Status struct {
 	Workload Certificate `json:"workload"` // zero: none, as the mesh has no mTLS or the host never registered
 	// Roots are whom the workload's peers are verified with, as Issuer is
 	// written; two while the mesh's authority rotates.
-	Roots     []string `json:"roots,omitempty"`
-	Authority string   `json:"authority"`
+	Roots []string `json:"roots,omitempty"`
+	// Authority is that of the control plane that signed the agent's certificate;
+	// Authorities are all whom this host takes for the control plane.
+	Authority   string   `json:"authority"`
+	Authorities []string `json:"authorities,omitempty"`
 	// RidesOut is for how long this host can do without a control plane, when
 	// it goes away at the worst moment: from renewal to expiry.
 	RidesOut time.Duration `json:"ridesOut"`
@@ -62,10 +65,12 @@ func (i *Identity) Status() Status {
 	defer i.mu.Unlock()
 	now := i.now()
 	s := Status{
-		ID: i.id, Authority: fingerprint(i.authority), Registered: i.asked > 0 && i.taken == i.asked,
-		LastTry: i.lastTry, LastError: i.lastError,
-		Agent: describe(i.agent.leaf, i.authority, now),
+		ID: i.id, Authority: issuer(i.agent, i.authoritiesPEM()), Authorities: fingerprints(i.authoritiesPEM()),
+		Registered: i.asked > 0 && i.taken == i.asked,
+		LastTry:    i.lastTry, LastError: i.lastError,
+		Agent: describe(i.agent.leaf, now),
 	}
+	s.Agent.Issuer = s.Authority
 	s.Heard, s.ControlPlanes, s.ControlPlane = i.contact.at, i.addresses(), i.last
 	if i.contact.open > 0 {
 		s.Heard = now
@@ -73,7 +78,7 @@ func (i *Identity) Status() Status {
 	s.Unsaved, s.PassedOver = i.saveFault, slices.Clone(i.files.aside)
 	s.RidesOut = s.Agent.Expires.Sub(s.Agent.Renewal)
 	if i.workload.leaf != nil {
-		s.Workload = describe(i.workload.leaf, nil, now)
+		s.Workload = describe(i.workload.leaf, now)
 		s.Workload.Issuer, s.Roots = issuer(i.workload, i.roots), fingerprints(i.roots)
 		s.RidesOut = min(s.RidesOut, s.Workload.Expires.Sub(s.Workload.Renewal))
 		s.FailClosed, s.Grace = i.about.FailClosed, i.grace
@@ -84,12 +89,8 @@ func (i *Identity) Status() Status {
 	return s
 }
 
-func describe(c, issuer *x509.Certificate, now time.Time) Certificate {
-	d := Certificate{URIs: uris(c), Expires: c.NotAfter, Renewal: renewal(c), Expired: now.After(c.NotAfter)}
-	if issuer != nil {
-		d.Issuer = fingerprint(issuer)
-	}
-	return d
+func describe(c *x509.Certificate, now time.Time) Certificate {
+	return Certificate{URIs: uris(c), Expires: c.NotAfter, Renewal: renewal(c), Expired: now.After(c.NotAfter)}
 }
 
 func fingerprint(c *x509.Certificate) string {

@@ -2,11 +2,13 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,7 @@ type world struct {
 	meshes  *ca.Meshes
 	address string
 	log     *buffer
+	sees    atomic.Bool // the control plane reaches its store
 
 	mu  sync.Mutex
 	now time.Time
@@ -94,10 +97,11 @@ func newWorld(t *testing.T) *world {
 		must(t, w.tokens.Ensure(t.Context(), name))
 		must(t, w.meshes.Ensure(t.Context(), name, spec))
 	}
-	auth := &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Now: w.clock, Log: w.logger()}
+	auth := &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Trusts: w.own.Trusts, Now: w.clock, Log: w.logger()}
 	server := grpc.NewServer(auth.ServerOptions(credentials.NewTLS(host.TLSConfig(w.own, w.clock)))...)
 	hostv1.RegisterHostServer(server, &host.Service{
 		Auth: auth, Decode: api.DecodeAs, Put: w.store.Put, Delete: w.store.Delete, Own: w.own, Meshes: w.meshes, Log: w.logger(),
+		Sees: func(context.Context) bool { return w.sees.Load() },
 	})
 	w.address = serve(t, server)
 	return w
@@ -105,8 +109,8 @@ func newWorld(t *testing.T) *world {
 
 func authority(t *testing.T, now func() time.Time) *ca.Own {
 	t.Helper()
-	own, err := ca.OpenOwn(t.TempDir(), ca.OwnOptions{
-		Now: now, Log: slog.New(slog.DiscardHandler), Addresses: func() ([]string, error) { return nil, nil },
+	own, err := ca.OpenOwn(t.Context(), t.TempDir(), ca.OwnOptions{
+		Store: memory.New(), Now: now, Log: slog.New(slog.DiscardHandler), Addresses: func() ([]string, error) { return nil, nil },
 	})
 	must(t, err)
 	return own

@@ -2,22 +2,28 @@ package relay
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 )
 
 // An order is what the control plane tells the agent itself: whom the mesh
-// trusts, and by whom its certificate should be. It is asked for anew on every
-// stream and kept nowhere, as whoever follows it keeps what comes of it; its
-// answer says that it was followed.
+// trusts, and by whom its certificate should be; whom to take for the control
+// plane; to look for another one. It is asked for anew on every stream and kept
+// nowhere, as whoever follows it keeps what comes of it; its answer says that it
+// was followed.
 type order struct {
 	url, resource string
-	follow        func(body []byte, done func(error))
+	follow        func(ctx context.Context, body []byte, done func(error))
+
+	unknown bool // the control plane does not know it: it is an older one
 
 	open   bool    // it was asked for on this stream
 	nonce  string  // of the newest that has no answer
@@ -35,15 +41,20 @@ type told struct {
 const (
 	trustOrder = iota
 	issuerOrder
+	controlPlaneOrder
+	lookOrder
 	orderCount
 )
 
+const orderURL = "type.googleapis.com/weft.host.v1."
+
 // newOrders are those that somebody wants to hear of.
-func newOrders(c Config) (o [orderCount]order) {
+func (r *Relay) newOrders() (o [orderCount]order) {
+	c := &r.cfg
 	if c.OnTrust != nil {
 		o[trustOrder] = order{
-			url: "type.googleapis.com/weft.host.v1.Trust", resource: "trust",
-			follow: func(body []byte, done func(error)) {
+			url: orderURL + "Trust", resource: "trust",
+			follow: func(_ context.Context, body []byte, done func(error)) {
 				var t hostv1.Trust
 				err := proto.Unmarshal(body, &t)
 				if err == nil {
@@ -55,8 +66,8 @@ func newOrders(c Config) (o [orderCount]order) {
 	}
 	if c.OnIssuer != nil {
 		o[issuerOrder] = order{
-			url: "type.googleapis.com/weft.host.v1.Issuer", resource: "issuer",
-			follow: func(body []byte, done func(error)) {
+			url: orderURL + "Issuer", resource: "issuer",
+			follow: func(_ context.Context, body []byte, done func(error)) {
 				var i hostv1.Issuer
 				if err := proto.Unmarshal(body, &i); err != nil {
 					done(err)
@@ -66,8 +77,59 @@ func newOrders(c Config) (o [orderCount]order) {
 			},
 		}
 	}
+	if c.OnControlPlane != nil {
+		o[controlPlaneOrder] = order{
+			url: orderURL + "ControlPlane", resource: "control-plane",
+			follow: func(_ context.Context, body []byte, done func(error)) {
+				var p hostv1.ControlPlane
+				err := proto.Unmarshal(body, &p)
+				if err == nil {
+					err = c.OnControlPlane(p.GetAuthorities(), p.GetIssuer(), p.GetSpread().AsDuration(), func() { done(nil) })
+				}
+				if err != nil {
+					done(err)
+				}
+			},
+		}
+	}
+	if c.OnLook != nil {
+		o[lookOrder] = order{url: orderURL + "Look", resource: c.ID.String(), follow: r.look}
+	}
 	return o
 }
+
+// look looks for another control plane, and goes there. Who has found none stays.
+func (r *Relay) look(ctx context.Context, body []byte, done func(error)) {
+	var l hostv1.Look
+	if err := proto.Unmarshal(body, &l); err != nil {
+		done(err)
+		return
+	}
+	r.mu.Lock()
+	stream, again := r.up.id, r.looking || time.Since(r.moved) < stayAfter
+	r.looking = r.looking || !again
+	r.mu.Unlock()
+	if again {
+		done(nil)
+		return
+	}
+	go func() {
+		found := r.cfg.OnLook(ctx, l.GetSpread().AsDuration())
+		r.mu.Lock()
+		r.looking = false
+		if found && r.up.id == stream && r.up.open && r.redial != nil {
+			r.moved = time.Now()
+			r.log.Info("control plane does not reach its store and another one does: going there", "since", l.GetSince().AsTime())
+			r.redial()
+		}
+		r.mu.Unlock()
+		done(nil)
+	}()
+}
+
+// stayAfter is how long an agent that went to another control plane stays there
+// whatever that says.
+const stayAfter = 5 * time.Second
 
 // askOrders returns the next request about orders, nil when there is nothing to
 // say. It is called with the lock.
@@ -75,7 +137,7 @@ func (r *Relay) askOrders() *discoveryv3.DeltaDiscoveryRequest {
 	for i := range r.orders {
 		o := &r.orders[i]
 		switch {
-		case o.url == "":
+		case o.url == "" || o.unknown:
 		case !o.open:
 			o.open = true
 			return &discoveryv3.DeltaDiscoveryRequest{TypeUrl: o.url, ResourceNamesSubscribe: []string{o.resource}}
@@ -97,6 +159,24 @@ func (r *Relay) forgetOrders() {
 	for i := range r.orders {
 		o := &r.orders[i]
 		o.open, o.nonce, o.answer = false, "", nil
+	}
+}
+
+// notServed notes which order ended a stream, as an older control plane does with
+// what it does not know. The next stream does not ask for it. It is called with
+// the lock.
+func (r *Relay) notServed(err error) {
+	said := status.Convert(err)
+	refused := said.Code() == codes.InvalidArgument
+	for i := range r.orders {
+		o := &r.orders[i]
+		switch {
+		case refused && o.url != "" && strings.Contains(said.Message(), o.url):
+			o.unknown = true
+			r.log.Info("control plane is of an older version: it is not asked for everything", "order", o.resource)
+		case !refused:
+			o.unknown = false
+		}
 	}
 }
 
@@ -146,7 +226,7 @@ func (r *Relay) followOrders(ctx context.Context) {
 			if next == nil {
 				continue
 			}
-			o.follow(next.body, func(err error) { r.followed(o, stream, next.nonce, err) })
+			o.follow(ctx, next.body, func(err error) { r.followed(o, stream, next.nonce, err) })
 		}
 	}
 }

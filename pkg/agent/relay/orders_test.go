@@ -8,6 +8,8 @@ import (
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -50,7 +52,7 @@ func TestOrders(t *testing.T) {
 			o := &r.orders[i]
 			if next := o.next; next != nil {
 				o.next = nil
-				o.follow(next.body, func(err error) { r.followed(o, r.up.id, next.nonce, err) })
+				o.follow(t.Context(), next.body, func(err error) { r.followed(o, r.up.id, next.nonce, err) })
 			}
 		}
 	}
@@ -103,6 +105,13 @@ func TestOrders(t *testing.T) {
 	if got := strings.Join(append(roots, issuers...), ", "); got != "a, c, d, x 1m0s, y 0s" {
 		t.Errorf("followed %s", got)
 	}
+	// An older control plane ends the stream of who asks for what it does not know.
+	r.notServed(status.Error(codes.InvalidArgument, `type URL "`+r.orders[issuerOrder].url+`" is not served here`))
+	r.forgetOrders()
+	asked("Trust[trust]")
+	r.notServed(status.Error(codes.Unavailable, "it stops"))
+	r.forgetOrders()
+	asked("Trust[trust]", "Issuer[issuer]")
 	if r.takeOrder(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: clusterType}) || New(Config{}).takeOrder(orderResponse(t, "trust", "1", nil)) {
 		t.Error("what is no order, or what nobody wants to hear, was taken for one")
 	}

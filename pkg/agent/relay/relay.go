@@ -31,8 +31,8 @@ import (
 // ErrInUse is wrapped by Run's error when somebody listens on the socket.
 var ErrInUse = errors.New("already in use")
 
-// Config says what a Relay joins. Log, UIDs, Metadata, OnNames, OnProbes,
-// OnTrust, OnIssuer, OnQuestion and CacheDir may be left out.
+// Config says what a Relay joins. Log, UIDs, Metadata, CacheDir and what begins
+// with On may be left out.
 type Config struct {
 	// Socket is the path of the unix socket that Envoy dials, for ADS and SDS.
 	// Its folder is made with mode 0700; one that is there already must not be
@@ -69,6 +69,13 @@ type Config struct {
 	// OnQuestion answers what the control plane asks about Envoy, one question
 	// at a time. What it fails with is told instead; nil: nothing is answered.
 	OnQuestion func(ctx context.Context, q *hostv1.Question, to io.Writer) error
+	// OnControlPlane is called with whom to take for the control plane, in PEM,
+	// and the authority that should have signed the agent's certificate, as
+	// OnIssuer is. done is to be called once both is so.
+	OnControlPlane func(authorities []byte, issuer string, spread time.Duration, done func()) error
+	// OnLook is to look for a control plane that reaches its store, within spread
+	// and some, and tells whether the next Dial leads to one.
+	OnLook func(ctx context.Context, spread time.Duration) bool
 	// CacheDir is the folder in which the relay keeps what Envoy accepted, to
 	// begin with it when no control plane answers. It is made with mode 0700.
 	// "": nothing is kept.
@@ -122,6 +129,8 @@ type Relay struct {
 	sds     sdsState
 	disk    disk
 	redial  context.CancelFunc // ends the stream to the control plane; nil: none
+	looking bool
+	moved   time.Time // when this agent went to another control plane that it had looked for
 
 	names      delivery[[]proxy.Name]
 	probes     probes
@@ -163,14 +172,15 @@ func New(cfg Config) *Relay {
 		cfg.envoy = processOf
 	}
 	r := &Relay{
-		cfg:    cfg,
-		log:    cfg.Log,
-		synced: make(chan struct{}),
-		table:  newTable(),
-		dirty:  make(chan struct{}, 1),
-		orders: newOrders(cfg), ordered: make(chan struct{}, 1), answering: make(chan struct{}, 1),
+		cfg:     cfg,
+		log:     cfg.Log,
+		synced:  make(chan struct{}),
+		table:   newTable(),
+		dirty:   make(chan struct{}, 1),
+		ordered: make(chan struct{}, 1), answering: make(chan struct{}, 1),
 	}
 	r.names.wake, r.probes.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	r.orders = r.newOrders()
 	return r
 }
 

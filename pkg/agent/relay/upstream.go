@@ -66,8 +66,13 @@ func (r *Relay) follow(ctx context.Context) {
 		wait := retryAfter(tries)
 		tries++
 		r.mu.Lock()
+		moves := r.moved.After(r.up.since)
 		r.up.end(err)
+		r.notServed(err)
 		r.mu.Unlock()
+		if moves {
+			continue
+		}
 		if tries <= 2 { // further ones say the same
 			r.log.Warn("control plane lost", "error", err, "retry", wait)
 		}

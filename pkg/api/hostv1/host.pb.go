@@ -74,7 +74,7 @@ func (x Question_About) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Question_About.Descriptor instead.
 func (Question_About) EnumDescriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{10, 0}
+	return file_host_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type JoinRequest struct {
@@ -410,6 +410,86 @@ func (*LeaveResponse) Descriptor() ([]byte, []int) {
 	return file_host_proto_rawDescGZIP(), []int{5}
 }
 
+type SightRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SightRequest) Reset() {
+	*x = SightRequest{}
+	mi := &file_host_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SightRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SightRequest) ProtoMessage() {}
+
+func (x *SightRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SightRequest.ProtoReflect.Descriptor instead.
+func (*SightRequest) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{6}
+}
+
+type SightResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sees          bool                   `protobuf:"varint,1,opt,name=sees,proto3" json:"sees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SightResponse) Reset() {
+	*x = SightResponse{}
+	mi := &file_host_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SightResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SightResponse) ProtoMessage() {}
+
+func (x *SightResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SightResponse.ProtoReflect.Descriptor instead.
+func (*SightResponse) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SightResponse) GetSees() bool {
+	if x != nil {
+		return x.Sees
+	}
+	return false
+}
+
 // NameTable is what the agent's DNS answers. It travels by xDS, as a resource
 // named "names".
 type NameTable struct {
@@ -421,7 +501,7 @@ type NameTable struct {
 
 func (x *NameTable) Reset() {
 	*x = NameTable{}
-	mi := &file_host_proto_msgTypes[6]
+	mi := &file_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +513,7 @@ func (x *NameTable) String() string {
 func (*NameTable) ProtoMessage() {}
 
 func (x *NameTable) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[6]
+	mi := &file_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +526,7 @@ func (x *NameTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameTable.ProtoReflect.Descriptor instead.
 func (*NameTable) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{6}
+	return file_host_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NameTable) GetNames() []*Name {
@@ -467,7 +547,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_host_proto_msgTypes[7]
+	mi := &file_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +559,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[7]
+	mi := &file_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +572,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{7}
+	return file_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Name) GetName() string {
@@ -527,7 +607,7 @@ type Trust struct {
 
 func (x *Trust) Reset() {
 	*x = Trust{}
-	mi := &file_host_proto_msgTypes[8]
+	mi := &file_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +619,7 @@ func (x *Trust) String() string {
 func (*Trust) ProtoMessage() {}
 
 func (x *Trust) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[8]
+	mi := &file_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +632,7 @@ func (x *Trust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trust.ProtoReflect.Descriptor instead.
 func (*Trust) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{8}
+	return file_host_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Trust) GetRoots() []byte {
@@ -577,7 +657,7 @@ type Issuer struct {
 
 func (x *Issuer) Reset() {
 	*x = Issuer{}
-	mi := &file_host_proto_msgTypes[9]
+	mi := &file_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +669,7 @@ func (x *Issuer) String() string {
 func (*Issuer) ProtoMessage() {}
 
 func (x *Issuer) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[9]
+	mi := &file_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +682,7 @@ func (x *Issuer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issuer.ProtoReflect.Descriptor instead.
 func (*Issuer) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{9}
+	return file_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Issuer) GetAuthority() string {
@@ -635,7 +715,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_host_proto_msgTypes[10]
+	mi := &file_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +727,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[10]
+	mi := &file_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +740,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{10}
+	return file_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Question) GetId() string {
@@ -709,7 +789,7 @@ type AnswerPart struct {
 
 func (x *AnswerPart) Reset() {
 	*x = AnswerPart{}
-	mi := &file_host_proto_msgTypes[11]
+	mi := &file_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +801,7 @@ func (x *AnswerPart) String() string {
 func (*AnswerPart) ProtoMessage() {}
 
 func (x *AnswerPart) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[11]
+	mi := &file_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +814,7 @@ func (x *AnswerPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerPart.ProtoReflect.Descriptor instead.
 func (*AnswerPart) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{11}
+	return file_host_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AnswerPart) GetQuestion() string {
@@ -766,7 +846,7 @@ type AnswerResponse struct {
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_host_proto_msgTypes[12]
+	mi := &file_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +858,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_host_proto_msgTypes[12]
+	mi := &file_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +871,139 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_host_proto_rawDescGZIP(), []int{12}
+	return file_host_proto_rawDescGZIP(), []int{14}
+}
+
+// ControlPlane is whom hosts take for a control plane, and by whom the
+// certificate is to be that they show it. It travels by xDS, as a resource named
+// "control-plane"; the agent takes it once both are so.
+type ControlPlane struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Authorities []byte                 `protobuf:"bytes,1,opt,name=authorities,proto3" json:"authorities,omitempty"` // PEM
+	// SHA-256 of the SubjectPublicKeyInfo of the one that signs, in hex.
+	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Over how long hosts that need a new certificate spread.
+	Spread        *durationpb.Duration `protobuf:"bytes,3,opt,name=spread,proto3" json:"spread,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlPlane) Reset() {
+	*x = ControlPlane{}
+	mi := &file_host_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlPlane) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlPlane) ProtoMessage() {}
+
+func (x *ControlPlane) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlPlane.ProtoReflect.Descriptor instead.
+func (*ControlPlane) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ControlPlane) GetAuthorities() []byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *ControlPlane) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ControlPlane) GetSpread() *durationpb.Duration {
+	if x != nil {
+		return x.Spread
+	}
+	return nil
+}
+
+// Look has an agent look for a control plane that reaches the store, which the
+// one that sends it does not. It travels by xDS, as a resource of the proxy's id;
+// the agent takes it when it has found one, and goes there; it refuses it when
+// there is none.
+type Look struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Since when the sender does not reach the store.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Over how long the hosts that are told at once spread.
+	Spread *durationpb.Duration `protobuf:"bytes,2,opt,name=spread,proto3" json:"spread,omitempty"`
+	// Another one each time that it is said.
+	Round         int64 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Look) Reset() {
+	*x = Look{}
+	mi := &file_host_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Look) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Look) ProtoMessage() {}
+
+func (x *Look) ProtoReflect() protoreflect.Message {
+	mi := &file_host_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Look.ProtoReflect.Descriptor instead.
+func (*Look) Descriptor() ([]byte, []int) {
+	return file_host_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Look) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Look) GetSpread() *durationpb.Duration {
+	if x != nil {
+		return x.Spread
+	}
+	return nil
+}
+
+func (x *Look) GetRound() int64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
 }
 
 var File_host_proto protoreflect.FileDescriptor
@@ -819,7 +1031,10 @@ const file_host_proto_rawDesc = "" +
 	"\vfail_closed\x18\x06 \x01(\bR\n" +
 	"failClosed\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
-	"\rLeaveResponse\"5\n" +
+	"\rLeaveResponse\"\x0e\n" +
+	"\fSightRequest\"#\n" +
+	"\rSightResponse\x12\x12\n" +
+	"\x04sees\x18\x01 \x01(\bR\x04sees\"5\n" +
 	"\tNameTable\x12(\n" +
 	"\x05names\x18\x01 \x03(\v2\x12.weft.host.v1.NameR\x05names\"N\n" +
 	"\x04Name\x12\x12\n" +
@@ -847,12 +1062,21 @@ const file_host_proto_rawDesc = "" +
 	"\bquestion\x18\x01 \x01(\tR\bquestion\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\tR\x06failed\"\x10\n" +
-	"\x0eAnswerResponse2\x96\x02\n" +
+	"\x0eAnswerResponse\"{\n" +
+	"\fControlPlane\x12 \n" +
+	"\vauthorities\x18\x01 \x01(\fR\vauthorities\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x121\n" +
+	"\x06spread\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06spread\"\x81\x01\n" +
+	"\x04Look\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x121\n" +
+	"\x06spread\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06spread\x12\x14\n" +
+	"\x05round\x18\x03 \x01(\x03R\x05round2\xd8\x02\n" +
 	"\x04Host\x12=\n" +
 	"\x04Join\x12\x19.weft.host.v1.JoinRequest\x1a\x1a.weft.host.v1.JoinResponse\x12I\n" +
 	"\bRegister\x12\x1d.weft.host.v1.RegisterRequest\x1a\x1e.weft.host.v1.RegisterResponse\x12@\n" +
 	"\x05Leave\x12\x1a.weft.host.v1.LeaveRequest\x1a\x1b.weft.host.v1.LeaveResponse\x12B\n" +
-	"\x06Answer\x12\x18.weft.host.v1.AnswerPart\x1a\x1c.weft.host.v1.AnswerResponse(\x01B*Z(github.com/weft-mesh/weft/pkg/api/hostv1b\x06proto3"
+	"\x06Answer\x12\x18.weft.host.v1.AnswerPart\x1a\x1c.weft.host.v1.AnswerResponse(\x01\x12@\n" +
+	"\x05Sight\x12\x1a.weft.host.v1.SightRequest\x1a\x1b.weft.host.v1.SightResponseB*Z(github.com/weft-mesh/weft/pkg/api/hostv1b\x06proto3"
 
 var (
 	file_host_proto_rawDescOnce sync.Once
@@ -867,7 +1091,7 @@ func file_host_proto_rawDescGZIP() []byte {
 }
 
 var file_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_host_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_host_proto_goTypes = []any{
 	(Question_About)(0),           // 0: weft.host.v1.Question.About
 	(*JoinRequest)(nil),           // 1: weft.host.v1.JoinRequest
@@ -876,34 +1100,43 @@ var file_host_proto_goTypes = []any{
 	(*RegisterResponse)(nil),      // 4: weft.host.v1.RegisterResponse
 	(*LeaveRequest)(nil),          // 5: weft.host.v1.LeaveRequest
 	(*LeaveResponse)(nil),         // 6: weft.host.v1.LeaveResponse
-	(*NameTable)(nil),             // 7: weft.host.v1.NameTable
-	(*Name)(nil),                  // 8: weft.host.v1.Name
-	(*Trust)(nil),                 // 9: weft.host.v1.Trust
-	(*Issuer)(nil),                // 10: weft.host.v1.Issuer
-	(*Question)(nil),              // 11: weft.host.v1.Question
-	(*AnswerPart)(nil),            // 12: weft.host.v1.AnswerPart
-	(*AnswerResponse)(nil),        // 13: weft.host.v1.AnswerResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*SightRequest)(nil),          // 7: weft.host.v1.SightRequest
+	(*SightResponse)(nil),         // 8: weft.host.v1.SightResponse
+	(*NameTable)(nil),             // 9: weft.host.v1.NameTable
+	(*Name)(nil),                  // 10: weft.host.v1.Name
+	(*Trust)(nil),                 // 11: weft.host.v1.Trust
+	(*Issuer)(nil),                // 12: weft.host.v1.Issuer
+	(*Question)(nil),              // 13: weft.host.v1.Question
+	(*AnswerPart)(nil),            // 14: weft.host.v1.AnswerPart
+	(*AnswerResponse)(nil),        // 15: weft.host.v1.AnswerResponse
+	(*ControlPlane)(nil),          // 16: weft.host.v1.ControlPlane
+	(*Look)(nil),                  // 17: weft.host.v1.Look
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
 }
 var file_host_proto_depIdxs = []int32{
-	14, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
-	8,  // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
-	15, // 2: weft.host.v1.Issuer.spread:type_name -> google.protobuf.Duration
+	18, // 0: weft.host.v1.RegisterResponse.expires:type_name -> google.protobuf.Timestamp
+	10, // 1: weft.host.v1.NameTable.names:type_name -> weft.host.v1.Name
+	19, // 2: weft.host.v1.Issuer.spread:type_name -> google.protobuf.Duration
 	0,  // 3: weft.host.v1.Question.about:type_name -> weft.host.v1.Question.About
-	1,  // 4: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
-	3,  // 5: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
-	5,  // 6: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
-	12, // 7: weft.host.v1.Host.Answer:input_type -> weft.host.v1.AnswerPart
-	2,  // 8: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
-	4,  // 9: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
-	6,  // 10: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
-	13, // 11: weft.host.v1.Host.Answer:output_type -> weft.host.v1.AnswerResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	19, // 4: weft.host.v1.ControlPlane.spread:type_name -> google.protobuf.Duration
+	18, // 5: weft.host.v1.Look.since:type_name -> google.protobuf.Timestamp
+	19, // 6: weft.host.v1.Look.spread:type_name -> google.protobuf.Duration
+	1,  // 7: weft.host.v1.Host.Join:input_type -> weft.host.v1.JoinRequest
+	3,  // 8: weft.host.v1.Host.Register:input_type -> weft.host.v1.RegisterRequest
+	5,  // 9: weft.host.v1.Host.Leave:input_type -> weft.host.v1.LeaveRequest
+	14, // 10: weft.host.v1.Host.Answer:input_type -> weft.host.v1.AnswerPart
+	7,  // 11: weft.host.v1.Host.Sight:input_type -> weft.host.v1.SightRequest
+	2,  // 12: weft.host.v1.Host.Join:output_type -> weft.host.v1.JoinResponse
+	4,  // 13: weft.host.v1.Host.Register:output_type -> weft.host.v1.RegisterResponse
+	6,  // 14: weft.host.v1.Host.Leave:output_type -> weft.host.v1.LeaveResponse
+	15, // 15: weft.host.v1.Host.Answer:output_type -> weft.host.v1.AnswerResponse
+	8,  // 16: weft.host.v1.Host.Sight:output_type -> weft.host.v1.SightResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_host_proto_init() }
@@ -917,7 +1150,7 @@ func file_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_proto_rawDesc), len(file_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	Host_Register_FullMethodName = "/weft.host.v1.Host/Register"
 	Host_Leave_FullMethodName    = "/weft.host.v1.Host/Leave"
 	Host_Answer_FullMethodName   = "/weft.host.v1.Host/Answer"
+	Host_Sight_FullMethodName    = "/weft.host.v1.Host/Sight"
 )
 
 // HostClient is the client API for Host service.
@@ -47,6 +48,9 @@ type HostClient interface {
 	// connection by which the question came, so that it reaches who asked.
 	// NotFound: nobody waits for it any more.
 	Answer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AnswerPart, AnswerResponse], error)
+	// Sight tells whether this control plane reaches its store: it asks it once
+	// more before it answers. Agents ask for it that were told to look.
+	Sight(ctx context.Context, in *SightRequest, opts ...grpc.CallOption) (*SightResponse, error)
 }
 
 type hostClient struct {
@@ -100,6 +104,16 @@ func (c *hostClient) Answer(ctx context.Context, opts ...grpc.CallOption) (grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_AnswerClient = grpc.ClientStreamingClient[AnswerPart, AnswerResponse]
 
+func (c *hostClient) Sight(ctx context.Context, in *SightRequest, opts ...grpc.CallOption) (*SightResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SightResponse)
+	err := c.cc.Invoke(ctx, Host_Sight_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServer is the server API for Host service.
 // All implementations must embed UnimplementedHostServer
 // for forward compatibility.
@@ -120,6 +134,9 @@ type HostServer interface {
 	// connection by which the question came, so that it reaches who asked.
 	// NotFound: nobody waits for it any more.
 	Answer(grpc.ClientStreamingServer[AnswerPart, AnswerResponse]) error
+	// Sight tells whether this control plane reaches its store: it asks it once
+	// more before it answers. Agents ask for it that were told to look.
+	Sight(context.Context, *SightRequest) (*SightResponse, error)
 	mustEmbedUnimplementedHostServer()
 }
 
@@ -141,6 +158,9 @@ func (UnimplementedHostServer) Leave(context.Context, *LeaveRequest) (*LeaveResp
 }
 func (UnimplementedHostServer) Answer(grpc.ClientStreamingServer[AnswerPart, AnswerResponse]) error {
 	return status.Error(codes.Unimplemented, "method Answer not implemented")
+}
+func (UnimplementedHostServer) Sight(context.Context, *SightRequest) (*SightResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Sight not implemented")
 }
 func (UnimplementedHostServer) mustEmbedUnimplementedHostServer() {}
 func (UnimplementedHostServer) testEmbeddedByValue()              {}
@@ -224,6 +244,24 @@ func _Host_Answer_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Host_AnswerServer = grpc.ClientStreamingServer[AnswerPart, AnswerResponse]
 
+func _Host_Sight_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SightRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Sight(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Sight_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Sight(ctx, req.(*SightRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Host_ServiceDesc is the grpc.ServiceDesc for Host service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +280,10 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Leave",
 			Handler:    _Host_Leave_Handler,
+		},
+		{
+			MethodName: "Sight",
+			Handler:    _Host_Sight_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -43,6 +43,9 @@ type Admission struct {
 	Keys      keys
 	// Zone is where the dataplanes are that are put here; default DefaultZone.
 	Zone string
+	// Own is what nobody may write or delete, as the control plane keeps it for
+	// itself; the zero Key is nothing.
+	Own mesh.Key
 	// Native tells what of a ProxyTemplate is not in the proxy's own words, by
 	// field. Nil takes them unread.
 	Native func(template mesh.Resource) mesh.Violations
@@ -115,6 +118,9 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		return Result{}, errors.New("put: a resource needs a kind and a spec")
 	}
 	k := r.Key()
+	if err := a.checkOwn(k); err != nil {
+		return Result{}, fmt.Errorf("put %s: %w", k, err)
+	}
 	if err := r.Validate().Err(); err != nil {
 		return Result{}, fmt.Errorf("put %s: %w", k, err)
 	}

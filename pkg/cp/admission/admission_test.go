@@ -136,6 +136,23 @@ func wantErr(t *testing.T, err, want error, words ...string) {
 	}
 }
 
+// Nobody takes the control plane's own authority from it.
+func TestOwnIsKept(t *testing.T) {
+	own := mesh.Resource{Kind: mesh.GlobalSecretKind, Meta: mesh.Meta{Name: "own"}, Spec: &mesh.Secret{Data: []byte("x")}}
+	s := memory.New()
+	if _, err := s.Put(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	a := &Admission{Store: s, Own: own.Key()}
+	_, put := a.Put(t.Context(), own)
+	_, preview := a.PreviewDelete(t.Context(), own.Key(), 0)
+	for what, err := range map[string]error{"put": put, "preview of a deletion": preview, "delete": a.Delete(t.Context(), own.Key())} {
+		if !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v, want a refusal", what, err)
+		}
+	}
+}
+
 func TestDataplaneIsCompleted(t *testing.T) {
 	f := newFixture(t)
 	web := mesh.Tags{mesh.ServiceTag: "web"}

@@ -19,6 +19,9 @@ func (a *Admission) Delete(ctx context.Context, k mesh.Key) error { return a.Del
 // dataplanes, a Secret that its mesh's authority is made of, and the zone of
 // this control plane.
 func (a *Admission) DeleteAt(ctx context.Context, k mesh.Key, at mesh.Version) error {
+	if err := a.checkOwn(k); err != nil {
+		return fmt.Errorf("delete %s: %w", k, err)
+	}
 	switch k.Kind {
 	case mesh.MeshKind.Name:
 		return a.deleteMesh(ctx, k, at)
@@ -42,6 +45,9 @@ func (a *Admission) PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Versi
 	if err == nil && at != 0 && at != r.Meta.Version {
 		err = fmt.Errorf("delete %s at version %d: %w", k, at, store.ErrConflict)
 	}
+	if err == nil {
+		err = a.checkOwn(k)
+	}
 	switch {
 	case err != nil:
 	case r.Kind == mesh.MeshKind:
@@ -52,6 +58,15 @@ func (a *Admission) PreviewDelete(ctx context.Context, k mesh.Key, at mesh.Versi
 		err = a.checkOther(k)
 	}
 	return r, err
+}
+
+// checkOwn refuses to change what the control plane keeps for itself: without it
+// no host would know it.
+func (a *Admission) checkOwn(k mesh.Key) error {
+	if k != a.Own || k.Name == "" {
+		return nil
+	}
+	return refused("name", "it is the control plane's own authority: `weftctl ca rotate --control-plane` exchanges it")
 }
 
 // checkOther refuses to delete the zone that this control plane is of: it is

@@ -1,6 +1,8 @@
 package ca
 
 import (
+	"cmp"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,6 +18,7 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +35,12 @@ const (
 // OwnOptions are what an own authority needs to know. The zero value is the
 // ordinary case.
 type OwnOptions struct {
+	// Store keeps the authority, for all control planes on it and sealed like
+	// other secrets; nil: it is in the two files, and cannot be exchanged.
+	Store Store
+	// Claim returns the fingerprint that was claimed first on the store, by those
+	// that still had their authority in files; nil: there is nothing to claim.
+	Claim func(ctx context.Context, fingerprint string) (first string, err error)
 	// Advertise are names and addresses, host or host:port, at which hosts
 	// reach this control plane beside those of its machine.
 	Advertise []string
@@ -46,18 +55,40 @@ type OwnOptions struct {
 // methods may be called at once from many goroutines.
 type Own struct {
 	opts OwnOptions
-	cert *x509.Certificate
-	key  crypto.Signer
+	dir  string
 
 	mu     sync.Mutex
+	state  ownState // as it is stored; zero where the files keep it
+	keys   ownKeys
 	server server
 }
 
-// OpenOwn loads the authority from ca.crt and ca.key in dir, or makes it there
-// at first start: ECDSA P-256, for ten years. It fails with keyfile.ErrExposed
-// where others could have read the key. A lost ca.crt is made again from the
-// key; hosts do not notice, since they pin the key.
-func OpenOwn(dir string, opts OwnOptions) (*Own, error) {
+// An ownKeys is what the authority is at one moment: two of them, while one is
+// exchanged for the other.
+type ownKeys struct {
+	signer  authority
+	trusted []*x509.Certificate // by whom agents' certificates may be
+	// former is the authority before, and cross the signer's certificate by it:
+	// the way for those who know no other. nil: there was none.
+	former, cross *x509.Certificate
+}
+
+// chain is what is shown behind a server's certificate, DER. A host that pins
+// the signer takes the last that has its key, which must be the self-signed one.
+func (k ownKeys) chain() [][]byte {
+	if k.cross == nil {
+		return [][]byte{k.signer.cert.Raw}
+	}
+	return [][]byte{k.cross.Raw, k.signer.cert.Raw, k.former.Raw}
+}
+
+// OpenOwn opens the authority, and makes it at the first start: ECDSA P-256, for
+// ten years. It is in the store where there is one; there the files ca.key and
+// ca.crt of dir are taken over that an older version has left. Without a store it
+// is in these files; it fails with keyfile.ErrExposed where others could have
+// read the key. A lost ca.crt is made again from the key; hosts do not notice,
+// since they pin the key.
+func OpenOwn(ctx context.Context, dir string, opts OwnOptions) (*Own, error) {
 	if opts.Addresses == nil {
 		opts.Addresses = localAddresses
 	}
@@ -67,14 +98,37 @@ func OpenOwn(dir string, opts OwnOptions) (*Own, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	o := &Own{opts: opts}
-	if err := o.open(filepath.Join(dir, "ca.key"), filepath.Join(dir, "ca.crt")); err != nil {
+	o := &Own{opts: opts, dir: dir}
+	if err := o.begin(ctx); err != nil {
 		return nil, fmt.Errorf("open the control plane's authority: %w", err)
 	}
 	return o, nil
 }
 
-func (o *Own) open(keyPath, certPath string) (err error) {
+func (o *Own) keyPath() string  { return filepath.Join(o.dir, "ca.key") }
+func (o *Own) certPath() string { return filepath.Join(o.dir, "ca.crt") }
+
+func (o *Own) begin(ctx context.Context) error {
+	if o.opts.Store != nil {
+		return o.openStored(ctx)
+	}
+	a, err := o.openFiles()
+	if err == nil {
+		o.keys = ownKeys{signer: a, trusted: []*x509.Certificate{a.cert}}
+	}
+	return err
+}
+
+// openFiles reads the authority from its files, or makes it there.
+func (o *Own) openFiles() (a authority, err error) {
+	if err := o.open(&a, o.keyPath(), o.certPath()); err != nil {
+		return a, err
+	}
+	a.root = certPEM(a.cert.Raw)
+	return a, nil
+}
+
+func (o *Own) open(a *authority, keyPath, certPath string) (err error) {
 	certBytes, certErr := keyfile.ReadPublic(certPath)
 	if certErr != nil && !errors.Is(certErr, fs.ErrNotExist) {
 		return certErr
@@ -90,22 +144,22 @@ func (o *Own) open(keyPath, certPath string) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.key, err = parseSigner(keyBytes); err != nil {
+	if a.key, err = parseSigner(keyBytes); err != nil {
 		return fmt.Errorf("%s: %w", keyPath, err)
 	}
 	if certErr != nil {
-		if certBytes, err = o.makeCert(certPath); err != nil {
+		if certBytes, err = o.makeCert(a.key, certPath); err != nil {
 			return err
 		}
 	}
-	if o.cert, err = parseCert(certBytes); err != nil {
+	if a.cert, err = parseCert(certBytes); err != nil {
 		return fmt.Errorf("%s: %w", certPath, err)
 	}
-	if !samePublic(o.cert.PublicKey, o.key.Public()) {
+	if !samePublic(a.cert.PublicKey, a.key.Public()) {
 		return fmt.Errorf("%s is not the certificate of %s: put the two that belong together there, or remove %s to have it made again", certPath, keyPath, certPath)
 	}
-	if now := o.opts.Now(); now.After(o.cert.NotAfter) {
-		return fmt.Errorf("%s expired on %s: check the clock, or remove it to have it made again from the same key", certPath, o.cert.NotAfter.UTC().Format(time.DateOnly))
+	if now := o.opts.Now(); now.After(a.cert.NotAfter) {
+		return fmt.Errorf("%s expired on %s: check the clock, or remove it to have it made again from the same key", certPath, a.cert.NotAfter.UTC().Format(time.DateOnly))
 	}
 	return nil
 }
@@ -131,38 +185,62 @@ func (o *Own) makeKey(path string) ([]byte, error) {
 	return data, nil
 }
 
-func (o *Own) makeCert(path string) ([]byte, error) {
-	now := o.opts.Now()
-	spki, err := fingerprint(o.key.Public())
+func (o *Own) makeCert(key crypto.Signer, path string) ([]byte, error) {
+	cert, err := newOwnCert(key, o.opts.Now())
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          serial(),
-		Subject:               pkix.Name{CommonName: "weft control plane " + spki[:8]},
-		NotBefore:             notBefore(now, ownLife),
-		NotAfter:              now.Add(ownLife),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, o.key.Public(), o.key)
-	if err != nil {
-		return nil, err
-	}
-	err = keyfile.Create(path, certPEM(der))
+	err = keyfile.Create(path, cert)
 	if errors.Is(err, fs.ErrExist) {
 		return keyfile.ReadPublic(path)
 	}
+	return cert, err
+}
+
+// newOwnCert makes the certificate of an own authority, PEM.
+func newOwnCert(key crypto.Signer, now time.Time) ([]byte, error) {
+	template, err := ownTemplate(key.Public(), now, now.Add(ownLife))
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return certPEM(der), err
+}
+
+// ownTemplate lets the authority sign the one after it, and nothing else that
+// signs.
+func ownTemplate(pub crypto.PublicKey, now, end time.Time) (*x509.Certificate, error) {
+	spki, err := fingerprint(pub)
+	if err != nil {
+		return nil, err
+	}
+	return &x509.Certificate{
+		SerialNumber:          serial(),
+		Subject:               pkix.Name{CommonName: "weft control plane " + spki[:8]},
+		NotBefore:             notBefore(now, ownLife),
+		NotAfter:              end,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLen:            1,
+	}, nil
 }
 
 // Fingerprint is the SHA-256 of the authority's SubjectPublicKeyInfo (DER), in
 // hex: what a join token carries.
-func (o *Own) Fingerprint() string {
-	sum := sha256.Sum256(o.cert.RawSubjectPublicKeyInfo)
-	return hex.EncodeToString(sum[:])
+func (o *Own) Fingerprint() string { return o.now().signer.fingerprint() }
+
+// ID is the fingerprint that the authority had at first. It does not change.
+func (o *Own) ID() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return cmp.Or(o.state.ID, o.keys.signer.fingerprint())
+}
+
+func (o *Own) now() ownKeys {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.keys
 }
 
 func fingerprint(pub crypto.PublicKey) (string, error) {
@@ -171,36 +249,49 @@ func fingerprint(pub crypto.PublicKey) (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
-// PEM is the authority's certificate.
-func (o *Own) PEM() []byte { return certPEM(o.cert.Raw) }
+// PEM is the certificate of the authority that signs now.
+func (o *Own) PEM() []byte { return o.now().signer.root }
 
-// Pool holds the authority alone.
+// Pool holds all that agents' certificates may be of.
 func (o *Own) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(o.cert)
+	for _, c := range o.now().trusted {
+		pool.AddCert(c)
+	}
 	return pool
 }
 
+// Trusts tells whether agents' certificates of that authority are good: on a
+// connection that is older than the end of an exchange they may have ceased to
+// be.
+func (o *Own) Trusts(root *x509.Certificate) bool {
+	return slices.ContainsFunc(o.now().trusted, root.Equal)
+}
+
 // SignAgent makes the certificate by which an agent is known to the control
-// plane, with identity as its only name, for 30 days. It is for clients only:
+// plane, PEM, with its chain, and with identity as its only name, for 30 days. It is for clients only:
 // nobody can pass for the control plane with it.
 func (o *Own) SignAgent(pub crypto.PublicKey, identity string, now time.Time) ([]byte, error) {
 	u, err := uri(identity)
 	if err != nil {
 		return nil, fmt.Errorf("sign agent certificate: %w", err)
 	}
+	by := o.now()
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		NotBefore:             notBefore(now, agentLife),
-		NotAfter:              earlier(now.Add(agentLife), o.cert.NotAfter),
+		NotAfter:              earlier(now.Add(agentLife), by.signer.cert.NotAfter),
 		URIs:                  []*url.URL{u},
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, o.cert, pub, o.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, by.signer.cert, pub, by.signer.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign agent certificate: %w", err)
+	}
+	if by.cross != nil {
+		return append(certPEM(der), certPEM(by.cross.Raw)...), nil
 	}
 	return certPEM(der), nil
 }

@@ -35,7 +35,7 @@ func (m *machine) options(advertise ...string) OwnOptions {
 
 func open(t *testing.T, dir string, o OwnOptions) *Own {
 	t.Helper()
-	own, err := OpenOwn(dir, o)
+	own, err := OpenOwn(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestOwnFirstStartsAtOnce(t *testing.T) {
 	prints := make(chan string)
 	for range 4 {
 		go func() {
-			own, err := OpenOwn(dir, (&machine{now: start}).options())
+			own, err := OpenOwn(t.Context(), dir, (&machine{now: start}).options())
 			if err != nil {
 				prints <- err.Error()
 				return
@@ -116,7 +116,7 @@ func TestOwnRefusesFilesThatCannotBeTrusted(t *testing.T) {
 			dir := t.TempDir()
 			open(t, dir, (&machine{now: start}).options())
 			tt.spoil(t, filepath.Join(dir, "ca.key"), filepath.Join(dir, "ca.crt"))
-			_, err := OpenOwn(dir, (&machine{now: start}).options())
+			_, err := OpenOwn(t.Context(), dir, (&machine{now: start}).options())
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want %q", err, tt.want)
 			}
@@ -128,7 +128,7 @@ func TestOwnRefusesFilesThatCannotBeTrusted(t *testing.T) {
 	t.Run("expired", func(t *testing.T) {
 		dir := t.TempDir()
 		open(t, dir, (&machine{now: start}).options())
-		_, err := OpenOwn(dir, (&machine{now: start.AddDate(11, 0, 0)}).options())
+		_, err := OpenOwn(t.Context(), dir, (&machine{now: start.AddDate(11, 0, 0)}).options())
 		if err == nil || !strings.Contains(err.Error(), "expired on 2036-11-20: check the clock") {
 			t.Errorf("error %v", err)
 		}
@@ -156,7 +156,7 @@ func TestServerCertificate(t *testing.T) {
 	if err := c.Leaf.VerifyHostname("192.0.2.2"); err == nil {
 		t.Error("valid for a stranger's address")
 	}
-	if len(c.Certificate) != 2 || !bytes.Equal(c.Certificate[1], own.cert.Raw) {
+	if len(c.Certificate) != 2 || !bytes.Equal(c.Certificate[1], own.keys.signer.cert.Raw) {
 		t.Error("the chain does not hold the authority")
 	}
 	if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: own.Pool(), CurrentTime: start, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {

@@ -187,6 +187,16 @@ func (m *Meshes) BeginRotation(ctx context.Context, meshName string, o Options) 
 	if err != nil {
 		return err
 	}
+	err = m.keep(ctx, meshName, be.Name, begin(o, now, be.CertLifetime(), cert, key))
+	if errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("authority %q of mesh %q: %w since before: `weftctl ca status` shows it", be.Name, meshName, ErrRotating)
+	}
+	return err
+}
+
+// begin is a rotation that begins, to an authority of that certificate and key;
+// life is that of the certificates that have to be made anew.
+func begin(o Options, now time.Time, life time.Duration, cert, key []byte) Rotation {
 	r := Rotation{
 		Stage: Spread, Reason: o.Reason, Started: now, Since: now, Wait: o.Wait, Patience: o.Patience, Cert: cert, Key: key,
 	}
@@ -194,14 +204,10 @@ func (m *Meshes) BeginRotation(ctx context.Context, meshName string, o Options) 
 		r.Wait = DefaultWait
 	}
 	if r.Patience <= 0 {
-		r.Patience = be.CertLifetime()
+		r.Patience = life
 	}
 	r.Patience = max(r.Patience, r.Wait)
-	err = m.keep(ctx, meshName, be.Name, r)
-	if errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("authority %q of mesh %q: %w since before: `weftctl ca status` shows it", be.Name, meshName, ErrRotating)
-	}
-	return err
+	return r
 }
 
 // EndRotation gives up a rotation that has only spread its root so far.
@@ -232,10 +238,18 @@ func (m *Meshes) Report(ctx context.Context, meshName, backend, replica string, 
 	if err != nil {
 		return err
 	}
+	if !r.note(replica, now) {
+		return nil
+	}
+	return m.keep(ctx, meshName, backend, r)
+}
+
+// note takes a replica's report, and tells whether it is worth a write.
+func (r *Rotation) note(replica string, now Report) bool {
 	last, told := r.Reports[replica]
 	same := last.Stage == now.Stage && last.Hosts == now.Hosts && last.Ready == now.Ready
 	if r.Stage != now.Stage || told && same && now.At.Sub(last.At) < reportEvery {
-		return nil
+		return false
 	}
 	r.Reports = maps.Clone(r.Reports)
 	if r.Reports == nil {
@@ -243,7 +257,7 @@ func (m *Meshes) Report(ctx context.Context, meshName, backend, replica string, 
 	}
 	maps.DeleteFunc(r.Reports, func(_ string, p Report) bool { return now.At.Sub(p.At) > reportLives })
 	r.Reports[replica] = now
-	return m.keep(ctx, meshName, backend, r)
+	return true
 }
 
 // Advance moves a rotation on where its stage may end, and says to which stage;

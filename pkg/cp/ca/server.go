@@ -18,7 +18,8 @@ import (
 // of. It is not kept on disk: hosts know its authority, not itself.
 type server struct {
 	cert   *tls.Certificate
-	names  []string // sorted; nil when there is none yet
+	by     *x509.Certificate // who signed it
+	names  []string          // sorted; nil when there is none yet
 	looked time.Time
 }
 
@@ -29,13 +30,14 @@ const lookEvery = time.Minute
 // GetCertificate is what the servers' tls.Config asks. The certificate is valid
 // for every address of this machine, its host name, localhost and what is
 // advertised; it is made anew at half of its 90 days, and when one of those
-// changes. Its chain holds the authority, so that a joining host can pin it.
+// changes. Its chain holds the authority, so that a joining host can pin it, and
+// the one before that with what leads from it, for those that know no other.
 func (o *Own) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.opts.Now()
 	s := &o.server
-	fresh := s.cert != nil && now.Before(half(s.cert.Leaf)) && !now.Before(s.cert.Leaf.NotBefore)
+	fresh := s.cert != nil && s.by == o.keys.signer.cert && now.Before(half(s.cert.Leaf)) && !now.Before(s.cert.Leaf.NotBefore)
 	since := now.Sub(s.looked)
 	if fresh && since >= 0 && since < lookEvery && s.covers(hello) {
 		return s.cert, nil
@@ -55,7 +57,7 @@ func (o *Own) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	if err != nil {
 		return nil, err
 	}
-	s.cert, s.names = cert, names
+	s.cert, s.by, s.names = cert, o.keys.signer.cert, names
 	o.opts.Log.Info("server certificate made", "names", names, "expires", cert.Leaf.NotAfter)
 	return cert, nil
 }
@@ -117,7 +119,9 @@ func localAddresses() ([]string, error) {
 	return out, nil
 }
 
+// signServer is called with the lock.
 func (o *Own) signServer(names []string, now time.Time) (*tls.Certificate, error) {
+	by := o.keys.signer
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -125,7 +129,7 @@ func (o *Own) signServer(names []string, now time.Time) (*tls.Certificate, error
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		NotBefore:             notBefore(now, serverLife),
-		NotAfter:              earlier(now.Add(serverLife), o.cert.NotAfter),
+		NotAfter:              earlier(now.Add(serverLife), by.cert.NotAfter),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -137,7 +141,7 @@ func (o *Own) signServer(names []string, now time.Time) (*tls.Certificate, error
 			template.DNSNames = append(template.DNSNames, n)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, o.cert, key.Public(), o.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, by.cert, key.Public(), by.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign server certificate: %w", err)
 	}
@@ -145,5 +149,5 @@ func (o *Own) signServer(names []string, now time.Time) (*tls.Certificate, error
 	if err != nil {
 		return nil, fmt.Errorf("sign server certificate for %q: %w", names, err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, o.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: append([][]byte{der}, o.keys.chain()...), PrivateKey: key, Leaf: leaf}, nil
 }

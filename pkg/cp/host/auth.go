@@ -56,6 +56,9 @@ type Auth struct {
 	// Elsewhere tells whether another control plane on this store has a stream of
 	// the proxy; nil: there is no other.
 	Elsewhere func(id proxy.ID) bool
+	// Trusts tells whether certificates of an authority of the control plane's own
+	// are still good; nil: those that the handshake has verified are.
+	Trusts func(root *x509.Certificate) bool
 	// ControlPlanes tells where control planes are, host:port, for hosts to turn
 	// to when this one goes away. Nil, or none: hosts keep the list they have.
 	ControlPlanes func() []string
@@ -87,15 +90,20 @@ func (a *Auth) now() time.Time {
 // let through to the interceptors. Sessions are not resumed: a resumed one
 // would stand on an old check of the certificate.
 func TLSConfig(own *ca.Own, now func() time.Time) *tls.Config {
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		GetCertificate:         own.GetCertificate,
 		ClientAuth:             tls.VerifyClientCertIfGiven,
-		ClientCAs:              own.Pool(),
 		SessionTicketsDisabled: true,
 		NextProtos:             []string{"h2"},
 		Time:                   now,
 	}
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		one := c.Clone() // whom to believe may change
+		one.ClientCAs, one.GetConfigForClient = own.Pool(), nil
+		return one, nil
+	}
+	return c
 }
 
 const rejoin = "join this host again: `weft-agent join` with a new token of `weftctl join-token`"
@@ -113,6 +121,9 @@ func (a *Auth) agent(ctx context.Context, by Sources) (Grant, error) {
 	if now := a.now(); now.After(cert.NotAfter) {
 		return Grant{}, fmt.Errorf("%w: the agent's certificate expired on %s: %s",
 			ErrUnauthenticated, cert.NotAfter.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
+	}
+	if a.Trusts != nil && !a.Trusts(rootOf(ctx)) {
+		return Grant{}, fmt.Errorf("%w: the agent's certificate is of an authority of the control plane's that was exchanged for another one: %s", ErrUnauthenticated, rejoin)
 	}
 	if len(cert.URIs) != 1 {
 		return Grant{}, fmt.Errorf("%w: it must have one name and has %d", ErrGrant, len(cert.URIs))
@@ -211,6 +222,19 @@ func quote(id proxy.ID) string { return fmt.Sprintf("%.128q", id.String()) }
 
 // peerCertificate is the certificate that the TLS handshake has verified, or nil.
 func peerCertificate(ctx context.Context) *x509.Certificate {
+	if chain := peerChain(ctx); chain != nil {
+		return chain[0]
+	}
+	return nil
+}
+
+// rootOf is the authority that peerCertificate leads to.
+func rootOf(ctx context.Context) *x509.Certificate {
+	chain := peerChain(ctx)
+	return chain[len(chain)-1]
+}
+
+func peerChain(ctx context.Context) []*x509.Certificate {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil
@@ -219,7 +243,7 @@ func peerCertificate(ctx context.Context) *x509.Certificate {
 	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.VerifiedChains[0]) == 0 {
 		return nil
 	}
-	return info.State.VerifiedChains[0][0]
+	return info.State.VerifiedChains[0]
 }
 
 // bareToken is the caller's dataplane token: the value of "authorization", as

@@ -33,6 +33,7 @@ var methods = map[string]Credential{
 	hostv1.Host_Register_FullMethodName: byCertificate,
 	hostv1.Host_Leave_FullMethodName:    byCertificate,
 	hostv1.Host_Answer_FullMethodName:   byCertificate,
+	hostv1.Host_Sight_FullMethodName:    byCertificate,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": byEither,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  byEither,
 }

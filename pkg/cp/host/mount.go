@@ -29,6 +29,7 @@ func Mount(r grpc.ServiceRegistrar, s *Service) {
 			{StreamName: "Answer", ClientStreams: true, Handler: func(_ any, from grpc.ServerStream) error {
 				return s.Answer(&grpc.GenericServerStream[hostv1.AnswerPart, hostv1.AnswerResponse]{ServerStream: from})
 			}},
+			method("Sight", s.Sight),
 		},
 		Metadata: hostv1.Host_ServiceDesc.Metadata,
 	}, s)

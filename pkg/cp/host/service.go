@@ -36,6 +36,8 @@ type Service struct {
 
 	// Questions are what agents answer; nil: they are asked nothing.
 	Questions *Questions
+	// Sees tells whether the store is reached now.
+	Sees func(ctx context.Context) bool
 
 	Own    *ca.Own    // signs agents' certificates
 	Meshes *ca.Meshes // signs workloads'
@@ -237,6 +239,11 @@ func (s *Service) certify(ctx context.Context, resp *hostv1.RegisterResponse, sp
 	resp.Certificate, resp.Roots, resp.Expires = issued.Certificate, issued.Roots, timestamppb.New(issued.Expires)
 	resp.FailClosed = backend.FailsClosed()
 	return nil
+}
+
+// Sight implements hostv1.HostServer.
+func (s *Service) Sight(ctx context.Context, _ *hostv1.SightRequest) (*hostv1.SightResponse, error) {
+	return &hostv1.SightResponse{Sees: s.Sees(ctx)}, nil
 }
 
 // Leave implements hostv1.HostServer.

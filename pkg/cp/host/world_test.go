@@ -84,7 +84,7 @@ func newWorld(t testing.TB) *world {
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.tokens = &token.Issuer{Store: w.store, Now: w.clock}
 	var err error
-	w.own, err = ca.OpenOwn(t.TempDir(), ca.OwnOptions{Now: w.clock, Log: log})
+	w.own, err = ca.OpenOwn(t.Context(), t.TempDir(), ca.OwnOptions{Now: w.clock, Log: log})
 	must(t, err)
 	meshes := &ca.Meshes{Store: w.store, Now: w.clock}
 	mtls := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "ca-1", Backends: []mesh.MTLSBackend{{Name: "ca-1", Type: "builtin"}}}}

@@ -15,14 +15,22 @@ type authorities interface {
 	Status(ctx context.Context, mesh string) (api.MeshAuthorities, error)
 	Rotate(ctx context.Context, mesh, by string, wait, patience time.Duration) error
 	EndRotation(ctx context.Context, mesh string) error
+	// The control plane's own.
+	OwnStatus(ctx context.Context) (api.OwnAuthority, error)
+	RotateOwn(ctx context.Context, by string, wait, patience time.Duration) error
+	EndOwnRotation(ctx context.Context) error
 }
 
 func (s *Server) authorityRoutes() []route {
 	const see, exchange = "see the authorities of a mesh", "exchange the authority of a mesh"
+	const seeOwn, exchangeOwn = "see the control plane's authority", "exchange the control plane's authority"
 	return []route{
 		{"GET /meshes/{mesh}/_weft/ca", ReadResources, see, "Could not show the authorities", s.authorities},
 		{"POST /meshes/{mesh}/_weft/ca/rotation", Rotate, exchange, "Could not begin a rotation", s.rotate},
 		{"DELETE /meshes/{mesh}/_weft/ca/rotation", Rotate, exchange, "Could not end the rotation", s.endRotation},
+		{"GET /_weft/ca", ViewHosts, seeOwn, "Could not show the authority", s.ownAuthority},
+		{"POST /_weft/ca/rotation", Rotate, exchangeOwn, "Could not begin a rotation", s.rotateOwn},
+		{"DELETE /_weft/ca/rotation", Rotate, exchangeOwn, "Could not end the rotation", s.endOwnRotation},
 	}
 }
 
@@ -39,19 +47,8 @@ func (s *Server) rotate(c call) (answer, error) {
 	if err := s.checkMesh(c.Context(), in); err != nil {
 		return answer{}, err
 	}
-	data, err := body(c)
+	wait, patience, err := howToRotate(c)
 	if err != nil {
-		return answer{}, err
-	}
-	var req api.RotateRequest
-	if len(data) > 0 {
-		if err := strictly(data, &req); err != nil {
-			return answer{}, &api.SyntaxError{Text: err.Error()}
-		}
-	}
-	var v mesh.Violations
-	wait, patience := duration(&v, "wait", req.Wait), duration(&v, "patience", req.Patience)
-	if err := v.Err(); err != nil {
 		return answer{}, err
 	}
 	if err := s.Authorities.Rotate(c.Context(), in, c.user.Name, wait, patience); err != nil {
@@ -59,6 +56,51 @@ func (s *Server) rotate(c call) (answer, error) {
 	}
 	s.Log.Info("rotation of an authority began", "user", c.user.Name, "mesh", in)
 	return s.authorities(c)
+}
+
+// howToRotate reads a RotateRequest.
+func howToRotate(c call) (wait, patience time.Duration, err error) {
+	data, err := body(c)
+	if err != nil {
+		return 0, 0, err
+	}
+	var req api.RotateRequest
+	if len(data) > 0 {
+		if err := strictly(data, &req); err != nil {
+			return 0, 0, &api.SyntaxError{Text: err.Error()}
+		}
+	}
+	var v mesh.Violations
+	wait, patience = duration(&v, "wait", req.Wait), duration(&v, "patience", req.Patience)
+	return wait, patience, v.Err()
+}
+
+func (s *Server) ownAuthority(c call) (answer, error) {
+	status, err := s.Authorities.OwnStatus(c.Context())
+	if err != nil {
+		return answer{}, err
+	}
+	return asJSON(http.StatusOK, status)
+}
+
+func (s *Server) rotateOwn(c call) (answer, error) {
+	wait, patience, err := howToRotate(c)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := s.Authorities.RotateOwn(c.Context(), c.user.Name, wait, patience); err != nil {
+		return answer{}, err
+	}
+	s.Log.Info("rotation of the control plane's authority began", "user", c.user.Name)
+	return s.ownAuthority(c)
+}
+
+func (s *Server) endOwnRotation(c call) (answer, error) {
+	if err := s.Authorities.EndOwnRotation(c.Context()); err != nil {
+		return answer{}, err
+	}
+	s.Log.Info("rotation of the control plane's authority was given up", "user", c.user.Name)
+	return asJSON(http.StatusOK, struct{}{})
 }
 
 func duration(v *mesh.Violations, field, text string) time.Duration {

@@ -41,6 +41,13 @@ func (noAuthorities) Rotate(context.Context, string, string, time.Duration, time
 	return nil
 }
 func (noAuthorities) EndRotation(context.Context, string) error { return nil }
+func (noAuthorities) OwnStatus(context.Context) (api.OwnAuthority, error) {
+	return api.OwnAuthority{}, nil
+}
+func (noAuthorities) RotateOwn(context.Context, string, time.Duration, time.Duration) error {
+	return nil
+}
+func (noAuthorities) EndOwnRotation(context.Context) error { return nil }
 
 type noTokens struct{}
 

@@ -34,6 +34,8 @@ type Store interface {
 type Stream interface {
 	PublishTrust(mesh string, t *hostv1.Trust, i *hostv1.Issuer) error
 	Taken(mesh, typeURL string) (agents, taken int, lacking []string)
+	PublishControlPlane(c *hostv1.ControlPlane) error
+	TakenControlPlane() (agents, taken int, lacking []string)
 }
 
 // A Keeper does it for one replica. All fields but those that say so are needed.
@@ -41,8 +43,12 @@ type Keeper struct {
 	Store  Store
 	Meshes *ca.Meshes
 	Stream Stream
-	// Registered is how many dataplanes a mesh has.
+	// Own is the control plane's own authority; nil: its hosts are told nothing.
+	Own *ca.Own
+	// Registered is how many dataplanes a mesh has, Hosts how many hosts all
+	// meshes have.
 	Registered func(mesh string) int
+	Hosts      func() int
 	Replica    string // unlike that of every other one
 	// ByAge lets authorities rotate by themselves when two thirds of their life
 	// are over.
@@ -55,8 +61,9 @@ type Keeper struct {
 	told    map[string]ca.Bundle
 	unread  map[string]bool // meshes of which something may have changed
 	rotates map[string]bool
-	waits   map[string]string // what was logged last of a mesh
+	waits   map[string]string // what was logged last of a mesh; "" is the control plane's own
 	aged    time.Time
+	own     own
 }
 
 func (k *Keeper) log() *slog.Logger { return cmp.Or(k.Log, slog.Default()) }
@@ -93,6 +100,7 @@ func (k *Keeper) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k.meshes, k.unread, k.rotates = map[string]*mesh.MeshSpec{}, map[string]bool{}, map[string]bool{}
+	k.own.unread = true
 	if k.told == nil {
 		k.told, k.waits = map[string]ca.Bundle{}, map[string]string{}
 	}
@@ -114,6 +122,7 @@ func (k *Keeper) session(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		k.tell(ctx)
+		k.tellOwn(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -124,6 +133,7 @@ func (k *Keeper) session(ctx context.Context) error {
 			k.take(c)
 		case <-tick.C:
 			k.lead(ctx)
+			k.leadOwn(ctx)
 		}
 	}
 }
@@ -139,6 +149,8 @@ func (k *Keeper) take(c store.Change) {
 			}
 		}
 		k.unread[c.Key.Name] = true
+	case ca.OwnKey.Kind:
+		k.own.unread = k.own.unread || c.Key == ca.OwnKey
 	case mesh.SecretKind.Name:
 		if strings.HasPrefix(c.Key.Name, c.Key.Mesh+".ca-rotation-") {
 			k.rotates[c.Key.Mesh] = c.Now != nil

@@ -25,6 +25,7 @@ type fakeStream struct {
 	hosts int
 	sulks int
 	told  []string // number of roots and who signs, one line a change
+	own   []string // the same of the control plane's own authority
 }
 
 func (f *fakeStream) PublishTrust(name string, t *hostv1.Trust, i *hostv1.Issuer) error {
@@ -41,6 +42,23 @@ func (f *fakeStream) Taken(_, _ string) (agents, taken int, lacking []string) {
 		lacking = append(lacking, fmt.Sprintf("web-%d", n))
 	}
 	return f.hosts, f.hosts - f.sulks, lacking
+}
+
+func (f *fakeStream) PublishControlPlane(c *hostv1.ControlPlane) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.own = append(f.own, fmt.Sprintf("%d authorities, %.8s", strings.Count(string(c.GetAuthorities()), "BEGIN"), c.GetIssuer()))
+	return nil
+}
+
+func (f *fakeStream) TakenControlPlane() (agents, taken int, lacking []string) {
+	return f.Taken("", "")
+}
+
+func (f *fakeStream) ofOwn() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.own, "\n")
 }
 
 func (f *fakeStream) String() string {
@@ -128,6 +146,56 @@ func TestReplicasLeadARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "hosts of a mesh that is gone are told nothing", func() bool { return strings.HasSuffix(streams[0].String(), "default: 0 roots, ") })
+}
+
+// TestReplicasLeadTheirOwnRotation is the same for the authority of the control
+// planes themselves.
+func TestReplicasLeadTheirOwnRotation(t *testing.T) {
+	s := memory.New()
+	streams := []*fakeStream{{hosts: 1}, {hosts: 1, sulks: 1}}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	var first *ca.Own
+	for n, stream := range streams {
+		own, err := ca.OpenOwn(t.Context(), t.TempDir(), ca.OwnOptions{Store: s, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = own
+		k := &Keeper{
+			Store: s, Meshes: &ca.Meshes{Store: s}, Own: own, Stream: stream, Registered: func(string) int { return 2 }, Hosts: func() int { return 2 },
+			Replica: fmt.Sprint(n), Every: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		}
+		running.Go(func() {
+			if err := k.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer running.Wait()
+	defer stop()
+	old := first.Fingerprint()
+	want := fmt.Sprintf("1 authorities, %.8s", old)
+	for _, f := range streams {
+		eventually(t, "hosts are told whom to take for the control plane", func() bool { return f.ofOwn() == want })
+	}
+	if err := first.BeginRotation(t.Context(), ca.Options{Wait: time.Millisecond, Patience: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both replicas have reported, and one of its hosts lacks the authority", func() bool {
+		st, err := first.Status(t.Context(), 2)
+		return err == nil && st.Rotation != nil && st.Rotation.Replicas == 2 && st.Rotation.Ready == 1 && st.Rotation.Stage == string(ca.Spread)
+	})
+	streams[1].sulk(0)
+	eventually(t, "the rotation is over", func() bool {
+		st, err := first.Status(t.Context(), 2)
+		return err == nil && st.Rotation == nil && st.Former == old
+	})
+	now := first.Fingerprint()
+	all := []string{want, fmt.Sprintf("2 authorities, %.8s", old), fmt.Sprintf("2 authorities, %.8s", now), fmt.Sprintf("1 authorities, %.8s", now)}
+	for _, f := range streams {
+		eventually(t, "hosts are told of every stage", func() bool { return slices.Equal(strings.Split(f.ofOwn(), "\n"), all) })
+	}
 }
 
 func TestSettled(t *testing.T) {

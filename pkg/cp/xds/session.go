@@ -97,6 +97,9 @@ func (s *session) take(r request) error {
 		_ = failpoint.At(failpoint.StreamAck)
 	}
 	s.st.answered(r.typeURL, r.nonce, r.refused)
+	if err := s.own(r); err != nil {
+		return err
+	}
 	f, again := s.followers[r.typeURL]
 	if !again {
 		f = newFollower(s.st.lane(r.typeURL), s.wake)
@@ -113,6 +116,19 @@ func (s *session) take(r request) error {
 		return nil // it will answer the later response as well
 	}
 	return s.takeWorld(f, r)
+}
+
+// own refuses whoever wants to hear what another proxy's agent is told.
+func (s *session) own(r request) error {
+	if r.typeURL != LookType {
+		return nil
+	}
+	for _, name := range slices.Concat(r.subscribe, r.names) {
+		if name != s.st.id.String() {
+			return status.Errorf(codes.PermissionDenied, "%s of %.128q is not for %s", words[r.typeURL], name, s.st.id)
+		}
+	}
+	return nil
 }
 
 func (s *session) takeDelta(f *follower, r request, first bool) error {

@@ -211,6 +211,10 @@ func (st *stream) lane(typeURL string) *lane {
 		return st.entry.mesh.trust
 	case IssuerType:
 		return st.entry.mesh.issuer
+	case ControlPlaneType:
+		return st.s.controlPlane
+	case LookType:
+		return st.s.looks
 	default:
 		return st.entry.mesh.endpoints
 	}

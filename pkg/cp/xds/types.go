@@ -19,6 +19,16 @@ const (
 	IssuerResource = "issuer"
 )
 
+// What a control plane tells agents of itself, whatever their mesh: whom they are
+// to take for it, hostv1.ControlPlane, of which there is one resource; and that
+// they look for another one, hostv1.Look, which is of the name of the proxy whose
+// agent is meant.
+const (
+	ControlPlaneType     = "type.googleapis.com/weft.host.v1.ControlPlane"
+	ControlPlaneResource = "control-plane"
+	LookType             = "type.googleapis.com/weft.host.v1.Look"
+)
+
 // words are the types that a stream may ask for, as people read them. Whoever
 // asks for another ends its stream with InvalidArgument: what is not on the list
 // is denied. Secrets are those that the proxy's own clusters name; its identity
@@ -32,10 +42,12 @@ var words = map[string]string{
 	NamesType:             "names",
 	TrustType:             "trust",
 	IssuerType:            "issuer",
+	ControlPlaneType:      "control plane",
+	LookType:              "look",
 }
 
 // order is how proxies are told of them, and how statuses list them.
 var order = []string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType, NamesType,
-	TrustType, IssuerType,
+	TrustType, IssuerType, ControlPlaneType, LookType,
 }

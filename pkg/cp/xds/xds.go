@@ -101,6 +101,8 @@ type Server struct {
 	stock *stock
 	pace  *pacer
 
+	controlPlane, looks *lane
+
 	judgeEvery time.Duration
 	judging    chan struct{} // as many as may be judged at once
 
@@ -118,6 +120,7 @@ func New(c Config) *Server {
 		auth: c.Auth, connect: c.Connect, state: c.State, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
 		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
+		controlPlane: newLane(ControlPlaneType, false), looks: newLane(LookType, true),
 	}
 	s.metrics = newMetrics(func() float64 { return float64(len(s.Connected())) })
 	return s

@@ -56,12 +56,21 @@ type health struct {
 	mu    sync.Mutex
 	since time.Time // zero: it answers
 	cause error
+	asked time.Time // when the question was put that has no answer yet; zero: there is none
+}
+
+// ask notes that a question is put.
+func (h *health) ask(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = now
 }
 
 // note takes the outcome of a call, and tells whether it is news.
 func (h *health) note(err error, now time.Time) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.asked = time.Time{}
 	away := errors.Is(err, store.ErrUnavailable)
 	news = away == h.since.IsZero()
 	switch {
@@ -79,6 +88,20 @@ func (s *Store) Away() (since time.Time, cause error) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
 	return s.health.since, s.health.cause
+}
+
+// Doubtful tells since when the database seems not to answer: sooner than Away,
+// when one question has waited for longer than answers take.
+func (s *Store) Doubtful() time.Time {
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	switch asked := s.health.asked; {
+	case !s.health.since.IsZero():
+		return s.health.since
+	case !asked.IsZero() && s.now().Sub(asked) > doubtAfter:
+		return asked
+	}
+	return time.Time{}
 }
 
 // probed notes what the connection that hears of changes found: it alone

@@ -21,6 +21,8 @@ const (
 	// looked at, and how soon a database that is away is noticed.
 	pollEvery = 500 * time.Millisecond
 	pollLimit = 2 * time.Second // for the answer
+	// doubtAfter is when it is late: a hundred times what it takes.
+	doubtAfter = 400 * time.Millisecond
 )
 
 // Watch implements store.Store. It is a cursor over the table revisions;
@@ -167,6 +169,7 @@ func (s *Store) hear(ctx context.Context) error {
 	for {
 		asked, cancel := context.WithTimeout(ctx, pollLimit)
 		var newest mesh.Version
+		s.health.ask(s.now())
 		err := c.QueryRow(asked, "SELECT revision FROM state").Scan(&newest)
 		cancel()
 		if err := s.probed(err); err != nil {
