@@ -27,6 +27,7 @@ type Replicas struct {
 	*Mesh
 	DB  *testnet.Host
 	PG  *testpg.Cluster
+	DSN string
 	All []*Replica
 }
 
@@ -63,10 +64,10 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 	r := &Replicas{Mesh: &Mesh{Net: segment}, DB: segment.Host("db")}
 	r.PG = testpg.New(t, r.DB.Start, "listen_addresses="+r.DB.IP4.String())
 	r.PG.Start(t)
-	dsn := fmt.Sprintf("postgres://weft@%s:5432/postgres?sslmode=disable", r.DB.IP4)
+	r.DSN = fmt.Sprintf("postgres://weft@%s:5432/postgres?sslmode=disable", r.DB.IP4)
 	for i := range n {
 		h := segment.Host(fmt.Sprintf("cp%d", i+1))
-		one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", dsn, "--advertise", h.IP4.String()}, args...)...)
+		one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", r.DSN, "--advertise", h.IP4.String()}, args...)...)
 		if i > 0 {
 			one.takeKey(t, r.All[0])
 		}

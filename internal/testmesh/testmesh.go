@@ -226,6 +226,8 @@ type Status struct {
 			Expired bool
 		}
 		Grace, FailClosed bool
+		Authority         string // of the control plane, by whom the agent's certificate is
+		Authorities       []string
 		ControlPlane      string
 		ControlPlanes     []string
 		LastError         string

@@ -106,14 +106,18 @@ func (r *Relay) look(ctx context.Context, body []byte, done func(error)) {
 		return
 	}
 	r.mu.Lock()
-	stream, again := r.up.id, r.looking || time.Since(r.moved) < stayAfter
-	r.looking = r.looking || !again
+	stream, again, stay := r.up.id, r.looking, stayAfter-time.Since(r.moved)
+	r.looking = true
 	r.mu.Unlock()
 	if again {
 		done(nil)
 		return
 	}
 	go func() {
+		select {
+		case <-time.After(stay): // at once, mostly
+		case <-ctx.Done():
+		}
 		found := r.cfg.OnLook(ctx, l.GetSpread().AsDuration())
 		r.mu.Lock()
 		r.looking = false
@@ -129,7 +133,7 @@ func (r *Relay) look(ctx context.Context, body []byte, done func(error)) {
 
 // stayAfter is how long an agent that went to another control plane stays there
 // whatever that says.
-const stayAfter = 5 * time.Second
+const stayAfter = time.Second
 
 // askOrders returns the next request about orders, nil when there is nothing to
 // say. It is called with the lock.
