@@ -47,8 +47,8 @@ func TestEveryMethodNeedsACredential(t *testing.T) {
 			}
 		}
 	}
-	if count != 6 {
-		t.Errorf("looked at %d methods, want 6", count)
+	if count != 7 {
+		t.Errorf("looked at %d methods, want 7", count)
 	}
 }
 

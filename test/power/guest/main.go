@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command guest is the init of a machine whose power goes: it writes into a store
+// Package main is the init of a machine whose power goes: it writes into a store
 // and into files as an agent does, and says on the console what was acknowledged,
 // and at each start what is there.
 package main
