@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,8 +203,37 @@ func (u suite) closedWithoutProxy(t *testing.T) {
 			{name: f.name + "/F3", from: s.host, to: in, want: "workload"},
 			{name: f.name + "/outbound", from: s.host, to: f.at(s.client, 80), want: refusal},
 			{name: f.name + "/service", from: s.host, to: netip.AddrPortFrom(f.vip, 80), want: refusal},
+			{name: f.name + "/DNS", from: s.host, udp: true, to: f.at(s.client, 53), want: nobody}, // NAT loses the ICMP error in its zone
+			{name: f.name + "/DNS over TCP", from: s.host, to: f.at(s.client, 53), want: refusal},
 			{name: f.name + "/a port without a workload", from: s.client, to: f.at(s.host, 9000), want: u.closed()},
 		})
+	}
+	if u.WaitsWhileAway { // and whoever waits is let in
+		in := families[0].at(s.host, 8080)
+		answer := make(chan string, 1)
+		began := time.Now()
+		go func() { answer <- call(s.client, in, testnet.Within(testnet.Patience)) }()
+		until(t, testnet.Patience, func() string {
+			if !strings.Contains(s.client.Run(t, "cat", "/proc/net/tcp"), fmt.Sprintf(":%04X 02 ", in.Port())) {
+				return "nobody waits"
+			}
+			return ""
+		})
+		s.proxy(t)
+		if got, want := <-answer, "inbound "+in.String(); got != want {
+			t.Errorf("who waited for the proxy was answered by %q, want %q", got, want)
+		}
+		t.Logf("who waited for the proxy was answered after %s", time.Since(began).Round(time.Millisecond))
+	}
+	rewritten := everything()
+	rewritten.Inbound.Method = redirect.Rewrite
+	other := newScene(t)
+	if u.refuses(t, other.host, rewritten) {
+		return
+	}
+	for _, f := range families {
+		says(other.host.Listen(t, f.all+":8080"), "workload")
+		try(t, []flow{{name: f.name + "/rewritten inbound", from: other.client, to: f.at(other.host, 8080), want: refusal}})
 	}
 }
 
