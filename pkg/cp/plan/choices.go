@@ -1,7 +1,13 @@
 package plan
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"unique"
+
 	"github.com/weft-mesh/weft/pkg/cp/policy"
+	"github.com/weft-mesh/weft/pkg/cp/snapshot"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -14,7 +20,7 @@ func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags)
 	c := p.choices[kind]
 	if c == nil {
 		sources, asked := p.dp.TagSets(), p.asked
-		c = of(p.view.PoliciesThat(kind, func(r *mesh.Resource) bool {
+		c = of(p.view.PoliciesThat(kind, snapshot.Likeness{}, func(r *mesh.Resource) bool {
 			return of([]*mesh.Resource{r}, sources).Touches(asked)
 		}).All(), sources)
 		p.choices[kind] = c
@@ -22,13 +28,25 @@ func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags)
 	return c
 }
 
-// policies returns the policies of a kind that find finds; find is kept, and
-// so holds nothing large.
+// policies returns the policies of a kind that find finds for sets of tags; find
+// is kept, and so holds nothing large.
 //
 // The view is told which of the others do not matter: those that find alone
 // would not be found, as whether a policy matches does not depend on others.
-func (p *planner) policies(kind *mesh.Kind, find func([]*mesh.Resource) policy.Matches) policy.Matches {
-	return find(p.view.PoliciesThat(kind, func(r *mesh.Resource) bool { return len(find([]*mesh.Resource{r})) > 0 }).All())
+// Nor may it depend on anything but the tags.
+func (p *planner) policies(kind *mesh.Kind, find func([]*mesh.Resource) policy.Matches, of ...mesh.Tags) policy.Matches {
+	return find(p.view.PoliciesThat(kind, likeness(of), func(r *mesh.Resource) bool { return len(find([]*mesh.Resource{r})) > 0 }).All())
+}
+
+func likeness(sets []mesh.Tags) snapshot.Likeness {
+	var text []byte
+	for _, tags := range sets {
+		for _, k := range slices.Sorted(maps.Keys(tags)) {
+			text = fmt.Appendf(text, "%q=%q ", k, tags[k])
+		}
+		text = append(text, '\n')
+	}
+	return unique.Make(string(text))
 }
 
 // chosen returns the spec of the policy of a kind that applies to calls of a

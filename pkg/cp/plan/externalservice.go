@@ -84,7 +84,7 @@ func (p *planner) denied(s *mesh.ExternalService) string {
 		return ""
 	}
 	tags := s.Tags
-	matches := p.policies(mesh.TrafficPermissionKind, func(all []*mesh.Resource) policy.Matches { return policy.Permissions(all, tags) })
+	matches := p.policies(mesh.TrafficPermissionKind, func(all []*mesh.Resource) policy.Matches { return policy.Permissions(all, tags) }, tags)
 	winner, ok := matches.Winner()
 	if !ok {
 		return fmt.Sprintf("no TrafficPermission has destinations that match %s, so nobody calls it; apply one", words(s.Tags))

@@ -13,7 +13,7 @@ func (p *planner) faults(in *proxy.Inbound) (fs []proxy.Fault) {
 	}
 	tags := in.Tags
 	find := func(all []*mesh.Resource) policy.Matches { return policy.Faults(all, tags) }
-	for _, m := range p.policies(mesh.FaultInjectionKind, find) {
+	for _, m := range p.policies(mesh.FaultInjectionKind, find, tags) {
 		spec := m.Policy.Spec.(*mesh.FaultInjection)
 		callers, ok := p.callers(m.Policy, spec.Sources)
 		if !ok {

@@ -14,7 +14,7 @@ import (
 func (p *planner) template() *proxy.Template {
 	own := p.dp.TagSets()
 	find := func(all []*mesh.Resource) policy.Matches { return policy.ProxyTemplates(all, own) }
-	winner, ok := p.policies(mesh.ProxyTemplateKind, find).Winner()
+	winner, ok := p.policies(mesh.ProxyTemplateKind, find, own...).Winner()
 	if !ok {
 		return nil
 	}

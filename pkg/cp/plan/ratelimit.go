@@ -14,7 +14,7 @@ import (
 func (p *planner) rateLimits(in *proxy.Inbound) (ls []proxy.RateLimit) {
 	tags := in.Tags
 	find := func(all []*mesh.Resource) policy.Matches { return policy.RateLimits(all, tags) }
-	for _, m := range p.policies(mesh.RateLimitKind, find) {
+	for _, m := range p.policies(mesh.RateLimitKind, find, tags) {
 		if !proxy.IsHTTP(in.Protocol) {
 			if s := m.Selector.Match.Service(); s != "" && s != mesh.Any {
 				p.warnOnce(fmt.Sprintf("RateLimit %q", m.Policy.Meta.Name), "does not hold for %s: limits are kept in HTTP alone, this is %s; set %s", s, in.Protocol, mesh.ProtocolTag)

@@ -26,7 +26,7 @@ func (p *planner) accessIn(mode string, tags mesh.Tags) proxy.Access {
 		a.Why = fmt.Sprintf("mTLS of mesh %s is PERMISSIVE: plain connections come in unasked; ", p.view.Name())
 	}
 	find := func(all []*mesh.Resource) policy.Matches { return policy.Permissions(all, tags) }
-	matches := p.policies(mesh.TrafficPermissionKind, find)
+	matches := p.policies(mesh.TrafficPermissionKind, find, tags)
 	winner, ok := matches.Winner()
 	if !ok {
 		a.Why += fmt.Sprintf("no TrafficPermission has destinations that match %s: %s is denied; "+

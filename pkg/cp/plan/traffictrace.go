@@ -16,7 +16,7 @@ import (
 // tracing says where spans go, nil where no TrafficTrace selects the dataplane.
 func (p *planner) tracing() *proxy.Tracing {
 	sets := p.dp.TagSets()
-	winner, ok := p.policies(mesh.TrafficTraceKind, func(rs []*mesh.Resource) policy.Matches { return policy.Traces(rs, sets) }).Winner()
+	winner, ok := p.policies(mesh.TrafficTraceKind, func(rs []*mesh.Resource) policy.Matches { return policy.Traces(rs, sets) }, sets...).Winner()
 	if !ok {
 		return nil
 	}

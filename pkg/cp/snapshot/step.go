@@ -2,17 +2,25 @@ package snapshot
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // A Step leads from one moment of a mesh to another and knows what is
-// different, so that thousands of views need not find that out each.
+// different, so that thousands of views need not find that out each. One
+// goroutine at a time may use it.
 type Step struct {
 	from, to *Mesh
 	topics   [topics]bool // of the questions that may have another answer
 	policies map[*mesh.Kind][]replaced
+	asked    map[alike]bool // of those that are alike, whether what is different matters
+}
+
+type alike struct {
+	kind *mesh.Kind
+	like Likeness
 }
 
 // replaced is a policy that another one has taken the place of; either may be
@@ -46,14 +54,23 @@ func Between(from, to *Mesh) *Step {
 	return s
 }
 
-// matters tells whether a policy of a kind is different that is said to matter.
-func (s *Step) matters(kind *mesh.Kind, matters func(*mesh.Resource) bool) bool {
-	for _, r := range s.policies[kind] {
-		if r.was != nil && matters(r.was) || r.is != nil && matters(r.is) {
-			return true
-		}
+// matters tells whether a policy is different that matters to a reader.
+func (s *Step) matters(p policies) bool {
+	changed := s.policies[p.kind]
+	if len(changed) == 0 {
+		return false
 	}
-	return false
+	key := alike{p.kind, p.like}
+	if does, known := s.asked[key]; known {
+		return does
+	}
+	does := slices.ContainsFunc(changed, func(r replaced) bool {
+		return r.was != nil && p.matters(r.was) || r.is != nil && p.matters(r.is)
+	})
+	if p.like != (Likeness{}) {
+		put(&s.asked, key, does)
+	}
+	return does
 }
 
 // between returns what is different in two sets.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"net/netip"
+	"unique"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -20,8 +21,13 @@ type View struct {
 // policies are those of a kind that were read, and which of them matter.
 type policies struct {
 	kind    *mesh.Kind
+	like    Likeness
 	matters func(*mesh.Resource) bool
 }
+
+// A Likeness is the same for readers to whom the same policies of a kind matter,
+// so that a step asks one of them; the zero value is like no other.
+type Likeness = unique.Handle[string]
 
 // A question is asked of a mesh; its answer is comparable: a pointer to
 // something that never changes, or a small value.
@@ -83,8 +89,8 @@ func (v *View) Any(kind *mesh.Kind) bool {
 // that he must not ask whether there are others (Any tells). matters is kept,
 // and asked later about policies as they were and as they are; it must say the
 // same of equal ones.
-func (v *View) PoliciesThat(kind *mesh.Kind, matters func(*mesh.Resource) bool) *PolicySet {
-	v.policies = append(v.policies, policies{kind, matters})
+func (v *View) PoliciesThat(kind *mesh.Kind, like Likeness, matters func(*mesh.Resource) bool) *PolicySet {
+	v.policies = append(v.policies, policies{kind, like, matters})
 	return v.mesh.Policies(kind)
 }
 
@@ -142,7 +148,7 @@ func (v *View) After(s *Step) bool {
 		}
 	}
 	for _, p := range v.policies {
-		if s.matters(p.kind, p.matters) {
+		if s.matters(p) {
 			return false
 		}
 	}
