@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/pkg/cp/store/durable"
@@ -11,7 +12,8 @@ import (
 
 type metrics struct {
 	up      prometheus.GaugeFunc
-	conns   prometheus.GaugeFunc
+	pool    []prometheus.Collector
+	newest  prometheus.GaugeFunc
 	commits prometheus.Counter
 	failed  prometheus.Counter
 	writes  prometheus.Counter
@@ -28,9 +30,10 @@ func newMetrics(s *Store) metrics {
 			}
 			return 1
 		}),
-		conns: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "weft_store_connections", Help: "Connections to the database that are open.",
-		}, func() float64 { return float64(s.pool.Stat().TotalConns()) }),
+		newest: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "weft_store_version", Help: "The store's version, as this replica heard it last. weft_state_version follows it.",
+		}, func() float64 { return float64(s.newest.Load()) }),
+		pool:    poolMetrics(s),
 		commits: prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_store_commits_total", Help: "Transactions of writes."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_store_failed_commits_total", Help: "Transactions of writes that failed."}),
 		writes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "weft_store_writes_total", Help: "Writes that shared them."}),
@@ -41,10 +44,26 @@ func newMetrics(s *Store) metrics {
 	}
 }
 
+func poolMetrics(s *Store) (all []prometheus.Collector) {
+	for _, m := range []struct {
+		name, help string
+		read       func(*pgxpool.Stat) int64
+	}{
+		{"weft_store_connections", "Connections to the database that are open.", func(p *pgxpool.Stat) int64 { return int64(p.TotalConns()) }},
+		{"weft_store_connections_used", "Connections to the database that somebody uses.", func(p *pgxpool.Stat) int64 { return int64(p.AcquiredConns()) }},
+		{"weft_store_connections_limit", "Connections to the database that there may be, beside the two of the listener and the leader.", func(p *pgxpool.Stat) int64 { return int64(p.MaxConns()) }},
+	} {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help}, func() float64 { return float64(m.read(s.pool.Stat())) }))
+	}
+	return append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "weft_store_connection_waits_total", Help: "How often somebody waited for a connection to the database, as all were in use.",
+	}, func() float64 { return float64(s.pool.Stat().EmptyAcquireCount()) }))
+}
+
 // Metrics are for a prometheus registry.
 func (s *Store) Metrics() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.up, m.conns, m.commits, m.failed, m.writes, m.seconds}
+	return append([]prometheus.Collector{m.up, m.newest, m.commits, m.failed, m.writes, m.seconds}, m.pool...)
 }
 
 // measured is transact with its figures.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -58,6 +59,7 @@ type Store struct {
 	listen  func()       // once
 	parts   sync.WaitGroup
 	health  health
+	newest  atomic.Int64 // the version as the listener heard it last
 	metrics metrics
 }
 

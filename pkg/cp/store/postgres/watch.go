@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,54 +37,9 @@ func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Chan
 	out := make(chan store.Change)
 	s.parts.Go(func() {
 		defer close(out)
-		s.follow(ctx, from, out)
+		durable.Feed{Since: s.since, Bell: &s.bell, Closing: s.queue.Closing(), Again: pollEvery, Log: s.log}.Follow(ctx, from, out)
 	})
 	return out, nil
-}
-
-// follow sends every change after at until ctx ends, the store closes or the
-// feed no longer reaches back far enough.
-func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Change) {
-	stop := s.queue.Closing()
-	for {
-		ring := s.bell.Wait() // before looking: what is written from now on rings it
-		changes, upTo, err := s.since(ctx, at)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, store.ErrCompacted):
-			s.log.Warn("watch fell behind the change feed", "at", at)
-			return
-		case err != nil && !errors.Is(err, store.ErrUnavailable):
-			s.log.Error("watch could not read the change feed", "at", at, "error", err)
-			return
-		}
-		for _, c := range changes {
-			select {
-			case out <- c:
-			case <-ctx.Done():
-				return
-			case <-stop:
-				return
-			}
-		}
-		if upTo > at {
-			at = upTo
-			continue
-		}
-		var again <-chan time.Time
-		if err != nil {
-			again = time.After(pollEvery)
-		}
-		select {
-		case <-ring:
-		case <-again:
-		case <-ctx.Done():
-			return
-		case <-stop:
-			return
-		}
-	}
 }
 
 // since returns the first changes after from, and the version up to which
@@ -175,6 +129,7 @@ func (s *Store) hear(ctx context.Context) error {
 		if err := s.probed(err); err != nil {
 			return err
 		}
+		s.newest.Store(int64(newest))
 		if newest != known {
 			known = newest
 			s.bell.Ring()

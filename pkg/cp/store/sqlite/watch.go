@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -32,48 +31,9 @@ func (s *Store) Watch(ctx context.Context, from mesh.Version) (<-chan store.Chan
 	out := make(chan store.Change)
 	s.watches.Go(func() {
 		defer close(out)
-		s.follow(ctx, from, out)
+		durable.Feed{Since: s.since, Bell: &s.bell, Closing: s.queue.Closing(), Log: s.log}.Follow(ctx, from, out)
 	})
 	return out, nil
-}
-
-// follow sends every change after at until ctx ends, the store closes or the
-// feed no longer reaches back far enough.
-func (s *Store) follow(ctx context.Context, at mesh.Version, out chan<- store.Change) {
-	for {
-		ring := s.bell.Wait() // before looking: what is written from now on rings it
-		changes, upTo, err := s.since(ctx, at)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, store.ErrCompacted):
-			s.log.Warn("watch fell behind the change feed", "at", at)
-			return
-		case err != nil:
-			s.log.Error("watch could not read the change feed", "at", at, "error", err)
-			return
-		}
-		for _, c := range changes {
-			select {
-			case out <- c:
-			case <-ctx.Done():
-				return
-			case <-s.queue.Closing():
-				return
-			}
-		}
-		if upTo > at {
-			at = upTo
-			continue
-		}
-		select {
-		case <-ring:
-		case <-ctx.Done():
-			return
-		case <-s.queue.Closing():
-			return
-		}
-	}
 }
 
 // since returns the first changes after from, and the version up to which
