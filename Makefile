@@ -46,6 +46,11 @@ test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CY
 	NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) \
 	  go test -tags machines -count 1 -timeout 90m -v ./test/machines
 
+.PHONY: test-power
+test-power: ## take the power from a machine that writes, in the midst of it; needs root
+	@hack/deps.sh machines
+	go test -tags machines -count 1 -timeout 60m -v ./test/power
+
 .PHONY: vagrant-box
 vagrant-box: ## a box for test/vagrant out of the image of test-machines, dist/weft-debian-12.box; needs root
 	@hack/deps.sh machines
