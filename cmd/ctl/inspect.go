@@ -22,7 +22,7 @@ func inspectCommand(g *global) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(inspectDataplaneCommand(g))
+	cmd.AddCommand(inspectDataplaneCommand(g), inspectDataplanesCommand(g))
 	return cmd
 }
 

@@ -88,6 +88,7 @@ var mayImport = []struct {
 	{"pkg/cp/inspect", []string{"pkg/mesh", "pkg/proxy", "pkg/api", "pkg/cp/store", "pkg/cp/snapshot", "pkg/cp/plan"}, "reads states and plans, changes nothing"},
 	{"pkg/cp/rest", []string{"pkg/mesh", "pkg/proxy", "pkg/api", "pkg/cp/store", "pkg/cp/admission", "pkg/cp/snapshot", "pkg/cp/inspect", "pkg/cp/audit"}, "routes from the kind table"},
 	{"pkg/cp/host", []string{"pkg/mesh", "pkg/api", "pkg/proxy", "pkg/cp/store", "pkg/cp/audit", "pkg/cp/ca", "pkg/cp/token"}, "join, register, leave"},
+	{"pkg/cp/history", []string{"pkg/mesh", "pkg/proxy"}, "is told what happened, asks nobody"},
 	{"pkg/cp/mirror", []string{"pkg/mesh", "pkg/cp/store"}, "a store that answers while another is away"},
 	{"pkg/cp/replica", []string{"pkg/mesh", "pkg/proxy", "pkg/cp/store"}, "replicas speak through the store alone"},
 	{"pkg/cp/xds", []string{"pkg/failpoint", "pkg/proxy", "pkg/api/hostv1", "pkg/envoy/render"}, "streams know proxies and bundles, not policies"},

@@ -32,37 +32,44 @@ func (c *Client) Get(ctx context.Context, k *mesh.Kind, meshName, name string) (
 
 // List fetches all resources of a kind, page by page. meshName "" lists them
 // in every mesh.
-func (c *Client) List(ctx context.Context, k *mesh.Kind, meshName string) ([]mesh.Resource, error) {
-	var rs []mesh.Resource
-	query := url.Values{"size": {strconv.Itoa(pageSize)}}
+func (c *Client) List(ctx context.Context, k *mesh.Kind, meshName string) (rs []mesh.Resource, err error) {
+	err = c.pages(ctx, listPath(k, meshName), url.Values{}, func(item json.RawMessage) error {
+		r, err := received(k, item)
+		rs = append(rs, r)
+		return err
+	})
+	return rs, err
+}
+
+// pages gives take every item of a list.
+func (c *Client) pages(ctx context.Context, path string, query url.Values, take func(json.RawMessage) error) error {
+	query.Set("size", strconv.Itoa(pageSize))
 	for seen := map[string]bool{}; ; {
-		a, err := c.call(ctx, http.MethodGet, listPath(k, meshName)+"?"+query.Encode(), nil)
+		a, err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		var p Page
 		if err := json.Unmarshal(a.body, &p); err != nil {
-			return nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+			return fmt.Errorf("read the answer of %s: %w", c.server, err)
 		}
 		for _, item := range p.Items {
-			r, err := received(k, item)
-			if err != nil {
-				return nil, fmt.Errorf("read the answer of %s: %w", c.server, err)
+			if err := take(item); err != nil {
+				return fmt.Errorf("read the answer of %s: %w", c.server, err)
 			}
-			rs = append(rs, r)
 		}
 		if p.Next == nil || *p.Next == "" {
-			return rs, nil
+			return nil
 		}
 		// Only the offset is taken from the answer: the token is for our
 		// server alone.
 		next, err := url.Parse(*p.Next)
 		if err != nil {
-			return nil, fmt.Errorf("read the answer of %s: next page: %w", c.server, err)
+			return fmt.Errorf("read the answer of %s: next page: %w", c.server, err)
 		}
 		offset := next.Query().Get("offset")
 		if offset == "" || seen[offset] {
-			return nil, fmt.Errorf("read the answer of %s: its next page %q leads nowhere", c.server, shorten(*p.Next))
+			return fmt.Errorf("read the answer of %s: its next page %q leads nowhere", c.server, shorten(*p.Next))
 		}
 		seen[offset] = true
 		query.Set("offset", offset)

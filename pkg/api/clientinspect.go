@@ -89,3 +89,33 @@ func (c *Client) View(ctx context.Context, meshName, name, view string, endpoint
 	a, err := c.call(ctx, http.MethodGet, path, nil)
 	return a.body, err
 }
+
+// An Overview is a dataplane together with how it fares.
+type Overview struct {
+	Dataplane mesh.Resource
+	Insight   DataplaneInsight
+}
+
+// Overviews returns the dataplanes of a mesh, "" of all, that have all of tags,
+// key:value, page by page.
+func (c *Client) Overviews(ctx context.Context, meshName string, tags []string, gateways bool) (all []Overview, err error) {
+	query := url.Values{"tag": tags}
+	if gateways {
+		query.Set("gateway", "true")
+	}
+	err = c.pages(ctx, listPath(mesh.DataplaneKind, meshName)+"/_overview", query, func(item json.RawMessage) error {
+		var doc struct {
+			meta
+			Spec    mesh.Dataplane   `json:"dataplane"`
+			Insight DataplaneInsight `json:"dataplaneInsight"`
+		}
+		if err := json.Unmarshal(item, &doc); err != nil {
+			return err
+		}
+		all = append(all, Overview{mesh.Resource{
+			Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: doc.Mesh, Name: doc.Name, Labels: doc.Labels}, Spec: &doc.Spec,
+		}, doc.Insight})
+		return nil
+	})
+	return all, err
+}

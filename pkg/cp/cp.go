@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/audit"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
+	"github.com/weft-mesh/weft/pkg/cp/history"
 	"github.com/weft-mesh/weft/pkg/cp/host"
 	"github.com/weft-mesh/weft/pkg/cp/mirror"
 	"github.com/weft-mesh/weft/pkg/cp/plan"
@@ -58,6 +59,7 @@ type ControlPlane struct {
 	auth      *host.Auth
 	xds       *xds.Server
 	questions *host.Questions
+	history   *history.Keeper
 	publisher *publish.Publisher
 	trust     *trust.Keeper
 	sight     *replica.Sight // nil: the store is never out of reach
@@ -128,6 +130,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		},
 		ControlPlanes: c.controlPlanes, Audit: c.audit, Log: log.With("part", "host"),
 	}
+	c.openHistory()
 	c.xds = xds.New(xds.Config{
 		Auth: c.auth,
 		// The publisher is made of the stream, and the stream asks it back.
@@ -137,6 +140,8 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 			}
 			return c.publisher.Connect(ctx, id)
 		},
+		Came:  c.came,
+		Left:  c.left,
 		State: c.stateSent,
 		Log:   log.With("part", "xds"),
 	})
@@ -227,6 +232,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		g.Go(func() error { return c.sight.Run(ctx) })
 	}
 	g.Go(func() error { return c.reseal(ctx) })
+	g.Go(func() error { return c.remember(ctx) })
 	g.Go(func() error { return storeFails(ctx, c.store) })
 	g.Go(func() error { return c.serveHosts(ctx, hosts) })
 	g.Go(func() error { return c.tellSystemd(ctx) })
@@ -251,6 +257,9 @@ func (c *ControlPlane) close() {
 			c.log.Error("store was not closed well", "error", err)
 		}
 	}
+	if c.history != nil {
+		c.history.Close()
+	}
 	if err := c.audit.Close(); err != nil {
 		c.log.Error("audit log was not closed well", "error", err)
 	}
@@ -270,6 +279,7 @@ func (c *ControlPlane) hostsServer() (*grpc.Server, error) {
 
 		Questions: c.questions,
 		Sees:      c.sees,
+		Certified: c.history.Certified,
 
 		Own:    c.own,
 		Meshes: c.meshes,

@@ -47,6 +47,7 @@ func (c *ControlPlane) group() *replica.Group {
 		},
 		Proxies: c.xds.Connected,
 		Insight: c.publisher.KnownInsight,
+		History: shared{c.history},
 		Duties:  c.duties(),
 		Log:     c.log.With("part", "replica"),
 	})
@@ -56,16 +57,18 @@ func (c *ControlPlane) group() *replica.Group {
 // their stream here, and what another replica says of those that have not.
 func (c *ControlPlane) insight(ctx context.Context, meshName, name string) (api.DataplaneInsight, error) {
 	if in, ok := c.elsewhere(meshName, name); ok {
-		return in, nil
+		return c.remembered(meshName, name, in), nil
 	}
-	return c.publisher.Insight(ctx, meshName, name)
+	in, err := c.publisher.Insight(ctx, meshName, name)
+	return c.remembered(meshName, name, in), err
 }
 
 func (c *ControlPlane) knownInsight(meshName, name string) api.DataplaneInsight {
-	if in, ok := c.elsewhere(meshName, name); ok {
-		return in
+	in, ok := c.elsewhere(meshName, name)
+	if !ok {
+		in = c.publisher.KnownInsight(meshName, name)
 	}
-	return c.publisher.KnownInsight(meshName, name)
+	return c.remembered(meshName, name, in)
 }
 
 func (c *ControlPlane) online(meshName, name string) bool {

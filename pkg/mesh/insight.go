@@ -2,12 +2,34 @@ package mesh
 
 import "time"
 
-// A DataplaneInsight tells how the proxy of a dataplane fares. It is of now: the
-// control plane that answers keeps none of it.
+// A DataplaneInsight tells how the proxy of a dataplane fares.
 type DataplaneInsight struct {
-	Subscriptions []Subscription `json:"subscriptions,omitempty"` // none: it is not connected
+	// Subscriptions are its streams, the newest last. One without an end is open.
+	Subscriptions []Subscription `json:"subscriptions,omitempty"`
+	// MTLS is the workload's certificate; nil: it was given none, or the mesh has
+	// no mTLS.
+	MTLS *DataplaneMTLS `json:"mTLS,omitempty"`
 	// Weft is what Kuma has no words for; nil: nobody has planned for the proxy.
 	Weft *Findings `json:"weft,omitempty"`
+}
+
+// Connected tells whether a stream is open.
+func (in *DataplaneInsight) Connected() bool {
+	for _, s := range in.Subscriptions {
+		if s.DisconnectTime.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// DataplaneMTLS tells of the certificate of a workload.
+type DataplaneMTLS struct {
+	Expires           time.Time `json:"certificateExpirationTime"`
+	Regenerated       time.Time `json:"lastCertificateRegeneration"`
+	Regenerations     uint32    `json:"certificateRegenerations"` // how many it has had
+	IssuedBackend     string    `json:"issuedBackend"`            // of the mesh's mTLS, which signed it
+	SupportedBackends []string  `json:"supportedBackends"`        // whose certificates it believes
 }
 
 // A Subscription is a proxy's stream.

@@ -1,5 +1,34 @@
 package mesh
 
+// What a dataplane or a service is.
+const (
+	Online            = "online"
+	Offline           = "offline"
+	PartiallyDegraded = "partially_degraded"
+)
+
+// Status tells how a dataplane fares: as a gateway by its connection alone, else
+// by how many of its inbounds are ready, too.
+func (s *Dataplane) Status(connected bool) string {
+	if !connected {
+		return Offline
+	}
+	ready := 0
+	for i := range s.Networking.Inbound {
+		if s.Ready(i) {
+			ready++
+		}
+	}
+	switch n := len(s.Networking.Inbound); {
+	case s.Networking.Gateway != nil || ready == n:
+		return Online
+	case ready == 0:
+		return Offline
+	default:
+		return PartiallyDegraded
+	}
+}
+
 // Total is how many there are.
 type Total struct {
 	Total uint32 `json:"total"`

@@ -31,10 +31,10 @@ func inOverview(t *testing.T, m *testmesh.Mesh, name string, words ...string) er
 	}
 	for _, item := range page.Items {
 		in := item.DataplaneInsight
-		if item.Name != name || in.Weft == nil || len(in.Subscriptions) != 1 {
+		if item.Name != name || in.Weft == nil || !in.Connected() {
 			continue
 		}
-		s := in.Subscriptions[0]
+		s := in.Subscriptions[len(in.Subscriptions)-1]
 		if s.Status.LDS.Acknowledged == 0 || s.Version == nil || s.Version.KumaDP == nil || s.Version.Envoy == nil || !strings.HasPrefix(s.Version.Envoy.Version, "1.") {
 			return fmt.Errorf("no listener is taken, or no version told: %s", out)
 		}

@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -80,6 +82,28 @@ conf:
 	for view, word := range map[string]string{"config-dump": `"configs"`, "stats": "cluster.api", "clusters": "api::", "policies": `"SidecarDataplane"`, "config": `"xds"`} {
 		if out := m.Ctl(t, "inspect", "dataplane", "web-1", "--type", view); !strings.Contains(out, word) {
 			t.Errorf("weftctl inspect dataplane --type %s lacks %q: %.300s", view, word, out)
+		}
+	}
+	// Streams and certificates are told of, by Kuma's words, and outlive the
+	// control plane.
+	for _, when := range []string{"now", "after a restart"} {
+		testmesh.Eventually(t, "how api-1 fared, "+when, func() error {
+			out := m.Ctl(t, "inspect", "dataplanes", "--tag", "kuma.io/service=api")
+			if !regexp.MustCompile(`(?m)^default +api-1 .* Online +\d+s +\d+[sm] +[1-9]\d* +0 +\d+[sm] +20\d\d-\S+ \S+ +[1-9] +ca-1 +ca-1 +`).MatchString(out) {
+				return errors.New(out)
+			}
+			_, body := ask("api-1/_overview")
+			if ended := strings.Contains(body, `"disconnectTime"`); ended != (when == "after a restart") || !strings.Contains(body, `"certificateExpirationTime"`) {
+				return errors.New(body)
+			}
+			return nil
+		})
+		out := m.CP.Run(t, "curl", "--silent", "--show-error", "--unix-socket", filepath.Join(m.Dir, "api.sock"), "http://x/mesh-insights/default", "http://x/meshes/default/service-insights/api")
+		if !regexp.MustCompile(`"issuedBackends": \{\s*"ca-1": \{\s*"total": 2`).MatchString(out) || !regexp.MustCompile(`"issuedBackends": \{\s*"ca-1": 1`).MatchString(out) {
+			t.Errorf("insights of mesh and service: %s", out)
+		}
+		if when == "now" {
+			m.RestartControlPlane(t)
 		}
 	}
 	api.AgentProgram().Kill(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -38,6 +39,9 @@ type Service struct {
 	Questions *Questions
 	// Sees tells whether the store is reached now.
 	Sees func(ctx context.Context) bool
+
+	// Certified is told of every certificate of a workload; nil tells nobody.
+	Certified func(id proxy.ID, m mesh.DataplaneMTLS)
 
 	Own    *ca.Own    // signs agents' certificates
 	Meshes *ca.Meshes // signs workloads'
@@ -238,6 +242,13 @@ func (s *Service) certify(ctx context.Context, resp *hostv1.RegisterResponse, sp
 	}
 	resp.Certificate, resp.Roots, resp.Expires = issued.Certificate, issued.Roots, timestamppb.New(issued.Expires)
 	resp.FailClosed = backend.FailsClosed()
+	if s.Certified != nil {
+		m := mesh.DataplaneMTLS{Expires: issued.Expires.UTC(), Regenerated: time.Now().UTC(), IssuedBackend: backend.Name}
+		for _, b := range spec.MTLS.Backends {
+			m.SupportedBackends = append(m.SupportedBackends, b.Name)
+		}
+		s.Certified(proxy.ID{Mesh: dp.Meta.Mesh, Name: dp.Meta.Name}, m)
+	}
 	return nil
 }
 

@@ -10,13 +10,8 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-// What a service or a dataplane is.
-const (
-	IsOnline          = "online"
-	IsOffline         = "offline"
-	PartiallyDegraded = "partially_degraded"
-	NotAvailable      = "not_available" // nothing tells: it is outside of the mesh
-)
+// NotAvailable is a service of which nothing tells: it is outside of the mesh.
+const NotAvailable = "not_available"
 
 // What a service is offered by. Internal is what documents leave out.
 const (
@@ -26,62 +21,52 @@ const (
 	GatewayDelegated = "gateway_delegated"
 )
 
-// unknown is the version of what is not connected.
+// unknown is the version of what was never connected.
 const unknown = "unknown"
-
-// Status tells how a dataplane fares: as a gateway by its connection alone,
-// else by how many of its inbounds are ready, too.
-func Status(dp *mesh.Dataplane, connected bool) string {
-	if !connected {
-		return IsOffline
-	}
-	ready := 0
-	for i := range dp.Networking.Inbound {
-		if dp.Ready(i) {
-			ready++
-		}
-	}
-	switch n := len(dp.Networking.Inbound); {
-	case dp.Networking.Gateway != nil || ready == n:
-		return IsOnline
-	case ready == 0:
-		return IsOffline
-	default:
-		return PartiallyDegraded
-	}
-}
 
 func count(n *mesh.DataplaneCount, status string) {
 	n.Total++
 	switch status {
-	case IsOnline:
+	case mesh.Online:
 		n.Online++
-	case PartiallyDegraded:
+	case mesh.PartiallyDegraded:
 		n.PartiallyDegraded++
 	default:
 		n.Offline++
 	}
 }
 
-// Mesh counts what is in a mesh. versions tells what a connected dataplane
-// runs. Secrets are not in a snapshot, and so not among the resources.
-func Mesh(m *snapshot.Mesh, online Online, versions func(name string) (agent, envoy string)) *mesh.MeshInsight {
+// Known tells how the proxy of a dataplane fares, as far as that is at hand.
+type Known func(mesh, name string) mesh.DataplaneInsight
+
+// Mesh counts what is in a mesh. Secrets are not in a snapshot, and so not among
+// the resources.
+func Mesh(m *snapshot.Mesh, online Online, known Known) *mesh.MeshInsight {
 	in := &mesh.MeshInsight{Policies: map[string]mesh.Total{}, Resources: map[string]mesh.Total{}}
 	agents, envoys := map[string]mesh.DataplaneCount{}, map[string]mesh.DataplaneCount{}
+	issued, supported := map[string]mesh.DataplaneCount{}, map[string]mesh.DataplaneCount{}
 	for _, r := range m.Dataplanes() {
 		dp := r.Spec.(*mesh.Dataplane)
-		status := Status(dp, online(m.Name(), r.Meta.Name))
+		status := dp.Status(online(m.Name(), r.Meta.Name))
 		count(&in.Dataplanes, status)
 		for _, n := range byType(&in.DataplanesByType, dp.Networking.Gateway) {
 			count(n, status)
 		}
-		agent, envoy := versions(r.Meta.Name)
-		countVersion(agents, agent, status)
-		countVersion(envoys, envoy, status)
+		proxy := known(m.Name(), r.Meta.Name)
+		agent, envoy := versions(proxy)
+		countBy(agents, agent, status)
+		countBy(envoys, envoy, status)
+		if c := proxy.MTLS; c != nil {
+			countBy(issued, c.IssuedBackend, status)
+			for _, b := range c.SupportedBackends {
+				countBy(supported, b, status)
+			}
+		}
 	}
 	if len(agents) > 0 {
 		in.DPVersions = mesh.DPVersions{KumaDP: agents, Envoy: envoys}
 	}
+	in.MTLS = mesh.MTLSCount{IssuedBackends: issued, SupportedBackends: supported}
 	for _, k := range mesh.Kinds {
 		n := len(m.Policies(k).All())
 		if k == mesh.DataplaneKind {
@@ -95,7 +80,7 @@ func Mesh(m *snapshot.Mesh, online Online, versions func(name string) (agent, en
 			in.Policies[k.Name] = mesh.Total{Total: uint32(n)}
 		}
 	}
-	for _, s := range Services(m, online) {
+	for _, s := range Services(m, online, known) {
 		in.Services.Total++
 		if s.Spec.(*mesh.ServiceInsight).ServiceType == External {
 			in.Services.External++
@@ -117,29 +102,47 @@ func byType(types *mesh.DataplanesByType, g *mesh.Gateway) []*mesh.DataplaneCoun
 	}
 }
 
-func countVersion(all map[string]mesh.DataplaneCount, version, status string) {
-	if version == "" {
-		version = unknown
+// versions are what the proxy of a dataplane ran on its newest stream.
+func versions(in mesh.DataplaneInsight) (agent, envoy string) {
+	for _, s := range in.Subscriptions {
+		if v := s.Version; v != nil && v.KumaDP != nil {
+			agent = v.KumaDP.Version
+		}
+		if v := s.Version; v != nil && v.Envoy != nil {
+			envoy = v.Envoy.Version
+		}
 	}
-	n := all[version]
+	return agent, envoy
+}
+
+// countBy counts a dataplane by a version or a backend.
+func countBy(all map[string]mesh.DataplaneCount, key, status string) {
+	if key == "" {
+		key = unknown
+	}
+	n := all[key]
 	count(&n, status)
-	all[version] = n
+	all[key] = n
 }
 
 // Services tells how the services of a mesh fare: ServiceInsights, sorted by
 // name.
-func Services(m *snapshot.Mesh, online Online) (all []mesh.Resource) {
+func Services(m *snapshot.Mesh, online Online, known Known) (all []mesh.Resource) {
 	byName := map[string]*service{}
 	for _, r := range m.Dataplanes() {
 		dp := r.Spec.(*mesh.Dataplane)
 		connected := online(m.Name(), r.Meta.Name)
+		issued := ""
+		if c := known(m.Name(), r.Meta.Name).MTLS; c != nil {
+			issued = c.IssuedBackend
+		}
 		if g := dp.Networking.Gateway; g != nil {
 			kind := GatewayDelegated
 			if g.Type == mesh.Builtin {
 				kind = GatewayBuiltin
 			}
 			if s := of(byName, m, r, g.Tags); s != nil {
-				s.count(kind, connected)
+				s.count(kind, connected, issued)
 			}
 			continue
 		}
@@ -153,7 +156,7 @@ func Services(m *snapshot.Mesh, online Online) (all []mesh.Resource) {
 			ready[tags.Service()] = ready[tags.Service()] || dp.Ready(i)
 		}
 		for name, is := range ready {
-			byName[name].count("", connected && is)
+			byName[name].count("", connected && is, issued)
 		}
 	}
 	for _, r := range m.Policies(mesh.ExternalServiceKind).All() {
@@ -201,9 +204,15 @@ func of(all map[string]*service, m *snapshot.Mesh, r *mesh.Resource, tags mesh.T
 	return s
 }
 
-// count adds a dataplane.
-func (s *service) count(kind string, online bool) {
+// count adds a dataplane; issued is the backend that signed its certificate.
+func (s *service) count(kind string, online bool, issued string) {
 	s.in.ServiceType = kind
+	if issued != "" {
+		if s.in.IssuedBackends == nil {
+			s.in.IssuedBackends = map[string]uint32{}
+		}
+		s.in.IssuedBackends[issued]++
+	}
 	s.in.Dataplanes.Total++
 	if online {
 		s.in.Dataplanes.Online++
@@ -217,11 +226,11 @@ func (s *service) done() mesh.Resource {
 	case d.Total == 0:
 		s.in.Status = NotAvailable
 	case d.Online == d.Total:
-		s.in.Status = IsOnline
+		s.in.Status = mesh.Online
 	case d.Online == 0:
-		s.in.Status = IsOffline
+		s.in.Status = mesh.Offline
 	default:
-		s.in.Status = PartiallyDegraded
+		s.in.Status = mesh.PartiallyDegraded
 	}
 	if s.in.ServiceType == GatewayBuiltin || s.in.ServiceType == GatewayDelegated {
 		s.in.AddressPort = "" // nobody in the mesh calls it

@@ -286,32 +286,36 @@ name: bank
 tags: {kuma.io/service: bank}
 networking: {address: bank.example:443}
 `).Mesh("default")
+	known := func(_, name string) (in mesh.DataplaneInsight) {
+		if online("", name) {
+			version := &mesh.ProxyVersion{KumaDP: &mesh.ProgramVersion{Version: "1.0"}, Envoy: &mesh.ProgramVersion{Version: "1.40.0"}}
+			in.Subscriptions = []mesh.Subscription{{Version: version}}
+			in.MTLS = &mesh.DataplaneMTLS{IssuedBackend: "ca-1", SupportedBackends: []string{"ca-1", "ca-2"}}
+		}
+		return in
+	}
 	var got []string
-	for _, r := range inspect.Services(m, online) {
+	for _, r := range inspect.Services(m, online, known) {
 		in := r.Spec.(*mesh.ServiceInsight)
-		got = append(got, fmt.Sprintf("%s %s %d/%d %s %s %v", r.Meta.Name, in.Status, in.Dataplanes.Online, in.Dataplanes.Total, in.ServiceType, in.AddressPort, in.Zones))
+		got = append(got, fmt.Sprintf("%s %s %d/%d %s %s %v %v", r.Meta.Name, in.Status, in.Dataplanes.Online, in.Dataplanes.Total, in.ServiceType, in.AddressPort, in.Zones, in.IssuedBackends))
 	}
 	want := []string{
-		"api partially_degraded 1/2  api.mesh:80 []",
-		"bank not_available 0/0 external bank.mesh:80 []",
-		"db online 1/1  db.mesh:80 []",
-		"gw online 1/1 gateway_delegated  [east]",
-		"stats offline 0/1  stats.mesh:80 []",
-		"web partially_degraded 1/2  web.mesh:80 []",
+		"api partially_degraded 1/2  api.mesh:80 [] map[ca-1:1]",
+		"bank not_available 0/0 external bank.mesh:80 [] map[]",
+		"db online 1/1  db.mesh:80 [] map[ca-1:1]",
+		"gw online 1/1 gateway_delegated  [east] map[ca-1:1]",
+		"stats offline 0/1  stats.mesh:80 [] map[ca-1:1]",
+		"web partially_degraded 1/2  web.mesh:80 [] map[ca-1:1]",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("services (-want +got):\n%s", d)
 	}
-	in := inspect.Mesh(m, online, func(name string) (string, string) {
-		if online("", name) {
-			return "1.0", "1.40.0"
-		}
-		return "", ""
-	})
+	in := inspect.Mesh(m, online, known)
 	text := string(asJSON(t, in))
 	for _, w := range []string{
 		`"dataplanes":{"total":6,"online":3,"offline":2,"partiallyDegraded":1}`, `"gatewayDelegated":{"total":1,"online":1}`,
 		`"unknown":{"total":2,"offline":2}`, `"1.40.0":{"total":4,"online":3,"partiallyDegraded":1}`, `"services":{"total":6,"internal":5,"external":1}`,
+		`"issuedBackends":{"ca-1":{"total":4,"online":3,"partiallyDegraded":1}}`, `"ca-2":{"total":4,`,
 		`"TrafficRoute":{"total":2}`, `"Dataplane":{"total":6}`,
 	} {
 		if !strings.Contains(text, w) {

@@ -48,7 +48,7 @@ func (p *Publisher) KnownInsight(meshName, name string) (in api.DataplaneInsight
 	id := proxy.ID{Mesh: meshName, Name: name}
 	st, connected := p.stream.Status(id)
 	if connected {
-		in.Subscriptions = []api.Subscription{subscription(st)}
+		in.Subscriptions = []api.Subscription{Subscription(st)}
 	}
 	rec := p.records.find(id)
 	if rec == nil || !connected {
@@ -74,9 +74,9 @@ func findings(warnings []proxy.Warning, problem string) *api.Findings {
 	return f
 }
 
-// subscription says in Kuma's words what is known of a stream. Nothing but its
+// Subscription says in Kuma's words what is known of a stream. Nothing but its
 // beginning tells two streams of a proxy apart.
-func subscription(st xds.Status) api.Subscription {
+func Subscription(st xds.Status) api.Subscription {
 	s := api.Subscription{ID: st.Since.Format(time.RFC3339Nano), ConnectTime: st.Since}
 	named := map[string]*api.Responses{"clusters": &s.Status.CDS, "endpoints": &s.Status.EDS, "listeners": &s.Status.LDS, "routes": &s.Status.RDS}
 	for _, t := range st.Types {

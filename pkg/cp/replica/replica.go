@@ -66,10 +66,25 @@ type Config struct {
 	// of them fares.
 	Proxies func() []proxy.ID
 	Insight func(mesh, name string) mesh.DataplaneInsight
+	// History is what is told beside how proxies fare now; nil: nothing is.
+	History History
 	// Duties are those of the leader.
 	Duties []Duty
 	Log    *slog.Logger // nil: slog.Default
 }
+
+// A History is what replicas remember together.
+type History interface {
+	// Tell returns notes that were not told yet, so many at most. Again has it
+	// tell everything anew.
+	Tell(most int) []store.Note
+	Again()
+	// Hear takes what another replica tells.
+	Hear(n store.Note) error
+}
+
+// aboutHistory is the topic of what a History tells.
+const aboutHistory = "history"
 
 // A Group is this replica among all.
 type Group struct {
@@ -198,7 +213,16 @@ func (g *Group) exchange(ctx context.Context) error {
 		return err
 	}
 	notes = append(notes, store.Note{Topic: aboutReplica, Name: g.Instance, Body: own})
+	if g.History != nil {
+		for _, n := range g.History.Tell(maxNews) {
+			n.Topic = aboutHistory
+			notes = append(notes, n)
+		}
+	}
 	if err := g.Board.Post(ctx, g.Instance, notes); err != nil {
+		if g.History != nil {
+			g.History.Again()
+		}
 		return err
 	}
 	g.posted = marks
@@ -214,6 +238,9 @@ func (g *Group) exchange(ctx context.Context) error {
 			g.Log.Info("the store began anew: what this replica knows is told again")
 		}
 		g.posted = map[proxy.ID]mark{}
+		if g.History != nil && life != "" {
+			g.History.Again()
+		}
 		if !since.IsZero() {
 			if said, at, err = g.Board.Notes(ctx, time.Time{}); err != nil {
 				return err
@@ -246,6 +273,10 @@ func (g *Group) read(notes []store.Note, at store.Moment) error {
 			}
 		case aboutInsight:
 			err = g.readInsight(n)
+		case aboutHistory:
+			if g.History != nil && len(n.Body) > 0 {
+				err = g.History.Hear(n)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("note %s %s of replica %s: %w", n.Topic, n.Name, n.Replica, err)

@@ -133,7 +133,7 @@ func (s *Server) serviceInsights(c call) (all []mesh.Resource, err error) {
 	}
 	types := c.URL.Query().Get("type")
 	for _, m := range ms {
-		for _, r := range inspect.Services(m, s.Online) {
+		for _, r := range inspect.Services(m, s.Online, s.KnownInsight) {
 			if types == "" || slices.Contains(strings.Split(types, ","), typeOf(r)) {
 				all = append(all, r)
 			}
@@ -163,7 +163,7 @@ func (s *Server) serviceInsight(c call) (answer, error) {
 	name := c.PathValue("name")
 	r := inspect.UnknownService(m.Name(), name)
 	r.Meta.Created, r.Meta.Modified = in.Meta.Created, in.Meta.Modified
-	for _, known := range inspect.Services(m, s.Online) {
+	for _, known := range inspect.Services(m, s.Online, s.KnownInsight) {
 		if known.Meta.Name == name {
 			r = known
 		}
@@ -247,17 +247,7 @@ func (s *Server) unseen(ctx context.Context) (kinds []*mesh.Kind, err error) {
 // insightOfMesh adds to what a snapshot tells what only the store and the
 // streams know.
 func (s *Server) insightOfMesh(ctx context.Context, m *snapshot.Mesh, meta mesh.Meta, unseen []*mesh.Kind) (mesh.Resource, error) {
-	in := inspect.Mesh(m, s.Online, func(name string) (agent, envoy string) {
-		for _, sub := range s.KnownInsight(m.Name(), name).Subscriptions {
-			if v := sub.Version; v != nil && v.KumaDP != nil {
-				agent = v.KumaDP.Version
-			}
-			if v := sub.Version; v != nil && v.Envoy != nil {
-				envoy = v.Envoy.Version
-			}
-		}
-		return agent, envoy
-	})
+	in := inspect.Mesh(m, s.Online, s.KnownInsight)
 	for _, k := range unseen {
 		page, err := s.Store.List(ctx, store.Query{Kind: k, Mesh: m.Name(), Size: 1})
 		if err != nil {

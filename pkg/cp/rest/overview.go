@@ -12,20 +12,20 @@ func (s *Server) overview(ctx context.Context, r mesh.Resource) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return api.EncodeOverview(r, s.signed(in))
+	return api.EncodeOverview(r, in)
 }
 
 func (s *Server) knownOverview(_ context.Context, r mesh.Resource) ([]byte, error) {
-	return api.EncodeOverview(r, s.signed(s.KnownInsight(r.Meta.Mesh, r.Meta.Name)))
+	return api.EncodeOverview(r, s.KnownInsight(r.Meta.Mesh, r.Meta.Name))
 }
 
-// connected tells whether there is a stream to tell of.
+// connected tells whether there is, or was, a stream to tell of.
 func (s *Server) connected(r mesh.Resource) bool {
 	return len(s.KnownInsight(r.Meta.Mesh, r.Meta.Name).Subscriptions) > 0
 }
 
 func (s *Server) knownInsight(_ context.Context, r mesh.Resource) ([]byte, error) {
-	return api.EncodeInsight(r, s.signed(s.KnownInsight(r.Meta.Mesh, r.Meta.Name)))
+	return api.EncodeInsight(r, s.KnownInsight(r.Meta.Mesh, r.Meta.Name))
 }
 
 // zoneOverview writes what belongs to zones. Zones do not join yet, so there is
@@ -39,13 +39,5 @@ func (s *Server) insight(ctx context.Context, r mesh.Resource) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.EncodeInsight(r, s.signed(in))
-}
-
-// signed says which control plane holds the streams: this one.
-func (s *Server) signed(in api.DataplaneInsight) api.DataplaneInsight {
-	for i := range in.Subscriptions {
-		in.Subscriptions[i].ControlPlaneInstanceID = s.Info.InstanceID
-	}
-	return in
+	return api.EncodeInsight(r, in)
 }

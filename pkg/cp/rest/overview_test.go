@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // insightOf is of a proxy that refused a listener.
@@ -18,12 +19,13 @@ func insightOf(string, string) api.DataplaneInsight {
 	at := time.Date(2026, 11, 23, 11, 2, 16, 0, time.UTC)
 	return api.DataplaneInsight{
 		Subscriptions: []api.Subscription{{
-			ID: "s", ConnectTime: at,
+			ID: "s", ControlPlaneInstanceID: "i", ConnectTime: at,
 			Status: api.SubscriptionStatus{
 				LastUpdateTime: at, Total: api.Responses{Sent: 3, Acknowledged: 2, Rejected: 1}, LDS: api.Responses{Sent: 1, Rejected: 1},
 			},
 			Version: &api.ProxyVersion{Envoy: &api.Version{Version: "1.40.0"}},
 		}},
+		MTLS: &mesh.DataplaneMTLS{Expires: at, Regenerated: at, Regenerations: 2, IssuedBackend: "ca-1", SupportedBackends: []string{"ca-1"}},
 		Weft: &api.Findings{
 			Warnings: []api.Finding{{Part: "p", Text: "<w>"}},
 			Refused:  []api.Refusal{{Type: "listeners", Resources: []string{"l"}, Reason: "no", At: at}},
@@ -41,6 +43,10 @@ const insightText = `{
 		},
 		"version": {"envoy": {"version": "1.40.0"}}
 	}],
+	"mTLS": {
+		"certificateExpirationTime": "TIME", "lastCertificateRegeneration": "2026-11-23T11:02:16Z", "certificateRegenerations": 2,
+		"issuedBackend": "ca-1", "supportedBackends": ["ca-1"]
+	},
 	"weft": {
 		"warnings": [{"part": "p", "text": "<w>"}],
 		"refused": [{"type": "listeners", "resources": ["l"], "reason": "no", "at": "2026-11-23T11:02:16Z"}],

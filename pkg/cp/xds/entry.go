@@ -114,9 +114,15 @@ func (s *Server) Status(id proxy.ID) (Status, bool) {
 	if e == nil || len(e.streams) == 0 {
 		return Status{}, false
 	}
-	newest := e.streams[len(e.streams)-1]
-	out := newest.acks.status()
-	out.Since, out.Delta, out.Streams = newest.since, newest.delta, len(e.streams)
-	out.Agent, out.Envoy = newest.agent, newest.envoy
+	out := e.streams[len(e.streams)-1].status()
+	out.Streams = len(e.streams)
 	return out, true
+}
+
+// status is that of this stream, whatever others there are.
+func (st *stream) status() Status {
+	out := st.acks.status()
+	out.Since, out.Delta, out.Streams = st.since, st.delta, 1
+	out.Agent, out.Envoy = st.agent, st.envoy
+	return out
 }

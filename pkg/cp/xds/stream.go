@@ -143,6 +143,12 @@ func (st *stream) serve(out grpc.ServerStream, receive func() (*corev3.Node, req
 		return context.Cause(st.ctx)
 	}
 	st.s.log.Info("proxy connected", "proxy", id, "delta", st.delta)
+	if tell := st.s.came; tell != nil {
+		tell(id, st.status())
+	}
+	if tell := st.s.left; tell != nil {
+		defer func() { tell(id, st.status()) }()
+	}
 	err = newSession(st, out).run(first, func() (request, error) {
 		node, r, err := receive()
 		if err == nil {

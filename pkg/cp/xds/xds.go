@@ -81,6 +81,9 @@ type Config struct {
 	// its first request is answered. It publishes what the proxy is to have.
 	// An error ends the stream.
 	Connect func(ctx context.Context, id proxy.ID) error
+	// Came and Left are told of every stream that is served, and of how it was
+	// when it ended; nil: nobody is.
+	Came, Left func(id proxy.ID, s Status)
 	// State names what is sent, in each delta response's control plane; nil:
 	// nothing does.
 	State func() string
@@ -95,6 +98,8 @@ type Server struct {
 	auth    Authenticator
 	connect func(ctx context.Context, id proxy.ID) error
 	state   func() string
+	came    func(id proxy.ID, s Status)
+	left    func(id proxy.ID, s Status)
 	log     *slog.Logger
 	metrics metrics
 
@@ -117,7 +122,7 @@ type Server struct {
 // New returns a server that Register puts to work.
 func New(c Config) *Server {
 	s := &Server{
-		auth: c.Auth, connect: c.Connect, state: c.State, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
+		auth: c.Auth, connect: c.Connect, state: c.State, came: c.Came, left: c.Left, log: cmp.Or(c.Log, slog.Default()), stock: newStock(), pace: newPacer(),
 		judgeEvery: cmp.Or(c.JudgeEvery, judgeEvery), judging: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		proxies: map[proxy.ID]*entry{}, meshes: map[string]*shared{},
 		controlPlane: newLane(ControlPlaneType, false), looks: newLane(LookType, true),
