@@ -17,10 +17,10 @@ import (
 // holds what we wrote is a question about bytes.
 type reader struct{ conn *netlink.Conn }
 
-// kernelTime bounds a conversation with the kernel, which takes milliseconds where
-// anything runs: an emulated machine on a busy one was seen to take more than ten
-// seconds.
-const kernelTime = 30 * time.Second
+// kernelTime bounds a conversation with the kernel. It takes milliseconds, but for
+// the first: then the kernel may have a dozen modules to load, one by one, which on
+// an emulated machine was seen to take more than half a minute.
+const kernelTime = 2 * time.Minute
 
 func openReader() (*reader, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
