@@ -94,7 +94,8 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 	go test ./internal/arch ./internal/reference
 	go vet -tags machines ./test/machines
 	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh test/machines/guest/*.sh test/vagrant/*.sh .ci/run
-	@if command -v vagrant >/dev/null; then cd test/vagrant && vagrant validate --ignore-provider; fi
+	@if command -v vagrant >/dev/null; then \
+	  own=$$(mktemp -d); trap 'rm -rf "$$own"' EXIT; cd test/vagrant && VAGRANT_DOTFILE_PATH=$$own vagrant validate --ignore-provider; fi
 
 .PHONY: systems
 systems: ## vet and build the agent for Windows and macOS, where it redirects nothing
