@@ -48,6 +48,9 @@ func (s *scene) restarts(t *testing.T) {
 		if want := "weft-envoy-" + m.Name + "-" + m.Name + ".scope"; unit != want {
 			t.Errorf("%s: Envoy is in %s, not in %s", m.Name, unit, want)
 		}
+		if user := m.Run(t, "stat --format %U /proc/"+pid); user != "weft-proxy" {
+			t.Errorf("%s: Envoy runs as %s", m.Name, user)
+		}
 		m.Run(t, "systemctl restart weft-agent")
 		m.Eventually(t, "weft-agent status")
 		if now, _ := envoy(t, m); now != pid {
