@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/testmesh"
 	"github.com/weft-mesh/weft/internal/testnet"
+	"github.com/weft-mesh/weft/internal/testtime"
 	"github.com/weft-mesh/weft/pkg/api"
 )
 
@@ -63,7 +64,7 @@ func TestReplicaHandsOn(t *testing.T) {
 	step("a further one without the key of secrets says so", p.keyless)
 	step("one is stopped in order", func(t *testing.T) {
 		one, there := p.crowded(t)
-		began := time.Now()
+		began := testtime.Start(t)
 		one.Program().Stop(t)
 		p.wantMoved(t, one, there, began)
 		one.StartReplica(p.whole)
@@ -135,7 +136,7 @@ func (p *passage) cutOff(t *testing.T, direction string, rest time.Duration, fro
 	}
 	elsewhere := slices.DeleteFunc(slices.Clone(p.hosts), func(h *testmesh.Host) bool { return slices.Contains(there, h) })
 	stay := p.streams(t, elsewhere)
-	began := time.Now()
+	began := testtime.Start(t)
 	for _, h := range from {
 		one.Cut(t, h, direction)
 	}
@@ -352,10 +353,11 @@ func (p *passage) crowded(t *testing.T) (one *testmesh.Replica, there []*testmes
 }
 
 // wantMoved wants hosts to be served by others than from.
-func (p *passage) wantMoved(t *testing.T, from *testmesh.Replica, hosts []*testmesh.Host, began time.Time) {
+func (p *passage) wantMoved(t *testing.T, from *testmesh.Replica, hosts []*testmesh.Host, began *testtime.Watch) {
 	t.Helper()
 	to := map[string]int{}
 	var longest time.Duration
+	start := time.Now().Add(-began.Took() - began.Stood())
 	for _, h := range hosts {
 		var now string
 		testmesh.Eventually(t, h.Service+" is served elsewhere", func() error {
@@ -366,10 +368,10 @@ func (p *passage) wantMoved(t *testing.T, from *testmesh.Replica, hosts []*testm
 		})
 		to[now]++
 		p.moves++
-		took := h.Status(t).Relay.ControlPlane.Since.Sub(began)
+		took := h.Status(t).Relay.ControlPlane.Since.Sub(start)
 		longest = max(longest, took)
 		p.longest = max(p.longest, took)
-		if took > handedOn {
+		if took > handedOn+began.Stood() {
 			t.Errorf("%s was served elsewhere after %s, %s is the most\n%s", h.Service, took, handedOn, h.AgentProgram().Output())
 		}
 	}
