@@ -71,7 +71,7 @@ func (e *Engine) probeAll(ctx context.Context, r rules) error {
 	if err != nil {
 		return err
 	}
-	fl, err := h.choose(e.forced)
+	fl, err := h.flavour(r, e.forced)
 	if err != nil {
 		return err
 	}

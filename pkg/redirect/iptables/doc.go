@@ -36,7 +36,7 @@
 // TPROXY drops comes to no later chain that could refuse it.
 //
 // What iptables has no means for is redirect.ErrNotSupported: exclusions by
-// outgoing interface of what is forwarded.
+// outgoing interface of what is forwarded, and cgroups with the legacy kind.
 //
 // # How rules change
 //

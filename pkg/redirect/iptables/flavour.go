@@ -199,6 +199,19 @@ func cgroupGone(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
+// flavour is the one for these rules. The legacy kind has the kernel look at all
+// rules of a table whenever anybody changes one, and refuses that while a rule
+// names a cgroup that is gone, as that of a unit that was stopped is: nobody,
+// Docker included, could write there until the rule is taken off.
+func (h host) flavour(r rules, forced Flavour) (Flavour, error) {
+	fl, err := h.choose(forced)
+	if err == nil && fl == Legacy && len(cgroupsOf(r.Rules)) > 0 {
+		return "", fmt.Errorf("%w: with iptables-legacy a cgroup or unit that is named and goes away (%s) keeps everybody from changing the table that has its rule; tell processes by user or group, "+
+			"keep the host's rules in iptables-nft, or use the nftables engine", redirect.ErrNotSupported, strings.Join(cgroupsOf(r.Rules), ", "))
+	}
+	return fl, err
+}
+
 // choose takes the flavour in which the host has more rules; where it has none,
 // the one that we are in already; else nf_tables'.
 func (h host) choose(forced Flavour) (Flavour, error) {

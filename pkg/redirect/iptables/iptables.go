@@ -149,7 +149,7 @@ func wrap(verb, table string, err error) error {
 
 // apply is done when there was nothing to do.
 func (e *Engine) apply(ctx context.Context, r rules, h host) (bool, error) {
-	fl, err := h.choose(e.forced)
+	fl, err := h.flavour(r, e.forced)
 	if err != nil {
 		return false, err
 	}
@@ -261,7 +261,7 @@ func (e *Engine) check(ctx context.Context, r rules) (differences, error) {
 	if err != nil {
 		return nil, err
 	}
-	fl, err := h.choose(e.forced)
+	fl, err := h.flavour(r, e.forced)
 	if err != nil {
 		return nil, err
 	}

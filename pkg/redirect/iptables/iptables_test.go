@@ -407,6 +407,9 @@ func TestEveryWordIsReadBack(t *testing.T) {
 	for _, fl := range flavours {
 		h := testnet.Hosts(t, 1)[0]
 		for i, r := range wordy(cgroup) {
+			if fl == Legacy {
+				r = withoutCgroups(r)
+			}
 			if err := on(h, func() error {
 				if err := New(WithFlavour(fl)).Apply(t.Context(), r); err != nil {
 					return err
@@ -427,6 +430,44 @@ func TestEveryWordIsReadBack(t *testing.T) {
 			t.Errorf("%s: after Remove ours are in %q", fl, got)
 		}
 	}
+}
+
+func withoutCgroups(r redirect.Rules) redirect.Rules {
+	for _, o := range []*redirect.Owners{&r.Proxy, &r.Outbound.Only, &r.Outbound.Exclude, &r.DNS.Exclude} {
+		o.Cgroups = nil
+	}
+	return r
+}
+
+// A rule about a cgroup that is gone keeps everybody from changing its table of
+// the legacy kind: such rules are refused there, and so would be those that an
+// earlier version made, which go with the next Apply.
+func TestLegacyNamesNoCgroup(t *testing.T) {
+	path := newCgroup(t)
+	h := testnet.Hosts(t, 1)[0]
+	r := redirecttest.Broken()
+	r.Outbound.Only.Cgroups = []string{path}
+	err := on(h, func() error { return New(WithFlavour(Legacy)).Apply(t.Context(), r) })
+	if !errors.Is(err, redirect.ErrNotSupported) || !strings.Contains(err.Error(), "user or group") {
+		t.Errorf("said %v, want %v and what to do instead", err, redirect.ErrNotSupported)
+	}
+	h.Run(t, "iptables-legacy", "-t", "nat", "-N", "WEFT.weft.a.output")
+	h.Run(t, "iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "WEFT.weft.a.output")
+	h.Run(t, "iptables-legacy", "-t", "nat", "-A", "WEFT.weft.a.output", "-m", "cgroup", "--path", path, "-j", "RETURN")
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(root, path)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := h.TryRun(t, "iptables-legacy", "-t", "nat", "-N", "THEIRS"); err == nil {
+		t.Errorf("the kernel took a change beside a rule about a cgroup that is gone: nothing speaks against them any more\n%s", out)
+	}
+	if err := on(h, func() error { return New(WithFlavour(Legacy)).Apply(t.Context(), withoutCgroups(r)) }); err != nil {
+		t.Fatal(err)
+	}
+	h.Run(t, "iptables-legacy", "-t", "nat", "-N", "THEIRS")
 }
 
 // A cgroup that is made anew is another, and Check sees it.

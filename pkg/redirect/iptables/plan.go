@@ -30,7 +30,7 @@ func (e *Engine) plan(ctx context.Context, r rules) (p redirect.Plan, err error)
 	if err != nil {
 		return p, err
 	}
-	fl, err := h.choose(e.forced)
+	fl, err := h.flavour(r, e.forced)
 	if err != nil {
 		return p, err
 	}

@@ -251,7 +251,7 @@ func (e evidence) readdressed() (what, remedy string) {
 }
 
 // marked is a mark of ours that somebody else set.
-func (e evidence) marked() (what, remedy string) {
+func (e evidence) marked() (string, string) {
 	m := e.rules.Marks.Mask
 	ours := func(mark uint32) bool {
 		return m != 0 && slices.Contains([]uint32{e.rules.Marks.Outbound, e.rules.Marks.Inbound, e.rules.Marks.Agent}, mark&m)
@@ -260,7 +260,7 @@ func (e evidence) marked() (what, remedy string) {
 		if ours(h.Mark) == ours(e.flow.Mark) || i == 0 && !ours(h.Mark) {
 			continue
 		}
-		by := "somebody's rule"
+		by, remedy := "somebody's rule", "look at who sets marks: nft list ruleset, iptables-legacy-save -t mangle and bpftool net"
 		for j := i; j >= 0; j-- {
 			if !e.isOurs(e.hops[j]) && e.hops[j].Rule != "" {
 				by, remedy = e.hops[j].String(), e.look(e.hops[j])
