@@ -10,6 +10,7 @@ wanted=(
   iptables-restore:iptables
   ipset:ipset
   curl:curl
+  openssl:openssl
   unshare:util-linux
   shellcheck:shellcheck
   python3:python3

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -181,7 +182,7 @@ func TestCacheBoundsEvidence(t *testing.T) {
 func TestCacheFolderRefused(t *testing.T) {
 	for name, put := range map[string]func(dir string) error{
 		"symlink": func(dir string) error { return os.Symlink(t.TempDir(), dir) },
-		"open":    func(dir string) error { return os.Mkdir(dir, 0o755) },
+		"open":    func(dir string) error { return errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)) }, // whatever the umask
 		"file":    func(dir string) error { return os.WriteFile(dir, nil, 0o600) },
 	} {
 		dir := filepath.Join(t.TempDir(), "xds")

@@ -233,6 +233,7 @@ func TestKeyFiles(t *testing.T) {
 	} {
 		must(t, os.Remove(path))
 		must(t, os.WriteFile(path, []byte(test.text), test.mode))
+		must(t, os.Chmod(path, test.mode)) // whatever the umask
 		if _, err := sealed.OpenKeys(path); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%s: %v", name, err)
 		}
