@@ -147,6 +147,7 @@ func waitLogged(t *testing.T, rt http.RoundTripper, lines func() []string) {
 }
 
 func TestAccessLogs(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	m := testmesh.New(t)
 	web, api, db := m.Join(t, "web"), m.Join(t, "api"), m.Join(t, "db", "--protocol", "tcp")
 	outside := m.Net.Host("outside")

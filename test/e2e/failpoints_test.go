@@ -31,6 +31,7 @@ var visits = map[string]int{
 // change on its way. What was acknowledged is there when it is started again,
 // what was not is there or not, and proxies come to what the store holds.
 func TestKilledAtEveryFailPoint(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	segment := testnet.New(t)
 	pg := testpg.New(t, nil)
 	pg.Start(t)

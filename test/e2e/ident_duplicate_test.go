@@ -29,6 +29,7 @@ func another(t *testing.T, h *testmesh.Host) (wrap func(args ...string) []string
 // TestIdentDuplicate has two hosts want one name, by one token, by a copy of a
 // disk, and after the name was freed.
 func TestIdentDuplicate(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	m := testmesh.New(t)
 	caller, web := m.Join(t, "caller"), m.Join(t, "web")
 	testmesh.ServeMixed(t, web.Host, "127.0.0.1:8080")

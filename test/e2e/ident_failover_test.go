@@ -22,6 +22,7 @@ const (
 // TestIdentFailover reaches the control plane at three addresses, and closes
 // one after the other: by resets, and by silence.
 func TestIdentFailover(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	// The addresses are told by the control plane; the token names one.
 	advertised := []string{"198.51.100.10", "198.51.100.201", "198.51.100.202"}
 	m := testmesh.New(t, "--advertise", strings.Join(advertised, ","))

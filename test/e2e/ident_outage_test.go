@@ -54,6 +54,7 @@ func (l *life) certificates(t *testing.T, before map[string]time.Time) map[strin
 // TestIdentOutage renews certificates under load, and has the control plane
 // away for longer than any of them lives.
 func TestIdentOutage(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	life, rounds := 10*time.Second, 2
 	if *long {
 		life, rounds = 20*time.Second, 8

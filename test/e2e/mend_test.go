@@ -92,6 +92,7 @@ func TestRedirectionIsKept(t *testing.T) {
 // TestOpenIsASetting has hosts without agent or with a hung Envoy open or stay
 // closed, as their owners chose.
 func TestOpenIsASetting(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	m := testmesh.New(t)
 	const lease = 2 * time.Second
 	open := m.NewHost(t, "open")

@@ -102,6 +102,7 @@ func withoutMetrics(doc string) string {
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	m := testmesh.New(t)
 	web := m.NewHost(t, "web")
 	cert, key := ownCertificate(t, web.IP4.AsSlice())

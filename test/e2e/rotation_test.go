@@ -62,6 +62,7 @@ func awaitStage(t *testing.T, m *testmesh.Mesh, stage string) {
 // plane killed in each stage, one host offline all the while, and a thief who
 // holds a certificate of the old authority.
 func TestAuthorityRotates(t *testing.T) {
+	t.Parallel()              // it waits most of the time
 	l, whole := newLife(t), t // what a step starts is to outlive it
 	late := l.Join(t, "late")
 	testmesh.ServeMixed(t, late.Host, "127.0.0.1:8080")
@@ -155,6 +156,7 @@ func TestAuthorityRotates(t *testing.T) {
 // one that its owner brought, which is RSA and below a root of its own, and
 // tries what would cut hosts off.
 func TestAuthorityIsReplaced(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	l := newLife(t)
 	dir := t.TempDir()
 	l.CP.Run(t, "sh", "-ec", `cd `+dir+`

@@ -86,6 +86,7 @@ func (c *spanCollector) of(t *testing.T, path string) map[string]map[string]span
 }
 
 func TestTracing(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	m := testmesh.New(t)
 	web, api, db := m.Join(t, "web"), m.Join(t, "api"), m.Join(t, "db")
 	outside := m.Net.Host("outside")
