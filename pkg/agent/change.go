@@ -6,16 +6,18 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/pkg/envoy"
 )
 
-// moved tells whether c differs from what is in force in what can change at
-// run time.
-func (w *Workload) moved(c Config) (is bool) {
+// moved tells whether c differs from what is in force in settings of that
+// effect.
+func (w *Workload) moved(c Config, what effect) (is bool) {
 	before := w.now.Load()
 	differ := func(before, after *pflag.FlagSet, of []string) {
 		after.VisitAll(func(f *pflag.Flag) {
 			old := before.Lookup(f.Name)
-			if old != nil && effects[f.Name] == moves && old.Value.String() != f.Value.String() && (of == nil || slices.Contains(of, f.Name)) {
+			if old != nil && effects[f.Name] == what && old.Value.String() != f.Value.String() && (of == nil || slices.Contains(of, f.Name)) {
 				is = true
 			}
 		})
@@ -36,7 +38,15 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 	next.MetricsPort, next.Scrape, next.ProbePort, next.Probes = c.MetricsPort, c.Scrape, c.ProbePort, c.Probes
 	next.Only, next.Inbound, next.InboundMethod, next.Forwarded = c.Only, c.Inbound, c.InboundMethod, c.Forwarded
 	next.ExcludeOutbound, next.ExcludeInbound, next.Resolvers, next.CaptureSSH = c.ExcludeOutbound, c.ExcludeInbound, c.Resolvers, c.CaptureSSH
+	next.Envoy, next.EnvoyConcurrency, next.EnvoyLogLevel, next.EnvoyMemory, next.EnvoyFiles = c.Envoy, c.EnvoyConcurrency, c.EnvoyLogLevel, c.EnvoyMemory, c.EnvoyFiles
+	next.DrainTime, next.ChangeTime = c.DrainTime, c.ChangeTime
 	next.flags, next.host = c.flags, c.host
+	envoyToo, others := w.moved(c, movesEnvoy), w.moved(c, moves)
+	if envoyToo {
+		if _, err := envoy.CheckAs(ctx, next.envoyBinary(), w.user); err != nil {
+			return nil, err
+		}
+	}
 	rules, err := next.Rules()
 	if err != nil {
 		return nil, err
@@ -58,6 +68,12 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 		w.rules, w.address = rules, address
 		w.mu.Unlock()
 		w.now.Store(&next)
+		if envoyToo {
+			w.envoy.Change(w.envoyConfig(&next))
+		}
+		if !others {
+			return
+		}
 		w.lookAgain()
 		if err := w.tellDataplane(ctx, registerTime); err != nil && ctx.Err() == nil {
 			w.log.Warn("changed dataplane was not registered, trying on", "error", err)

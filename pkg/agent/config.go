@@ -315,6 +315,7 @@ func (c *Config) systemRoots() []string {
 func (c *Config) xdsSocket() string    { return filepath.Join(c.RunDir, "xds.sock") }
 func (c *Config) adminSocket() string  { return filepath.Join(c.RunDir, envoy.Home, "admin.sock") }
 func (c *Config) statusSocket() string { return filepath.Join(c.RunDir, "status.sock") }
+func (c *Config) envoyFile() string    { return filepath.Join(c.StateDir, "envoy.json") }
 func (c *Config) cacheDir() string     { return filepath.Join(c.StateDir, "xds") }
 
 // canRedirect: there are engines for this system.

@@ -71,7 +71,7 @@ func (c *Config) open(ctx context.Context, log *slog.Logger) error {
 
 // forget removes the files of a workload that nobody serves any more.
 func (c *Config) forget() error {
-	files := []string{c.switchFile(), c.lastRulesFile()}
+	files := []string{c.switchFile(), c.lastRulesFile(), c.envoyFile()}
 	if c.listed {
 		files = append(files, filepath.Join(c.StateDir, "lock"))
 	}

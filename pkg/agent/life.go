@@ -57,14 +57,14 @@ func (w *Workload) drain(ctx context.Context) {
 		w.goes.Store(true)
 		if err := w.tellDataplane(ctx, tellTime); err != nil {
 			w.log.Warn("peers were not told that this host goes: they find out by failing", "error", err)
-		} else if w.cfg.DrainTime > 0 {
+		} else if w.now.Load().DrainTime > 0 {
 			select {
 			case <-time.After(vanishTime):
 			case <-ctx.Done():
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.DrainTime+stopTime)
+	ctx, cancel := context.WithTimeout(ctx, w.now.Load().DrainTime+stopTime)
 	defer cancel()
 	if err := w.envoy.Stop(ctx); err != nil {
 		w.log.Error("envoy was not stopped", "error", err)
@@ -100,11 +100,11 @@ func (w *Workload) tellDataplane(ctx context.Context, within time.Duration) erro
 	return w.identity.Register(ctx, conn, w.document())
 }
 
-// newEnvoy is the Envoy of a workload; nothing runs yet.
-func (w *Workload) newEnvoy() error {
-	c := &w.cfg
+// envoyConfig is how the workload's Envoy is run by a configuration.
+func (w *Workload) envoyConfig(c *Config) envoy.Config {
 	limit := c.memoryLimit()
 	e := c.envoy(w.user, w.bootstrap(*c))
+	e.Keep = c.envoyFile()
 	e.Log = w.log.With("part", "envoy")
 	if units.Running() {
 		scope := units.Scope{
@@ -122,8 +122,7 @@ func (w *Workload) newEnvoy() error {
 	} else {
 		e.Cgroup, e.Memory = c.cgroup(), limit
 	}
-	w.envoy = envoy.New(e)
-	return nil
+	return e
 }
 
 // bootstrap is what Envoy starts from. It may have what is configured, and no

@@ -39,6 +39,7 @@ type effect int
 const (
 	atRestart    effect = iota // nothing can
 	moves                      // dataplane and rules
+	movesEnvoy                 // Envoy, which is replaced where it cannot go on
 	movesLog                   // the agent's log
 	movesNothing               // it is read when it is needed
 )
@@ -48,6 +49,8 @@ var effects = map[string]effect{
 	"port": moves, "protocol": moves, "tag": moves, "outbound": moves, "address": moves, "service-address": moves, "metrics-port": moves, "scrape": moves,
 	"probe-port": moves, "probes": moves, "only": moves, "inbound": moves, "inbound-method": moves, "exclude-outbound": moves,
 	"exclude-inbound": moves, "forwarded": moves, "resolvers": moves, "capture-ssh": moves, "share-marks": movesNothing,
+	"envoy": movesEnvoy, "envoy-concurrency": movesEnvoy, "envoy-log-level": movesEnvoy, "envoy-memory": movesEnvoy, "envoy-files": movesEnvoy,
+	"drain-time": movesEnvoy, "change-time": movesEnvoy,
 	"log-level": movesLog, "workload": movesNothing,
 }
 
@@ -211,7 +214,7 @@ func (a *Agent) transition(ctx context.Context, next Config) (t transition, err 
 			}
 			t.waiting = append(t.waiting, key)
 		}
-		if w.moved(c) {
+		if w.moved(c, moves) || w.moved(c, movesEnvoy) {
 			change, err := w.change(ctx, c)
 			if err != nil {
 				return t, c.at(err)

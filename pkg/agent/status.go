@@ -112,10 +112,17 @@ func envoyCheck(e envoy.Status, r relay.Status, version string, now time.Time) C
 		c.Text = fmt.Sprintf("runs (pid %d) and waits for its configuration", e.PID)
 		c.Remedy = "look at control plane and certificate below"
 	default:
-		c.OK = e.Kept == ""
+		c.OK = e.Kept == "" && !e.FellBack
+		if e.Version != "" {
+			version = e.Version
+		}
 		c.Text = fmt.Sprintf("%s serves (pid %d%s) for %s, restarted %d times", version, e.PID, asUser(e.User), ago(now, e.Since), e.Restarts)
 		if e.OutOfMemory > 0 {
 			c.Text += fmt.Sprintf(", %d times for want of memory", e.OutOfMemory)
+		}
+		if e.FellBack {
+			c.Text += "; it is what it was before: with the binary or the settings of now it kept dying, last with " + e.LastExit
+			c.Remedy = "put back the binary or the setting that was changed last; another one is tried as soon as it is there. The agent's log has Envoy's own words"
 		}
 		if e.Kept != "" {
 			c.Text += "; it was to be replaced, but " + e.Kept

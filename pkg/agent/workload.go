@@ -126,9 +126,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
 	})
-	if err := w.newEnvoy(); err != nil {
-		return nil, err
-	}
+	w.envoy = envoy.New(w.envoyConfig(&cfg))
 	w.observers()
 	return w, nil
 }

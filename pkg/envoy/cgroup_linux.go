@@ -27,14 +27,24 @@ func (p *Process) enterCgroup(attr *syscall.SysProcAttr) (leave func()) {
 		p.log.Debug("envoy has no cgroup of its own", "error", err)
 		return nothing
 	}
-	if p.cfg.Memory > 0 {
-		limit := filepath.Join(p.cfg.Cgroup, "memory.max")
-		if err := os.WriteFile(limit, []byte(strconv.FormatUint(p.cfg.Memory, 10)), 0); err != nil {
-			p.log.Warn("envoy's memory could not be limited", "error", err)
-		}
-	}
+	p.limitCgroup()
 	attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
 	return func() { _ = dir.Close() }
+}
+
+// limitCgroup gives Envoy's cgroup the limit of now, where it has one.
+func (p *Process) limitCgroup() {
+	if p.cfg.Cgroup == "" || p.cfg.Memory == 0 && !p.limited {
+		return
+	}
+	p.limited = true
+	file, limit := filepath.Join(p.cfg.Cgroup, "memory.max"), "max"
+	if p.cfg.Memory > 0 {
+		limit = strconv.FormatUint(p.cfg.Memory, 10)
+	}
+	if err := os.WriteFile(file, []byte(limit), 0); err != nil && p.cfg.Memory > 0 {
+		p.log.Warn("envoy's memory could not be limited", "error", err)
+	}
 }
 
 func (p *Process) removeCgroup() {

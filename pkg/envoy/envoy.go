@@ -11,6 +11,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -27,7 +28,10 @@ type Config struct {
 	AdminSocket string // as in the bootstrap
 	// User is who Envoy runs as; nil: who runs this program. With another, Dir
 	// is let through (0711), and all in it is still closed but to its owner.
-	User        *User
+	User *User
+	// Keep is a file, in a folder that is there, for what Envoy was when it last
+	// worked: it is that again where what comes after it keeps dying. "" is none.
+	Keep        string
 	Concurrency int    // worker threads; 0: as many as its cgroup has cores, 4 at most
 	LogLevel    string // trace, debug, info, warning, error; default warning, since Envoy lists all of itself at info
 	// FileLimit is how many files Envoy may have open; 0: as many as its hard
@@ -80,7 +84,17 @@ type Process struct {
 	stopOnce sync.Once
 	ended    chan struct{} // closed when Run has returned
 	replaced sync.WaitGroup
-	former   *running // the last that was replaced; Run's alone
+	changes  chan Config // capacity 1
+
+	// What follows is Run's alone, and so is cfg once that runs.
+	former *running // the last that was replaced
+	last   last
+	held   *os.File // the binary of that, where its file is another one now
+	limits Limits   // of the newest Envoy
+	// limited: the cgroup has a limit of ours.
+	limited bool
+	seen    string // of the binary's file, at the last look
+	taken   string // of that, what was acted upon
 
 	mu     sync.Mutex
 	ran    bool
@@ -90,6 +104,15 @@ type Process struct {
 
 // New returns a Process; Run starts it.
 func New(c Config) *Process {
+	c = c.complete()
+	return &Process{
+		cfg: c, admin: NewAdmin(c.AdminSocket), log: c.Log,
+		stopping: make(chan struct{}), ended: make(chan struct{}), changes: make(chan Config, 1),
+	}
+}
+
+// complete is c with its defaults.
+func (c Config) complete() Config {
 	if c.LogLevel == "" {
 		c.LogLevel = "warning"
 	}
@@ -102,10 +125,7 @@ func New(c Config) *Process {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Process{
-		cfg: c, admin: NewAdmin(c.AdminSocket), log: c.Log,
-		stopping: make(chan struct{}), ended: make(chan struct{}),
-	}
+	return c
 }
 
 // A Status is how Envoy was when asked.
@@ -113,6 +133,7 @@ type Status struct {
 	PID      int       `json:"pid"`               // 0: not running
 	Epoch    int       `json:"epoch"`             // how often it was replaced since it was last started anew
 	Since    time.Time `json:"since,omitzero"`    // of this PID
+	Version  string    `json:"version,omitzero"`  // of the binary that was started last
 	User     string    `json:"user,omitzero"`     // it runs as
 	Limits   Limits    `json:"limits,omitzero"`   // that it was started with
 	Restarts int       `json:"restarts"`          // how often it died and was started again
@@ -126,6 +147,8 @@ type Status struct {
 	OutOfMemory int `json:"outOfMemory,omitempty"`
 	// Kept says why an Envoy was not replaced though it should have been.
 	Kept string `json:"kept,omitzero"`
+	// FellBack: it is what it was before, as what it should be kept dying.
+	FellBack bool `json:"fellBack,omitempty"`
 }
 
 // loop is how many short lives in a row are a crash loop.

@@ -155,6 +155,18 @@ func (p *Process) outdated(ctx context.Context, r *running) string {
 	}
 }
 
+// fileID is the same for a file that nobody has written to or put in the place of another.
+func fileID(info os.FileInfo) string {
+	id := fmt.Sprint(info.Size(), info.ModTime().UnixNano(), info.Mode())
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		id += fmt.Sprint(" ", st.Dev, st.Ino, st.Ctim.Nano())
+	}
+	return id
+}
+
+// heldPath is by which name this process has a file open.
+func heldPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
 // otherBinary tells whether a process runs another program than the file at
 // path has now. One that was put there anew with the same content is the same.
 func otherBinary(pid int, path string) (bool, error) {

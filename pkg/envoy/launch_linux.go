@@ -39,6 +39,7 @@ const (
 	launchReport = 3 + iota
 	launchHeld   // the lock of launches
 	launchGo     // gives what it is to be when Envoy may run, and nothing if never
+	launchBinary // the binary, where that has no file any more
 )
 
 // Launched does what this program was started for, where that is to start
@@ -48,8 +49,8 @@ func Launched() (was bool, code int) {
 	if what == "" {
 		return false, 0
 	}
-	links := make([]*os.File, 0, 3)
-	for fd := launchReport; fd <= launchGo; fd++ {
+	links := make([]*os.File, 0, 4)
+	for fd := launchReport; fd <= launchBinary; fd++ {
 		unix.CloseOnExec(fd)
 		links = append(links, os.NewFile(uintptr(fd), "link"))
 	}
@@ -87,6 +88,7 @@ const self = "/proc/self/exe"
 // An order is what somebody is to become.
 type order struct {
 	Binary string
+	Name   string // by which it is called
 	Args   []string
 	User   *User
 }
@@ -110,7 +112,7 @@ func becomeEnvoy(parent string, let *os.File) error {
 		return err
 	}
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // nothing of ours is its business
-	err := syscall.Exec(o.Binary, append([]string{o.Binary}, o.Args...), env)
+	err := syscall.Exec(o.Binary, append([]string{o.Name}, o.Args...), env)
 	return fmt.Errorf("start %s: %w", o.Binary, err)
 }
 
@@ -160,7 +162,11 @@ func (p *Process) launchWith(ctx context.Context, epoch int, old *running, log, 
 	cmd.Dir = p.home()
 	cmd.Env = []string{launchEnv + "=" + launchOnce}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{report, held, let}
+	binary := p.held
+	if binary == nil {
+		binary = held // nobody looks
+	}
+	cmd.ExtraFiles = []*os.File{report, held, let, binary}
 	cmd.SysProcAttr = new(syscall.SysProcAttr)
 	leave := p.enterCgroup(cmd.SysProcAttr)
 	err = cmd.Start()
@@ -192,7 +198,7 @@ func (p *Process) launchWith(ctx context.Context, epoch int, old *running, log, 
 		<-r.gone
 		return nil, err
 	}
-	if err := json.NewEncoder(letGo).Encode(order{f.Binary, r.args, f.User}); err != nil {
+	if err := json.NewEncoder(letGo).Encode(order{binaryOf(p.held, f, launchBinary), p.cfg.Binary, r.args, f.User}); err != nil {
 		return nil, err
 	}
 	rest, err := io.ReadAll(lines)
@@ -207,9 +213,19 @@ func (p *Process) launchWith(ctx context.Context, epoch int, old *running, log, 
 	return r, nil
 }
 
+// binaryOf is the path of a form's binary in a child that has the held one as
+// descriptor fd.
+func binaryOf(held *os.File, f form, fd int) string {
+	if held != nil && f.Binary == heldPath(held) {
+		return fmt.Sprintf("/proc/self/fd/%d", fd)
+	}
+	return f.Binary
+}
+
 // ready makes everything that r needs when it becomes Envoy.
 func (p *Process) ready(old, r *running, log *os.File) (form, error) {
 	r.limits = limitsOf(r.pid)
+	p.limits = r.limits
 	f, err := p.want(r.limits)
 	if err != nil {
 		return f, err

@@ -14,9 +14,10 @@ import (
 //
 // An Envoy that runs already is taken back where it is certain to be ours. It
 // is replaced, with no connection refused and none cut for ChangeTime, where
-// its binary, bootstrap or arguments are not what they should be. When Envoy
-// dies it is started again, at once the first time and ever more slowly while
-// it keeps dying.
+// its binary, bootstrap or arguments are not what they should be, at the start
+// or later. When Envoy dies it is started again, at once the first time and ever
+// more slowly while it keeps dying; where what it became last keeps dying, it is
+// what it was before.
 //
 // Run fails only when Envoy cannot be run at all: with ErrBinary, or when Dir
 // cannot be used. It may be called once.
@@ -29,6 +30,9 @@ func (p *Process) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run Envoy: %w", err)
 	}
+	p.note(func(s *Status) { s.Version = version })
+	p.loadLast()
+	p.changed()
 	watching, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer p.replaced.Wait()
 	defer release()
@@ -38,6 +42,7 @@ func (p *Process) Run(ctx context.Context) error {
 	}
 	why := ""
 	if cur != nil {
+		p.remember(cur)
 		why = p.outdated(ctx, cur)
 	}
 	var again backoff
@@ -46,7 +51,7 @@ func (p *Process) Run(ctx context.Context) error {
 			cur, err = p.startAnew(watching, version)
 		}
 		if err == nil {
-			err = p.keep(ctx, watching, cur, version, why)
+			err = p.keep(ctx, watching, cur, why)
 		}
 		if err == nil {
 			return nil
@@ -55,6 +60,9 @@ func (p *Process) Run(ctx context.Context) error {
 		lived := time.Duration(0)
 		if errors.As(err, &died) {
 			lived = died.lived
+			if died.killed && lived >= time.Second {
+				again = backoff{} // somebody did it, who need not be waited for
+			}
 		}
 		cur, why, err = nil, "", nil
 		wait := again.next(lived)
@@ -62,16 +70,42 @@ func (p *Process) Run(ctx context.Context) error {
 		if again.deaths == loop {
 			p.log.Error("envoy is in a crash loop: it keeps dying soon after its start", "deaths", again.deaths)
 		}
+		if again.deaths >= loop && p.fallBack() {
+			again, wait = backoff{}, 0
+		}
 		p.log.Warn("envoy will be started again", "in", wait)
-		select {
-		case <-time.After(wait):
-		case <-p.stopping:
-			p.removeFiles()
+		if changed, ended := p.pause(ctx, wait); ended {
 			return nil
-		case <-ctx.Done():
-			return nil
+		} else if changed {
+			again = backoff{}
 		}
 		p.note(func(s *Status) { s.Restarts++; s.NextTry = time.Time{} })
+	}
+}
+
+// pause waits until Envoy is to be started again: what it is to be may change
+// meanwhile, which is a reason to do so at once.
+func (p *Process) pause(ctx context.Context, wait time.Duration) (changed, ended bool) {
+	late, look := time.NewTimer(wait), time.NewTicker(lookEvery)
+	defer late.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-late.C:
+			return false, false
+		case <-look.C:
+			if p.changed() {
+				return true, false
+			}
+		case c := <-p.changes:
+			p.take(c, nil)
+			return true, false
+		case <-p.stopping:
+			p.removeFiles()
+			return false, true
+		case <-ctx.Done():
+			return false, true
+		}
 	}
 }
 
@@ -109,7 +143,10 @@ func (p *Process) Stop(ctx context.Context) error {
 }
 
 // A deathError is the end of an Envoy that nobody asked for.
-type deathError struct{ lived time.Duration }
+type deathError struct {
+	lived  time.Duration
+	killed bool // from outside, and not for want of memory
+}
 
 func (e deathError) Error() string { return fmt.Sprintf("it died after %s", e.lived) }
 
@@ -150,14 +187,23 @@ func (p *Process) takeBack(ctx context.Context) (*running, error) {
 
 // keep watches r, and replaces it where something speaks for that, until it
 // dies, which is an error, or until ctx ends or Stop is called.
-func (p *Process) keep(ctx, watching context.Context, r *running, version, why string) error {
+func (p *Process) keep(ctx, watching context.Context, r *running, why string) error {
 	p.is(r)
 	var retry <-chan time.Time
 	var again backoff
-	if why != "" {
-		p.log.Info("envoy is to be replaced", "pid", r.pid, "because", why)
-		retry = time.After(0)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	proof := time.NewTimer(time.Until(r.since.Add(longEnough)))
+	defer proof.Stop()
+	judge := func(why string) {
+		retry, again = nil, backoff{}
+		p.note(func(s *Status) { s.Kept = "" })
+		if why != "" {
+			p.log.Info("envoy is to be replaced", "pid", r.pid, "because", why)
+			retry = time.After(0)
+		}
 	}
+	judge(why)
 	oom := p.oomKills(r.pid)
 	var free <-chan struct{}
 	for {
@@ -170,7 +216,7 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 			}
 			p.exited(r.exit)
 			p.log.Error("envoy died", "pid", r.pid, "after", lived.Round(time.Millisecond), "exit", r.exit)
-			return deathError{lived}
+			return deathError{lived, r.exit == exitKilled}
 		case <-p.stopping:
 			p.stop(context.WithoutCancel(ctx), r)
 			p.exited(r.exit)
@@ -183,6 +229,17 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 			}
 			p.log.Info("envoy goes on without this agent", "pid", r.pid)
 			return nil
+		case <-look.C:
+			if p.changed() {
+				p.remember(r)
+				judge(p.outdated(ctx, r))
+			}
+		case c := <-p.changes:
+			p.remember(r)
+			p.take(c, r)
+			judge(p.outdated(ctx, r))
+		case <-proof.C:
+			p.prove(r)
 		case <-free:
 			free, retry = nil, time.After(0)
 		case <-retry:
@@ -202,8 +259,9 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 			}
 			retry = nil
 			p.seeOff(watching, r, next)
-			p.log.Info("envoy was replaced", "pid", next.pid, "epoch", next.epoch, "version", version, "former", r.pid)
+			p.log.Info("envoy was replaced", "pid", next.pid, "epoch", next.epoch, "version", p.Status().Version, "former", r.pid)
 			r = next
+			proof.Reset(longEnough)
 			p.is(r)
 			oom = p.oomKills(r.pid)
 		}
@@ -212,8 +270,11 @@ func (p *Process) keep(ctx, watching context.Context, r *running, version, why s
 
 // is notes that r is Envoy now.
 func (p *Process) is(r *running) {
+	f, err := p.form(r.limits)
+	fallen := err == nil && p.fallen(f)
 	p.note(func(s *Status) {
 		s.PID, s.Epoch, s.Since, s.User, s.Limits, s.Kept = r.pid, r.epoch, r.since, nameOf(r.as), r.limits, ""
+		s.FellBack = fallen
 	})
 }
 

@@ -5,6 +5,7 @@ package envoy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -76,6 +77,18 @@ func (p *Process) outdated(context.Context, *running) string { return "" }
 func (p *Process) replace(context.Context, context.Context, *running) (*running, error) {
 	return nil, errors.New("an Envoy takes over from another on Linux only")
 }
+
+func fileID(info os.FileInfo) string { return fmt.Sprint(info.Size(), info.ModTime(), info.Mode()) }
+
+func heldPath(f *os.File) string { return f.Name() }
+
+func otherBinary(int, string) (bool, error) { return false, nil }
+
+func procFile(int, string) string { return "" }
+
+func limitFiles(int, uint64) error { return nil }
+
+func (p *Process) limitCgroup() {}
 
 func (p *Process) removeFiles() {
 	p.removeBootstraps()

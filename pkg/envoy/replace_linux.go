@@ -30,6 +30,13 @@ func (p *Process) replace(ctx, watching context.Context, old *running) (*running
 	if err != nil {
 		return nil, err
 	}
+	if f.Binary == p.cfg.Binary {
+		version, err := CheckAs(ctx, f.Binary, f.User)
+		if err != nil {
+			return nil, err
+		}
+		p.note(func(s *Status) { s.Version = version })
+	}
 	if err := p.judge(ctx, f); err != nil {
 		return nil, err
 	}
@@ -75,9 +82,9 @@ func (p *Process) judge(ctx context.Context, f form) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.Binary, "--mode", "validate", configFlag, value(f.Args, configFlag),
+	cmd := exec.CommandContext(ctx, binaryOf(p.held, f, 3), "--mode", "validate", configFlag, value(f.Args, configFlag),
 		"--disable-hot-restart", "--log-level", "error", "--log-format", "%v")
-	cmd.Dir, cmd.SysProcAttr = "/", f.User.credential()
+	cmd.Dir, cmd.SysProcAttr, cmd.ExtraFiles = "/", f.User.credential(), p.inherits()
 	cmd.WaitDelay = pipeTime
 	out := &head{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -85,6 +92,14 @@ func (p *Process) judge(ctx context.Context, f form) error {
 		return fmt.Errorf("%s does not take its bootstrap: %w: %s", f.Binary, err, firstLine(out.text))
 	}
 	return nil
+}
+
+// inherits is what a child that runs a form's binary needs, see binaryOf.
+func (p *Process) inherits() []*os.File {
+	if p.held == nil {
+		return nil
+	}
+	return []*os.File{p.held}
 }
 
 // canHandOver fails unless an Envoy of that form can take over from old, which
@@ -104,8 +119,8 @@ func (p *Process) canHandOver(ctx context.Context, old *running, f form) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.Binary, "--hot-restart-version")
-	cmd.SysProcAttr = f.User.credential()
+	cmd := exec.CommandContext(ctx, binaryOf(p.held, f, 3), "--hot-restart-version")
+	cmd.SysProcAttr, cmd.ExtraFiles = f.User.credential(), p.inherits()
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ask %s what it can take over: %w", f.Binary, err)

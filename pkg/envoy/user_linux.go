@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -178,7 +179,24 @@ func ownerOf(pid int) (*User, error) {
 	if !ok || int(st.Uid) == os.Geteuid() {
 		return nil, nil
 	}
-	return &User{UID: int(st.Uid), GID: int(st.Gid)}, nil
+	return &User{UID: int(st.Uid), GID: int(st.Gid), Capabilities: capabilitiesOf(pid)}, nil
+}
+
+// capabilitiesOf is what a process may do beyond its user.
+func capabilitiesOf(pid int) (all []int) {
+	text, err := os.ReadFile(procFile(pid, "status"))
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := strings.Cut(string(text), "\nCapEff:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	set, err := strconv.ParseUint(line, 16, 64)
+	for c := 0; err == nil && c < 64; c++ {
+		if set&(1<<c) != 0 {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // nameOf is what a user is called.

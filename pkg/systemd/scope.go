@@ -47,6 +47,12 @@ func (s Scope) Take(ctx context.Context, pid int) error {
 		if err := bus.AttachProcessesToUnit(ctx, s.Name, "", []uint32{uint32(pid)}); err != nil {
 			return fmt.Errorf("move process %d to %s: %w", pid, s.Name, err)
 		}
+		if s.MemoryMax > 0 {
+			limit := dbus.Property{Name: "MemoryMax", Value: godbus.MakeVariant(s.MemoryMax)}
+			if err := bus.SetUnitPropertiesContext(ctx, s.Name, true, limit); err != nil {
+				return fmt.Errorf("limit the memory of %s: %w", s.Name, err)
+			}
+		}
 		return nil
 	case "failed":
 		if err := bus.ResetFailedUnitContext(ctx, s.Name); err != nil {

@@ -19,8 +19,9 @@ import (
 )
 
 var (
-	kills = flag.Int("life.kills", 30, "how often TestLifeOfKilledAgent kills an agent")
-	seed  = flag.Uint64("life.seed", uint64(time.Now().UnixNano()), "of the moments at which it does")
+	kills      = flag.Int("life.kills", 30, "how often TestLifeOfKilledAgent kills an agent")
+	envoyKills = flag.Int("life.envoykills", 5, "how often TestLifeOfEnvoy kills Envoy; the experiment F05 asks for 100")
+	seed       = flag.Uint64("life.seed", uint64(time.Now().UnixNano()), "of the moments at which it does")
 )
 
 // sameEnvoy wants exactly one Envoy on a host, and it to be this one.
@@ -74,10 +75,16 @@ func TestLifeOfAgent(t *testing.T) {
 		}
 	})
 	// What is under way on the former has 30 s, of which the step takes a few.
-	l.step(t, "Envoys replaced", 0, func(t *testing.T) {
+	// What is under way on the former has 30 s, of which the step takes a few.
+	l.step(t, "Envoys replaced by a running agent, for a setting", 0, func(t *testing.T) {
 		for h, pid := range pids {
-			h.AgentProgram().Stop(t)
-			h.StartAgent(whole, "--envoy-concurrency", "1")
+			text, err := os.ReadFile(h.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(h.Config(), append(text, "envoyConcurrency: 1\n"...), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			testmesh.Eventually(t, "another Envoy serves on "+h.Name, func() error {
 				if now := h.Status(t).Envoy.PID; now == pid || now == 0 {
 					return fmt.Errorf("pid %d", now)
@@ -184,15 +191,38 @@ func TestLifeOfEnvoy(t *testing.T) {
 			t.Errorf("a call went around the mesh and was answered with %s", code)
 		}
 	}
+	whole := t
 	t.Run("01 Envoy killed again and again", func(t *testing.T) {
-		for range 3 {
+		var longest time.Duration
+		for range *envoyKills {
+			lived := time.After(time.Second) // else it is a crash loop
 			web.KillEnvoys(t)
+			killed := time.Now()
 			web.WaitAnswer(t, "http://api.mesh/")
+			longest = max(longest, time.Since(killed))
+			<-lived
+		}
+		t.Logf("killed %d times: answered again after %s at most", *envoyKills, longest.Round(time.Millisecond))
+	})
+	bad := []byte("#!/bin/sh\ncase \"$*\" in *--restart-epoch*) echo 'no luck'; exit 1;; esac\nexec " + envoytest.Binary(t) + " \"$@\"\n")
+	t.Run("02 another binary, which ends at once: the one before serves, and it is told", func(t *testing.T) {
+		put(bad)
+		testmesh.Eventually(t, "status tells that it was not replaced", func() error {
+			if out, err := web.Agent(t, "status"); err == nil || !strings.Contains(out, "it was to be replaced, but the next one ended with exit status 1") {
+				return fmt.Errorf("status says\n%s", out)
+			}
+			return nil
+		})
+		web.WaitAnswer(t, "http://api.mesh/")
+		web.KillEnvoys(t)
+		web.WaitAnswer(t, "http://api.mesh/")
+		if out, err := web.Agent(t, "status"); err == nil || !strings.Contains(out, "it is what it was before") {
+			t.Errorf("status says\n%s", out)
 		}
 	})
-	t.Run("02 a binary that ends at once: closed, told, tried ever more seldom", func(t *testing.T) {
-		put([]byte("#!/bin/sh\necho 'no luck'\nexit 1\n"))
-		web.KillEnvoys(t)
+	t.Run("03 nothing before it: closed, told, tried ever more seldom", func(t *testing.T) {
+		web.KillAll(t)
+		web.StartAgent(whole)
 		testmesh.Eventually(t, "status tells of a crash loop", func() error {
 			out, err := web.Agent(t, "status")
 			if err == nil || !strings.Contains(out, "crash loop") || !strings.Contains(out, "exit status 1") {
@@ -205,7 +235,7 @@ func TestLifeOfEnvoy(t *testing.T) {
 			t.Errorf("it was started %d times", starts)
 		}
 	})
-	t.Run("03 the binary put back: well again", func(t *testing.T) {
+	t.Run("04 the binary put back: well again, with the same agent", func(t *testing.T) {
 		put(program)
 		web.WaitAnswer(t, "http://api.mesh/")
 		web.WaitWell(t)
