@@ -18,7 +18,7 @@ import (
 // long what it said may take to be read once it has ended: more than a busy
 // machine has a program wait for a processor.
 const (
-	checkTime = 10 * time.Second
+	checkTime = time.Minute // it is a large program, and the disk may be slow
 	pipeTime  = 10 * time.Second
 )
 
