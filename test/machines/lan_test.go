@@ -140,7 +140,7 @@ func (l *lan) emulate(t *testing.T, name string) *Machine {
 	l.start(t, name, "qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-m", "1024", "-nodefaults", "-display", "none",
 		"-serial", "stdio", "-monitor", "none",
 		"-kernel", filepath.Join(l.image, "vmlinuz"), "-initrd", filepath.Join(l.image, "initrd"),
-		"-append", "root=LABEL=weft-root rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=0 systemd.default_timeout_start_sec=900 no_timer_check mitigations=off",
+		"-append", "root=LABEL=weft-root rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=0 systemd.default_timeout_start_sec=900 no_timer_check tsc=reliable mitigations=off",
 		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
 		"-drive", "file="+debs+",format=raw,if=virtio,read-only=on",
 		"-netdev", "tap,id=lan,ifname=tap-"+name+",script=no,downscript=no", "-device", "virtio-net-pci,netdev=lan,mac=52:54:00:57:00:01",
