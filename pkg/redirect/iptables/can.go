@@ -139,8 +139,16 @@ func permitted() error {
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return fmt.Errorf("ask for own capabilities: %w", err)
 	}
-	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
-		return fmt.Errorf("%w: it takes CAP_NET_ADMIN in this network namespace; run as root", redirect.ErrNotPermitted)
+	for _, c := range []struct {
+		bit       int
+		name, why string
+	}{
+		{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "to change rules"},
+		{unix.CAP_NET_RAW, "CAP_NET_RAW", "as iptables asks for sets by a raw socket"},
+	} {
+		if data[0].Effective&(1<<c.bit) == 0 {
+			return fmt.Errorf("%w: it takes %s in this network namespace, %s; run as root, or grant it (AmbientCapabilities=)", redirect.ErrNotPermitted, c.name, c.why)
+		}
 	}
 	return nil
 }

@@ -110,6 +110,8 @@ func explain(f *failure) error {
 		return fmt.Errorf("%w: %s is gone; install iptables, or use the nftables engine (%w)", redirect.ErrNotSupported, f.call.path, f)
 	case says("Permission denied", "Operation not permitted", "you must be root"):
 		return fmt.Errorf("%w: it takes CAP_NET_ADMIN in this network namespace; run as root (%w)", redirect.ErrNotPermitted, f)
+	case says("Can't open socket to ipset"):
+		return fmt.Errorf("%w: it takes CAP_NET_RAW, as iptables asks for sets by a raw socket; run as root, or grant it to this process and what it starts (AmbientCapabilities=) (%w)", redirect.ErrNotPermitted, f)
 	case says("unrecognized option '--wait", "unknown option \"--wait"):
 		return fmt.Errorf("%w: iptables is older than 1.6.2 and knows no --wait; upgrade it, or use the nftables engine (%w)", redirect.ErrNotSupported, f)
 	case says("Failed to initialize nft", "Protocol not supported"):
