@@ -17,13 +17,13 @@ import (
 func generateCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate",
-		Short: "Make keys and tokens without a control plane",
+		Short: "Make keys, tokens and certificates without a control plane",
 		Long: `Makes keys and tokens without a control plane: a key that is kept elsewhere signs,
 and the control plane is given its public half by --token-public-keys.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(signingKeyCommand(g), publicKeyCommand(g), offlineDataplaneCommand(g), offlineZoneCommand(g), offlineUserCommand(g))
+	cmd.AddCommand(signingKeyCommand(g), publicKeyCommand(g), offlineDataplaneCommand(g), offlineZoneCommand(g), offlineUserCommand(g), tlsCertificateCommand(g))
 	return cmd
 }
 

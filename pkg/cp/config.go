@@ -3,10 +3,13 @@
 package cp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,6 +35,8 @@ type Config struct {
 	APITLSAddress      string
 	APISocket          string
 	APIReadOnly        bool
+	APIBasePath        string
+	APIOrigins         []string
 	DiagnosticsAddress string
 	DebugProfiles      bool
 	Advertise          []string
@@ -94,6 +99,8 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	fs.StringVar(&c.APITLSAddress, "api-tls-address", ":5682", `where the REST API answers over HTTPS; "" turns it off`)
 	fs.StringVar(&c.APISocket, "api-socket", "/run/weft-cp/api.sock", "unix socket of the REST API, for root on this machine, who needs no token there")
 	fs.BoolVar(&c.APIReadOnly, "api-read-only", false, "refuse every PUT and DELETE of the REST API; tokens are issued all the same")
+	fs.StringVar(&c.APIBasePath, "api-base-path", "/", "path below which the REST API answers over HTTP and HTTPS, for a proxy in front of it; the unix socket has none")
+	fs.StringSliceVar(&c.APIOrigins, "api-origins", nil, "origins whose pages browsers let read the REST API (CORS), as regular expressions that match the whole of https://host:port; none by default")
 	fs.StringVar(&c.DiagnosticsAddress, "diagnostics-address", "127.0.0.1:5680", `where /healthy, /ready and /metrics answer over HTTP; "" turns it off`)
 	fs.BoolVar(&c.DebugProfiles, "debug-profiles", false, "answer Go's profiles at /debug/pprof of the diagnostics address; they show what is in memory, secrets too")
 	fs.StringSliceVar(&c.Advertise, "advertise", nil, "names and addresses at which hosts reach this control plane, host or host:port; default: this machine's addresses")
@@ -163,8 +170,24 @@ func (c *Config) Validate() error {
 	if c.LocalhostIsAdmin && c.APIAddress == "" {
 		bad("localhostIsAdmin", "needs apiAddress")
 	}
+	if b := cmp.Or(c.APIBasePath, "/"); b[0] != '/' || path.Clean(b) != cmp.Or(strings.TrimSuffix(b, "/"), "/") {
+		bad("apiBasePath", "%q must begin with a slash and have no empty part", c.APIBasePath)
+	}
+	for _, o := range c.APIOrigins {
+		if _, err := regexp.Compile(o); err != nil {
+			bad("apiOrigins", "%q is no regular expression: %s", o, err)
+		}
+	}
 	c.validateTokens(bad)
 	return errors.Join(errs...)
+}
+
+// origins are those of a valid configuration.
+func (c *Config) origins() (all []*regexp.Regexp) {
+	for _, o := range c.APIOrigins {
+		all = append(all, regexp.MustCompile("^(?:"+o+")$"))
+	}
+	return all
 }
 
 func (c *Config) validateStore(bad func(key, format string, args ...any)) {

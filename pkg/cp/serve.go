@@ -86,7 +86,7 @@ func (c *ControlPlane) httpServers() []httpServer {
 	if c.cfg.LocalhostIsAdmin {
 		plain = rest.FirstOf(byToken, rest.LocalhostIsAdmin)
 	}
-	secure := newHTTPServer("api-tls-address", c.doors.apiTLS, c.rest(rest.FirstOf(byToken, rest.ClientCertificate)), log)
+	secure := newHTTPServer("api-tls-address", c.doors.apiTLS, rest.Under(c.cfg.APIBasePath, c.rest(rest.FirstOf(byToken, rest.ClientCertificate))), log)
 	secure.tls = true
 	// Sessions are not resumed: a resumed one would stand on an old check of
 	// the certificate.
@@ -96,7 +96,7 @@ func (c *ControlPlane) httpServers() []httpServer {
 	}
 	return []httpServer{
 		newHTTPServer("api-socket", c.doors.socket, c.rest(rest.FirstOf(byToken, rest.LocalSocket)), log),
-		newHTTPServer("api-address", c.doors.api, c.rest(plain), log),
+		newHTTPServer("api-address", c.doors.api, rest.Under(c.cfg.APIBasePath, c.rest(plain)), log),
 		secure,
 		newHTTPServer("diagnostics-address", c.doors.diagnostics, c.diagnostics(), log),
 	}
@@ -139,6 +139,8 @@ func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 		Replicas:     func() any { return c.replicas.Replicas() },
 		State:        c.publisher.Recent,
 		Online:       c.online,
+		Zone:         c.cfg.Zone,
+		Origins:      c.cfg.origins(),
 		ReadOnly:     c.cfg.APIReadOnly,
 		Log:          c.log.With("part", "rest"),
 	}

@@ -41,7 +41,7 @@ func Document(version string, routes []Route) ([]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("route %q has no method", r.Pattern)
 		}
-		path = strings.TrimSuffix(path, "{$}")
+		path = strings.ReplaceAll(strings.TrimSuffix(path, "{$}"), "...}", "}")
 		operations, _ := paths[path].(object)
 		if operations == nil {
 			operations = object{}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/api"
+	"github.com/weft-mesh/weft/pkg/cp/store"
+	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
 // kumaVersion is the release whose interface this is. Clients compare it with
@@ -28,6 +30,29 @@ func (s *Server) whoAmI(c call) (answer, error) {
 		Name   string   `json:"name"`
 		Groups []string `json:"groups"`
 	}{c.user.Name, c.user.Groups})
+}
+
+// noGUI says so, to whoever looks for one where Kuma has it.
+func noGUI(call) (answer, error) { return answer{}, errNoGUI }
+
+// A zoneStatus is how clients up to 2.11 ask for zones.
+type zoneStatus struct {
+	Name   string `json:"name"`
+	Active bool   `json:"active"`
+}
+
+// zones tells which zones are connected. Others than its own do not join yet.
+func (s *Server) zones(c call) (answer, error) {
+	page, err := s.Store.List(c.Context(), store.Query{Kind: mesh.ZoneKind})
+	if err != nil {
+		return answer{}, err
+	}
+	all := []zoneStatus{}
+	for _, r := range page.Items {
+		z, ok := r.Spec.(*mesh.Zone)
+		all = append(all, zoneStatus{r.Meta.Name, ok && r.Meta.Name == s.Zone && (z.Enabled == nil || *z.Enabled)})
+	}
+	return asJSON(http.StatusOK, all)
 }
 
 func (s *Server) config(call) (answer, error) { return asJSON(http.StatusOK, s.Config()) }

@@ -40,6 +40,7 @@ var (
 	errPageSize  = errors.New("page size out of range")
 	errQuery     = errors.New("query parameter not understood")
 	errReadOnly  = errors.New("this cannot be written here")
+	errNoGUI     = errors.New("this control plane has no GUI: weftctl shows what is in it, and GET /openapi.json describes the interface that a GUI would use")
 	errStale     = errors.New("it is not what the request says it has to be")
 	errPanic     = errors.New("handler panicked")
 )
@@ -74,6 +75,7 @@ var statuses = []struct {
 	{ErrBadCredential, http.StatusUnauthorized, "", "the credential is not accepted: " + howToLogIn},
 	{errDenied, http.StatusForbidden, "Access Denied", ""},
 	{errNoRoute, http.StatusNotFound, "Page Not Found", "there is nothing at this path; GET /_resources lists the types of resources and their paths"},
+	{errNoGUI, http.StatusNotFound, "", ""},
 	{errMethod, http.StatusMethodNotAllowed, "Method not Allowed", ""},
 	{errReadOnly, http.StatusMethodNotAllowed, "Method not Allowed", ""},
 	{errStale, http.StatusPreconditionFailed, "Precondition Failed", ""},

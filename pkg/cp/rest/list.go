@@ -193,6 +193,9 @@ func hasTag(has mesh.Tags, tag string) bool {
 func nextURL(r *http.Request, values url.Values, offset int) string {
 	values.Set("offset", strconv.Itoa(offset))
 	u := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawQuery: values.Encode()}
+	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil { // with the base path
+		u.Path = asked.Path
+	}
 	if r.TLS != nil {
 		u.Scheme = "https"
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -80,6 +81,11 @@ type Server struct {
 	State func(ctx context.Context) (*snapshot.State, error)
 	// Online tells whether the proxy of a dataplane is connected.
 	Online inspect.Online
+	// Zone is that of this control plane.
+	Zone string
+	// Origins are whose pages browsers let read the answers: the whole of an
+	// Origin header has to match one. None: no others than ours.
+	Origins []*regexp.Regexp
 	// ReadOnly refuses every PUT and DELETE. Dry runs are none.
 	ReadOnly bool
 	// Stale tells since when what is read is what was known then, as the store

@@ -50,6 +50,9 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store")
+	if h.shared(w, r) {
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, api.MaxDocument)
 	r = begin(r)
 	answer := negotiated(r, h.answer(w, r))
@@ -60,7 +63,7 @@ func (h *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			header.Set("Warning", fmt.Sprintf(`110 weft-cp "the store is away since %s: this is what was known then"`, since.UTC().Format(time.RFC3339)))
 		}
 	}
-	header.Set("Vary", "Accept, Accept-Encoding")
+	header.Add("Vary", "Accept, Accept-Encoding")
 	if answer.etag != "" {
 		header.Set("ETag", answer.etag)
 	}
