@@ -71,6 +71,18 @@ func (w *Workload) drain(ctx context.Context) {
 	}
 }
 
+// leaveMesh ends Envoy, as the host is none of the mesh's any more: what is under
+// way ends, and connections that stand on certificates of before with it. The
+// redirection stays, so that nothing goes around.
+func (w *Workload) leaveMesh() {
+	w.goes.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.DrainTime+stopTime)
+	defer cancel()
+	if err := w.envoy.Stop(ctx); err != nil {
+		w.log.Error("envoy of a host that was put out was not stopped", "error", err)
+	}
+}
+
 // comeUp has peers call the workload when its Envoy can take the calls.
 func (w *Workload) comeUp(ctx context.Context) error {
 	for _, done := range []<-chan struct{}{w.relay.Synced(), w.applied} {

@@ -20,6 +20,9 @@ func certificateCheck(i identity.Status, now time.Time) Check {
 	w := i.Workload
 	away := now.Sub(i.Heard)
 	switch {
+	case i.PutOut != "":
+		c.Text = "deleted, as this host was put out of the mesh: " + i.PutOut
+		c.Remedy = "if it should be in it: stop the agent, and join again: weft-agent join TOKEN with a new token of weftctl join-token"
 	case i.Agent.Expired:
 		c.Text = "the agent's own has expired on " + i.Agent.Expires.UTC().Format(time.DateTime)
 		c.Remedy = "join again: weft-agent join TOKEN with a new token of weftctl join-token"

@@ -116,6 +116,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		Secrets:    secrets{id, &rootsFile{paths: cfg.systemRoots(), log: log}, &pairFile{cert: cfg.MetricsCert, key: cfg.MetricsKey, log: log}},
 		OnNames:    w.dns.SetNames,
 		OnProbes:   w.takeProbes,
+		OnLost:     id.Heed,
 		OnTrust:    id.Trust,
 		OnIssuer:   id.IssueBy,
 		OnQuestion: w.answer,
@@ -128,6 +129,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	})
 	w.envoy = envoy.New(w.envoyConfig(&cfg))
 	w.observers()
+	id.OnPutOut = func() { go w.leaveMesh() }
 	return w, nil
 }
 

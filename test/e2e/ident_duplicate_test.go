@@ -106,7 +106,7 @@ func TestIdentDuplicate(t *testing.T) {
 	t.Run("the Dataplane deleted: its host is put out at once", func(t *testing.T) {
 		m.Ctl(t, "delete", "dataplane", "web-1")
 		testmesh.Eventually(t, "the host is told", func() error {
-			if out, _ := web.Agent(t, "status"); !strings.Contains(out, "the Dataplane of this host was deleted on") || !strings.Contains(out, "weft-agent join") {
+			if out, _ := web.Agent(t, "status"); !strings.Contains(out, "this host was put out of the mesh: not authenticated: put out: the Dataplane of this host was deleted on") || !strings.Contains(out, "weft-agent join") {
 				return fmt.Errorf("status says\n%s", out)
 			}
 			return nil
@@ -114,6 +114,16 @@ func TestIdentDuplicate(t *testing.T) {
 		if out, err := m.TryCtl(t, "get", "dataplane", "web-1"); err == nil {
 			t.Errorf("it is there again:\n%s", out)
 		}
+		testmesh.Eventually(t, "what it had of the mesh is gone, and its Envoy with it", func() error {
+			left, err := filepath.Glob(filepath.Join(web.Dir, "state", "*", "workload*"))
+			if here, _ := filepath.Glob(filepath.Join(web.Dir, "state", "workload*")); err != nil || len(left)+len(here) > 0 {
+				return fmt.Errorf("%v %v, error %w", left, here, err)
+			}
+			if all := web.Envoys(t); len(all) > 0 {
+				return fmt.Errorf("Envoy runs as %v", all)
+			}
+			return nil
+		})
 		testmesh.Eventually(t, "it is called no more", func() error {
 			if code, _, _ := caller.Curl(t, "http://web.mesh/"); code == "200" {
 				return fmt.Errorf("code %s", code)

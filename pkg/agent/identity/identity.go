@@ -50,6 +50,9 @@ type Identity struct {
 	// TokenFile holds a join token, by which this host joins again when its
 	// certificate has expired. It is read anew each time. "": a person has to.
 	TokenFile string
+	// OnPutOut is called when this host was put out of the mesh, see Heed; nil:
+	// nobody is told.
+	OnPutOut func()
 	// Mark is set on sockets to the control plane where the process may
 	// (proxy.MarkAgent, so that redirection leaves them alone).
 	Mark uint32
@@ -73,8 +76,9 @@ type Identity struct {
 	taken       int           // the last of those that the control plane took
 	lastError   string
 	lastTry     time.Time
-	anew        anew // another workload certificate that is wanted
-	anewAgent   anew // another certificate of the agent's that is wanted
+	putOut      string // why this host is none of the mesh's any more; "": it is
+	anew        anew   // another workload certificate that is wanted
+	anewAgent   anew   // another certificate of the agent's that is wanted
 	contact     contact
 	grace       bool              // peers with expired certificates are let in
 	learned     []string          // where control planes are, as they say

@@ -48,6 +48,7 @@ func (i *Identity) Register(ctx context.Context, conn grpc.ClientConnInterface, 
 		i.taken = asked
 	}
 	i.mu.Unlock()
+	i.Heed(err)
 	i.poke()
 	return err
 }

@@ -29,6 +29,8 @@ type Status struct {
 	Registered bool      `json:"registered"`
 	LastTry    time.Time `json:"lastTry,omitzero"`
 	LastError  string    `json:"lastError,omitempty"` // of the last try; "" when it went well
+	// PutOut is why this host is none of the mesh's any more; "": it is.
+	PutOut string `json:"putOut,omitempty"`
 	// Heard is when a control plane was heard last: now, while one is connected.
 	Heard time.Time `json:"heard,omitzero"`
 	// Grace: peers with expired certificates are let in, since none of them
@@ -67,7 +69,7 @@ func (i *Identity) Status() Status {
 	s := Status{
 		ID: i.id, Authority: issuer(i.agent, i.authoritiesPEM()), Authorities: fingerprints(i.authoritiesPEM()),
 		Registered: i.asked > 0 && i.taken == i.asked,
-		LastTry:    i.lastTry, LastError: i.lastError,
+		LastTry:    i.lastTry, LastError: i.lastError, PutOut: i.putOut,
 		Agent: describe(i.agent.leaf, now),
 	}
 	s.Agent.Issuer = s.Authority

@@ -76,6 +76,8 @@ type Config struct {
 	// OnLook is to look for a control plane that reaches its store, within spread
 	// and some, and tells whether the next Dial leads to one.
 	OnLook func(ctx context.Context, spread time.Duration) bool
+	// OnLost is called with why a stream to the control plane ended.
+	OnLost func(error)
 	// CacheDir is the folder in which the relay keeps what Envoy accepted, to
 	// begin with it when no control plane answers. It is made with mode 0700.
 	// "": nothing is kept.

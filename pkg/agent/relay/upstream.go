@@ -70,6 +70,9 @@ func (r *Relay) follow(ctx context.Context) {
 		r.up.end(err)
 		r.notServed(err)
 		r.mu.Unlock()
+		if r.cfg.OnLost != nil {
+			r.cfg.OnLost(err)
+		}
 		if moves {
 			continue
 		}

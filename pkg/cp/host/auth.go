@@ -140,7 +140,7 @@ func (a *Auth) agent(ctx context.Context, by Sources) (Grant, error) {
 		return Grant{}, err
 	}
 	if revoked {
-		return Grant{}, fmt.Errorf("%w: the token that this host joined with was revoked: %s", ErrUnauthenticated, rejoin)
+		return Grant{}, fmt.Errorf("%w: the token that this host joined with was revoked: %s", ErrPutOut, rejoin)
 	}
 	return g, by.evicted(ctx, g)
 }

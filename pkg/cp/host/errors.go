@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/pkg/api/hostv1"
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/cp/token"
@@ -17,6 +18,8 @@ import (
 var (
 	// ErrUnauthenticated: the caller has not shown who he is.
 	ErrUnauthenticated = errors.New("not authenticated")
+	// ErrPutOut: the caller was a host of a mesh, and somebody has ended that.
+	ErrPutOut = fmt.Errorf("%w: put out", ErrUnauthenticated)
 	// ErrDenied: the caller is known and may not do this.
 	ErrDenied = errors.New("not allowed")
 	// ErrHeld: the dataplane of this name is another host's.
@@ -61,7 +64,11 @@ func Status(err error) error {
 	}
 	for _, c := range codesOf {
 		if errors.Is(err, c.err) {
-			return status.Error(c.code, err.Error())
+			s := status.New(c.code, err.Error())
+			if errors.Is(err, ErrPutOut) {
+				s = hostv1.PutOut(s)
+			}
+			return s.Err()
 		}
 	}
 	return status.Error(codes.Internal, "the control plane could not do it; its log says why")

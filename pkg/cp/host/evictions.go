@@ -108,7 +108,7 @@ func (by Sources) evicted(ctx context.Context, g Grant) error {
 	}
 	for line := range strings.Lines(string(secret.Data)) {
 		if join, at, ok := eviction(line); ok && join == g.Join {
-			return fmt.Errorf("%w: the Dataplane of this host was deleted on %s: %s", ErrUnauthenticated, at.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
+			return fmt.Errorf("%w: the Dataplane of this host was deleted on %s: %s", ErrPutOut, at.UTC().Format("2006-01-02 15:04:05 UTC"), rejoin)
 		}
 	}
 	return nil

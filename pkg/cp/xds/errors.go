@@ -23,7 +23,7 @@ func statusOf(err error, otherwise codes.Code) error {
 		return nil
 	}
 	if st, ok := status.FromError(err); ok {
-		return status.Error(st.Code(), st.Message())
+		return st.Err() // with its details
 	}
 	code := otherwise
 	switch {
