@@ -218,8 +218,15 @@ type Status struct {
 		Name, Text, Remedy string
 		OK                 bool
 	}
-	Envoy    struct{ PID int }
-	Kept     struct{ Looked time.Time } // of the redirection
+	Envoy struct{ PID int }
+	Kept  struct { // of the redirection
+		Looked time.Time
+		Mends  int
+		Last   struct {
+			At time.Time
+			By string
+		}
+	}
 	Identity struct {
 		Workload struct {
 			Expires time.Time

@@ -171,7 +171,7 @@ func TestRandomFaults(t *testing.T) {
 		if !f.free {
 			most = 1 << 20
 		}
-		denied := watchDenied(t, r, calls)
+		denied := watchDenied(t, r.life, calls)
 		r.step(t, f.name, most, func(*testing.T) {
 			f.do(t, r) // programs that it starts live until the whole test ends
 			for _, h := range hosts {
@@ -196,7 +196,7 @@ func TestRandomFaults(t *testing.T) {
 
 // watchDenied calls api as a member without permission and as a stranger, until
 // what it returns is called: it fails the test where one of them was let in.
-func watchDenied(t *testing.T, r *random, spy http.RoundTripper) (stop func(t *testing.T, during string)) {
+func watchDenied(t *testing.T, r *life, spy http.RoundTripper) (stop func(t *testing.T, during string)) {
 	t.Helper()
 	stranger := &http.Transport{DisableKeepAlives: true}
 	stranger.DialContext = func(_ context.Context, network, _ string) (net.Conn, error) {
