@@ -256,7 +256,7 @@ func TestClientVerifiesTLS(t *testing.T) {
 }
 
 func TestClientNamesTheRemedy(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.7.7.5:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	if err != nil {
 		t.Fatal(err)
 	}

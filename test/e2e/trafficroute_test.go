@@ -221,7 +221,7 @@ func (f *fleet) random(t *testing.T) {
 func (f *fleet) leastRequest(t *testing.T) {
 	defer f.balanced(t, "leastRequest: {choiceCount: 3}", "LEAST_REQUEST")()
 	defer f.api[0].does(nil)
-	f.api[0].does(func(_ http.ResponseWriter, r *http.Request) { pause(r.Context(), 200*time.Millisecond) })
+	f.api[0].does(func(_ http.ResponseWriter, r *http.Request) { pause(r.Context(), time.Second) })
 	got := f.shares(t, 600)
 	if got["v1"] > 60 {
 		t.Errorf("who is slow was called %d times of 600", got["v1"])

@@ -79,7 +79,7 @@ func TestAsk(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	defer server.Stop()
 	web, rpc := pages.Listener.Addr().String(), l.Addr().String()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := net.Listen("tcp", "127.7.7.4:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	if err != nil {
 		t.Fatal(err)
 	}

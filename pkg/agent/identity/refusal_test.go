@@ -12,7 +12,7 @@ import (
 // gRPC's.
 func TestJoinWhereNobodyListens(t *testing.T) {
 	w := newWorld(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.7.7.1:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	must(t, err)
 	o := w.options(t, token.Claims{})
 	o.Addresses = []string{l.Addr().String()}

@@ -185,7 +185,7 @@ func TestApplicationsThatFail(t *testing.T) {
 	h := newHost(t)
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := net.Listen("tcp", "127.7.7.2:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestApplicationsThatFail(t *testing.T) {
 			w.(http.Flusher).Flush()
 			late(w, r)
 		}),
-		{Name: "gone", Address: "127.0.0.1", Port: gone.Port(), Path: "/"},
+		{Name: "gone", Address: gone.Addr().String(), Port: gone.Port(), Path: "/"},
 	}
 	watch := testtime.Start(t)
 	w := h.scrapes(t, proxy.Scrape{Applications: apps}, "X-Prometheus-Scrape-Timeout-Seconds", "1")

@@ -266,7 +266,7 @@ func TestRealEnvoy(t *testing.T) {
 		return s
 	}
 	one, two := backend("one"), backend("two")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", "127.7.7.3:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestRealEnvoyFromDisk(t *testing.T) {
 		return s
 	}
 	one, two := backend("one"), backend("two")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", "127.7.7.3:0") // an address of its own: on 127.0.0.1 somebody else may soon have the port
 	if err != nil {
 		t.Fatal(err)
 	}
