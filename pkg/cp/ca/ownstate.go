@@ -136,19 +136,19 @@ func (o *Own) moveKey() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.keyPath(), err)
 	}
-	print, err := fingerprint(key.Public())
+	hash, err := fingerprint(key.Public())
 	if err != nil {
 		return err
 	}
 	o.mu.Lock()
-	known := print == o.state.ID || o.keys.former != nil && samePublic(o.keys.former.PublicKey, key.Public())
+	known := hash == o.state.ID || o.keys.former != nil && samePublic(o.keys.former.PublicKey, key.Public())
 	for _, c := range o.keys.trusted {
 		known = known || samePublic(c.PublicKey, key.Public())
 	}
 	o.mu.Unlock()
 	if !known {
 		return fmt.Errorf("%s is of authority %.12s…, that of the control planes on this store is %.12s…: hosts know one only; if it is the store's, move %s away, and if it is this one, give this control plane a store of its own",
-			o.keyPath(), print, o.Fingerprint(), o.keyPath())
+			o.keyPath(), hash, o.Fingerprint(), o.keyPath())
 	}
 	if err := keyfile.Rename(o.keyPath(), o.keyPath()+movedSuffix); err != nil {
 		return err

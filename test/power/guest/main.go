@@ -76,7 +76,10 @@ func begin() error {
 			return err
 		}
 		err = unix.FinitModule(int(f.Fd()), "", 0)
-		if f.Close(); err != nil && !errors.Is(err, unix.EEXIST) {
+		if errors.Is(err, unix.EEXIST) {
+			err = nil
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
 			return fmt.Errorf("%s: %w", m, err)
 		}
 	}
