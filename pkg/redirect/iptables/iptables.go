@@ -170,7 +170,7 @@ func (e *Engine) apply(ctx context.Context, r rules, h host) (bool, error) {
 	if err := routes.Mend(); err != nil {
 		return false, err
 	}
-	wrote, err := e.put(ctx, h, h.steps(r, fl))
+	wrote, err := e.put(ctx, h.steps(r, fl))
 	if err != nil {
 		return false, err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // put takes steps until one fails.
-func (e *Engine) put(ctx context.Context, h host, steps []step) (wrote bool, err error) {
+func (e *Engine) put(ctx context.Context, steps []step) (wrote bool, err error) {
 	for _, s := range steps {
 		if err := e.take(ctx, s); err != nil {
 			return true, e.diagnose(ctx, s, err)

@@ -125,7 +125,7 @@ func leased(r redirect.Rules) bool {
 	return r.FailOpen != 0 && (r.Outbound.To != 0 || r.DNS.To != 0)
 }
 
-// wanted are the sets that rules need, by what they are of. Rules need them
+// wantedSets are the sets that rules need, by what they are of. Rules need them
 // before they name them.
 func wantedSets(r redirect.Rules) []string {
 	all := []string{setAll, string(genA), string(genB)}
