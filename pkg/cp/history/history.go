@@ -59,11 +59,11 @@ func with(s mesh.Subscription) func(*Record) {
 	return func(r *Record) { r.Past = joined(r.Past, []mesh.Subscription{s}) }
 }
 
-// Certified notes a certificate that was signed. How many there were is counted
-// here.
-func (k *Keeper) Certified(id proxy.ID, m mesh.DataplaneMTLS) {
+// Certified notes a certificate that was signed. How many there were since the
+// Dataplane was made is counted here.
+func (k *Keeper) Certified(id proxy.ID, m mesh.DataplaneMTLS, since time.Time) {
 	k.change(id, func(r *Record) {
-		if m.Regenerations = 1; r.MTLS != nil {
+		if m.Regenerations = 1; r.MTLS != nil && !r.MTLS.Regenerated.Before(since) {
 			m.Regenerations += r.MTLS.Regenerations
 		}
 		r.MTLS = &m

@@ -73,16 +73,20 @@ func TestRemembers(t *testing.T) {
 	k.Ended(web, stream(1, true))
 	k.Began(web, stream(3, false))
 	k.Ended(web, stream(3, true))
-	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(2), IssuedBackend: "ca-1"})
-	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(3), IssuedBackend: "ca-2"})
+	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(2), IssuedBackend: "ca-1"}, start)
+	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(3), IssuedBackend: "ca-2"}, start)
 	k.Began(web, stream(5, false))
 	want(t, "ends and certificates", k.Of(web, start, here), "s3 4m0s, ca-2 x2")
 	want(t, "where its control plane is gone, the stream is over", k.Of(web, start, nobody), "s3 4m0s, s5 5m0s, ca-2 x2")
 	want(t, "of a later dataplane of this name", k.Of(web, minute(10), here), "")
+	next := history.New(false)
+	next.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(2), IssuedBackend: "ca-1"}, start)
+	next.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(12), IssuedBackend: "ca-1"}, minute(11))
+	want(t, "of one that has a certificate", next.Of(web, minute(11), here), "ca-1 x1")
 
 	other := history.New(true)
 	other.Ended(web, stream(7, true))
-	other.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(6), IssuedBackend: "ca-3"})
+	other.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(6), IssuedBackend: "ca-3"}, start)
 	for id, r := range other.News(10) {
 		k.Merge(id, r)
 		k.Merge(id, r) // again, as notes overlap

@@ -40,8 +40,9 @@ type Service struct {
 	// Sees tells whether the store is reached now.
 	Sees func(ctx context.Context) bool
 
-	// Certified is told of every certificate of a workload; nil tells nobody.
-	Certified func(id proxy.ID, m mesh.DataplaneMTLS)
+	// Certified is told of every certificate of a workload, and since when its
+	// Dataplane is there; nil tells nobody.
+	Certified func(id proxy.ID, m mesh.DataplaneMTLS, since time.Time)
 
 	Own    *ca.Own    // signs agents' certificates
 	Meshes *ca.Meshes // signs workloads'
@@ -247,7 +248,7 @@ func (s *Service) certify(ctx context.Context, resp *hostv1.RegisterResponse, sp
 		for _, b := range spec.MTLS.Backends {
 			m.SupportedBackends = append(m.SupportedBackends, b.Name)
 		}
-		s.Certified(proxy.ID{Mesh: dp.Meta.Mesh, Name: dp.Meta.Name}, m)
+		s.Certified(proxy.ID{Mesh: dp.Meta.Mesh, Name: dp.Meta.Name}, m, dp.Meta.Created)
 	}
 	return nil
 }
