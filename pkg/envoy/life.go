@@ -34,8 +34,15 @@ func (p *Process) Run(ctx context.Context) error {
 	p.loadLast()
 	p.changed()
 	watching, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer p.replaced.Wait()
-	defer release()
+	defer func() {
+		select {
+		case <-p.stopping:
+			p.replaced.Wait() // those that were replaced are ended, and watched until they are
+		default:
+		}
+		release()
+		p.replaced.Wait()
+	}()
 	cur, err := p.takeBack(watching)
 	if err != nil {
 		return fmt.Errorf("run Envoy: %w", err)

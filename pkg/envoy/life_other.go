@@ -42,7 +42,7 @@ func (p *Process) launch(ctx context.Context, _ *running) (*running, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := &running{pid: cmd.Process.Pid, args: args, limits: l, since: time.Now(), signal: cmd.Process.Signal, gone: make(chan struct{})}
+	r := &running{pid: cmd.Process.Pid, args: args, limits: l, since: time.Now(), signal: cmd.Process.Signal, gone: make(chan struct{}), left: make(chan struct{})}
 	go func() {
 		err := cmd.Wait()
 		out.flush()

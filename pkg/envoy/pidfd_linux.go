@@ -33,7 +33,7 @@ func (p *Process) watch(ctx context.Context, pid, epoch int) (*running, error) {
 		return fail(err)
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
-	r := &running{pid: pid, epoch: epoch, gone: make(chan struct{}), signal: func(s os.Signal) error {
+	r := &running{pid: pid, epoch: epoch, gone: make(chan struct{}), left: make(chan struct{}), signal: func(s os.Signal) error {
 		sig, ok := s.(syscall.Signal)
 		if !ok {
 			return fmt.Errorf("signal %v: not one of this system", s)
@@ -58,6 +58,7 @@ func (p *Process) watch(ctx context.Context, pid, epoch int) (*running, error) {
 		defer f.Close()
 		if !ended(ctx, f) {
 			lines.leave()
+			close(r.left)
 			return
 		}
 		r.exit = exitOf(pid, fd)

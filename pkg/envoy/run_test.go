@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -62,6 +63,11 @@ func runAs(t *testing.T, cfg envoy.Config) *running {
 		defer over()
 		if err := end.Stop(stopping); err != nil {
 			t.Error(err)
+		}
+		id := fnv.New32a()
+		_, _ = id.Write([]byte(cfg.Dir))
+		if _, err := os.Stat(fmt.Sprintf("/dev/shm/envoy_shared_memory_%d", 10*uint64(id.Sum32()%400_000_000))); err == nil {
+			t.Error("the memory that its Envoys shared is left")
 		}
 		if t.Failed() {
 			t.Logf("log:\n%s", log)

@@ -23,6 +23,7 @@ type running struct {
 	// signal reaches this process, and no other that has its number later.
 	signal func(os.Signal) error
 	gone   chan struct{} // closed when it has ended and its log is read
+	left   chan struct{} // closed when it is watched no more, though it goes on
 	exit   string        // how it ended; to be read when gone is closed
 }
 
@@ -47,7 +48,10 @@ func (p *Process) end(r *running) {
 	}
 	p.log.Warn("envoy did not end and was killed", "pid", r.pid, "after", termTime)
 	_ = r.signal(syscall.SIGKILL)
-	<-r.gone
+	select {
+	case <-r.gone:
+	case <-r.left:
+	}
 }
 
 // seeOff waits for a replaced Envoy to end, which its successor tells it to,

@@ -74,7 +74,7 @@ func TestIdentMemory(t *testing.T) {
 		h.WaitWell(t)
 	})
 	t.Run("rebooted: the token is read until it is a good one", func(t *testing.T) {
-		stop(t)
+		h.StopAll(t) // Envoy does not outlive a reboot
 		if err := os.RemoveAll(run); err != nil {
 			t.Fatal(err)
 		}
