@@ -98,7 +98,7 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 	  own=$$(mktemp -d); trap 'rm -rf "$$own"' EXIT; cd test/vagrant && VAGRANT_DOTFILE_PATH=$$own vagrant validate --ignore-provider; fi
 
 .PHONY: systems
-systems: ## vet and build the agent for Windows and macOS, where it redirects nothing
+systems: ## vet the agent with its tests, and build it, for Windows and macOS, where it redirects nothing
 	@for os in windows darwin; do echo "GOOS=$$os"; \
 	  GOOS=$$os go vet ./cmd/dp-agent ./pkg/agent/... ./pkg/settings ./pkg/keyfile && \
 	  GOOS=$$os go build -o /dev/null ./cmd/dp-agent || exit 1; \

@@ -56,6 +56,30 @@ func TestChecks(t *testing.T) {
 		{"away", controlPlaneCheck(relay.SideStatus{Since: now.Add(-time.Hour), LastError: "connection refused"}, identity.Status{}, now), false, "not connected for 1h0m: connection refused"},
 		{"not taken", controlPlaneCheck(relay.SideStatus{Connected: true, Since: now}, identity.Status{LastError: "tag team is missing"}, now), false, "tag team is missing"},
 	}
+	for _, clock := range []struct {
+		name          string
+		ahead, within time.Duration
+		err           error
+		ok            bool
+		want          string
+	}{
+		{"clock", 30 * time.Second, time.Second, nil, true, "differs from the control plane's by 30s"},
+		{"clock nobody can be sure of", 63 * time.Second, 5 * time.Second, nil, true, "by 1m3s"},
+		{"clock ahead", time.Hour, time.Second, nil, false, "this host's is 1h0m0s ahead of the control plane's"},
+		{"clock behind", -24 * time.Hour, time.Second, nil, false, "this host's is 24h0m0s behind the control plane's"},
+		{"clock of before the certificates", 0, 0, errors.New("x509: certificate has expired or is not yet valid"), false, "this host's is behind"},
+	} {
+		got := clockCheck(clock.ahead, clock.within, clock.err)
+		if len(got) != 1 {
+			t.Fatalf("%s: %d checks", clock.name, len(got))
+		}
+		tests = append(tests, struct {
+			name string
+			got  Check
+			ok   bool
+			want string
+		}{clock.name, got[0], clock.ok, clock.want})
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.got.OK != tt.ok || !strings.Contains(tt.got.Text, tt.want) {

@@ -220,7 +220,11 @@ func examineClock(ctx context.Context, p patient) []Check {
 	if err != nil {
 		return nil
 	}
-	ahead, within, err := id.Ahead(ctx)
+	return clockCheck(id.Ahead(ctx))
+}
+
+// clockCheck judges how this host's clock differs, give or take within.
+func clockCheck(ahead, within time.Duration, err error) []Check {
 	switch {
 	case err != nil && strings.Contains(err.Error(), "not yet valid"):
 		return ill("set this host's clock: timedatectl set-ntp true", "this host's is behind: %s", err)

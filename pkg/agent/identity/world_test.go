@@ -99,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	}
 	auth := &host.Auth{Sources: host.Sources{Store: w.store, Tokens: w.tokens}, Trusts: w.own.Trusts, Now: w.clock, Log: w.logger()}
 	server := grpc.NewServer(auth.ServerOptions(credentials.NewTLS(host.TLSConfig(w.own, w.clock)))...)
-	hostv1.RegisterHostServer(server, &host.Service{
+	host.Mount(server, &host.Service{
 		Auth: auth, Decode: api.DecodeAs, Put: w.store.Put, Delete: w.store.Delete, Own: w.own, Meshes: w.meshes, Log: w.logger(),
 		Sees: func(context.Context) bool { return w.sees.Load() },
 	})
