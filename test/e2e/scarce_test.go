@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,24 +26,8 @@ func TestScarceAgent(t *testing.T) {
 	web.WaitAnswer(t, "http://api.mesh/")
 	web.AgentProgram().Kill(t) // Envoy stays, and is not of the scarce group
 
-	var admit strings.Builder
-	group := func(controller string, limits map[string]string) string {
-		dir := filepath.Join("/sys/fs/cgroup", controller, fmt.Sprintf("weft-e2e-%d", os.Getpid()))
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatalf("a cgroup of %s: %v", controller, err)
-		}
-		t.Cleanup(func() { _ = os.Remove(dir) })
-		for file, value := range limits {
-			if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		fmt.Fprintf(&admit, "echo $$ > %s/cgroup.procs\n", dir)
-		return dir
-	}
-	memory := group("memory", map[string]string{"memory.limit_in_bytes": fmt.Sprint(32 << 20)})
-	group("pids", map[string]string{"pids.max": "40"})
-	agent := testmesh.Start(t, web.Host, "sh", "-ec", admit.String()+
+	admit, killed := scarce(t)
+	agent := testmesh.Start(t, web.Host, "sh", "-ec", admit+
 		"ulimit -n 64\nexec "+testmesh.Binary(t, "weft-agent")+" run --config "+web.Config())
 	web.WaitWell(t)
 	for _, words := range []string{"may have 64 files open", "has 32 MiB of memory", "may have 40 threads"} {
@@ -69,9 +54,44 @@ func TestScarceAgent(t *testing.T) {
 	if out, err := web.Agent(t, "doctor"); err == nil || !strings.Contains(out, "LimitNOFILE=") || !strings.Contains(out, "MemoryMax=") {
 		t.Errorf("doctor does not say what there is too little of:\n%s", out)
 	}
-	killed, err := os.ReadFile(filepath.Join(memory, "memory.oom_control"))
-	if err != nil || !strings.Contains(string(killed), "oom_kill 0") {
-		t.Errorf("the kernel killed for want of memory: %s (%v)", killed, err)
+	if words, none := killed(); !none {
+		t.Errorf("the kernel killed for want of memory: %s", words)
 	}
 	agent.Stop(t)
+}
+
+// scarce makes cgroups with 32 MiB of memory and 40 threads. admit are commands of
+// a shell that enters them; killed tells whether nobody in them was killed for want
+// of memory. In version 2 of cgroups they are one, in version 1 one for each
+// controller.
+func scarce(t *testing.T) (admit string, killed func() (words string, none bool)) {
+	t.Helper()
+	const root, memory, threads = "/sys/fs/cgroup", 32 << 20, 40
+	group := func(controller string, limits map[string]int) (dir string) {
+		dir = filepath.Join(root, controller, fmt.Sprintf("weft-e2e-%d", os.Getpid()))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatalf("a cgroup of %q: %v", controller, err)
+		}
+		t.Cleanup(func() { _ = os.Remove(dir) })
+		for file, value := range limits {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(value)), 0o600); err != nil {
+				t.Fatalf("the root's cgroup.subtree_control must have memory and pids: %v", err)
+			}
+		}
+		admit += fmt.Sprintf("echo $$ > %s/cgroup.procs\n", dir)
+		return dir
+	}
+	kills := func(file string) func() (string, bool) {
+		return func() (string, bool) {
+			text, err := os.ReadFile(file)
+			return fmt.Sprintf("%s (%v)", text, err), err == nil && strings.Contains(string(text), "oom_kill 0")
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		dir := group("", map[string]int{"memory.max": memory, "pids.max": threads})
+		return admit, kills(filepath.Join(dir, "memory.events"))
+	}
+	dir := group("memory", map[string]int{"memory.limit_in_bytes": memory})
+	group("pids", map[string]int{"pids.max": threads})
+	return admit, kills(filepath.Join(dir, "memory.oom_control"))
 }
