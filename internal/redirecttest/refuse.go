@@ -25,6 +25,12 @@ func (u suite) breakagesAreNamed(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			h := testnet.Hosts(t, 1)[0]
+			until(t, testnet.Patience, func() string { // an address that came later would be a difference too
+				if !strings.Contains(h.Run(t, "ip", "-6", "addr", "show", "dev", "eth0", "scope", "link"), "fe80::") {
+					return "eth0 has no link-local address"
+				}
+				return ""
+			})
 			u.install(t, h, Broken())
 			h.Run(t, "sh", "-ec", u.script(c.Script))
 			found := u.check(t, h, Broken())
