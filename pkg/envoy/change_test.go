@@ -104,8 +104,8 @@ func nowhere(t *testing.T, c envoy.Config) envoy.Bootstrap {
 // TestFallBack changes binary and bootstrap to such as look well and die: the
 // Envoy that runs serves on, and when it dies what worked before is started.
 func TestFallBack(t *testing.T) {
-	real := envoytest.Binary(t)
-	script := []byte("#!/bin/sh\ncase \"$*\" in *--restart-epoch*) exit 3;; esac\nexec " + real + " \"$@\"\n")
+	working := envoytest.Binary(t)
+	script := []byte("#!/bin/sh\ncase \"$*\" in *--restart-epoch*) exit 3;; esac\nexec " + working + " \"$@\"\n")
 	for _, c := range []struct {
 		name       string
 		bad, mend  func(r *running, binary string)
