@@ -94,8 +94,8 @@ func (c *ControlPlane) remembered(meshName, name string, in api.DataplaneInsight
 		return in
 	}
 	r := c.history.Of(proxy.ID{Mesh: meshName, Name: name}, dp.Meta.Created, c.there)
-	all := append(r.Past, in.Subscriptions...)
-	in.Subscriptions = slices.Clone(all[max(0, len(all)-maxStreams):])
+	all := slices.Concat(r.Past, in.Subscriptions)
+	in.Subscriptions = all[max(0, len(all)-maxStreams):]
 	if s.Mesh(meshName).Spec().Backend() != nil {
 		in.MTLS = r.MTLS
 	}
