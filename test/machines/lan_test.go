@@ -116,6 +116,9 @@ func (l *lan) emulate(t *testing.T, name string) *Machine {
 	var edits strings.Builder
 	edits.WriteString("mkdir /etc/systemd/network/10-weft.network.d\nmkdir /srv/packages\n")
 	files := m.files()
+	// A lookup that meets an agent between two lives waits for the next one: it
+	// takes some seconds to start here, and a resolver gives up after ten.
+	files["etc/resolv.conf"] += "options timeout:30\n"
 	files["etc/fstab"] = "/dev/vdb /srv/packages ext4 ro,nofail,x-systemd.device-timeout=infinity 0 0\n"
 	for path, content := range files {
 		from := filepath.Join(l.dir, name+"-"+filepath.Base(path))
