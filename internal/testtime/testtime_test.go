@@ -9,9 +9,9 @@ import (
 func TestWatch(t *testing.T) {
 	start := time.Now()
 	w := &Watch{began: start, last: start}
-	for _, look := range []struct{ at, stood time.Duration }{{10, 0}, {40, 0}, {5040, 4990}, {5050, 4990}, {5081, 5011}} {
-		w.look(start.Add(look.at * time.Millisecond))
-		if got := w.Stood(); got != look.stood*time.Millisecond {
+	for _, look := range []struct{ at, stood int }{{10, 0}, {40, 0}, {5040, 4990}, {5050, 4990}, {5081, 5011}} {
+		w.look(start.Add(time.Duration(look.at) * time.Millisecond))
+		if got := w.Stood(); got != time.Duration(look.stood)*time.Millisecond {
 			t.Errorf("after %d ms it stood still for %s, want %d ms", look.at, got, look.stood)
 		}
 	}

@@ -71,15 +71,22 @@ func (w *Workload) drain(ctx context.Context) {
 	}
 }
 
-// leaveMesh ends Envoy, as the host is none of the mesh's any more: what is under
+// leaveMesh ends Envoy once the host is none of the mesh's any more: what is under
 // way ends, and connections that stand on certificates of before with it. The
 // redirection stays, so that nothing goes around.
-func (w *Workload) leaveMesh() {
-	w.goes.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.DrainTime+stopTime)
-	defer cancel()
-	if err := w.envoy.Stop(ctx); err != nil {
-		w.log.Error("envoy of a host that was put out was not stopped", "error", err)
+func (w *Workload) leaveMesh(ctx context.Context) error {
+	for {
+		select {
+		case <-w.putOut:
+		case <-ctx.Done():
+			return nil
+		}
+		w.goes.Store(true)
+		within, cancel := context.WithTimeout(ctx, w.cfg.DrainTime+stopTime)
+		if err := w.envoy.Stop(within); err != nil {
+			w.log.Error("envoy of a host that was put out was not stopped", "error", err)
+		}
+		cancel()
 	}
 }
 

@@ -58,6 +58,7 @@ type Workload struct {
 	probesKnown chan struct{}
 	reprobe     chan struct{} // capacity 1: probes or the service's place changed
 	changed     chan struct{} // capacity 1: the redirection is to be another one
+	putOut      chan struct{} // capacity 1: the host is none of the mesh's any more
 	// registered is closed after the first try to register: the control plane
 	// knows nobody's stream whose Dataplane is not there.
 	registered chan struct{}
@@ -93,7 +94,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	w := &Workload{
 		cfg: cfg, version: version, log: log,
 		identity: id, rules: rules, address: address,
-		registered: make(chan struct{}), probed: make(chan struct{}), probesKnown: make(chan struct{}), reprobe: make(chan struct{}, 1), applied: make(chan struct{}), changed: make(chan struct{}, 1),
+		registered: make(chan struct{}), probed: make(chan struct{}), probesKnown: make(chan struct{}), reprobe: make(chan struct{}, 1), applied: make(chan struct{}), changed: make(chan struct{}, 1), putOut: make(chan struct{}, 1),
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
@@ -129,7 +130,12 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 	})
 	w.envoy = envoy.New(w.envoyConfig(&cfg))
 	w.observers()
-	id.OnPutOut = func() { go w.leaveMesh() }
+	id.OnPutOut = func() {
+		select {
+		case w.putOut <- struct{}{}:
+		default:
+		}
+	}
 	return w, nil
 }
 
@@ -153,7 +159,7 @@ func (w *Workload) run(ctx context.Context) error {
 	defer end()
 	g, parts := errgroup.WithContext(parts)
 	for _, part := range []func(context.Context) error{
-		w.probeService, w.register, w.comeUp, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours,
+		w.probeService, w.register, w.comeUp, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours, w.leaveMesh,
 	} {
 		g.Go(func() error { return part(parts) })
 	}

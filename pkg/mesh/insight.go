@@ -95,4 +95,4 @@ type Refusal struct {
 }
 
 // Validate accepts it: nobody writes one.
-func (s *DataplaneInsight) Validate() (v Violations) { return nil }
+func (in *DataplaneInsight) Validate() (v Violations) { return nil }
