@@ -197,6 +197,7 @@ func (p *Process) take(c Config, r *running) {
 	c.Dir, c.AdminSocket, c.User, c.Keep, c.Cgroup, c.Log = old.Dir, old.AdminSocket, old.User, old.Keep, old.Cgroup, old.Log
 	p.cfg = c.complete()
 	p.seen = ""
+	p.changed() // from now on, not from the next look on: what changes until then is a change
 	p.limitCgroup()
 	if r == nil {
 		return
