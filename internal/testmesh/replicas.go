@@ -78,6 +78,17 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 		one.StartReplica(t)
 	}
 	r.cp = r.All[0].p
+	for _, one := range r.All {
+		Eventually(t, one.Name+" knows the others", func() error { // hosts are told of whom it knows
+			_, _, body, err := one.Ask(http.MethodGet, "/_weft/replicas", nil)
+			for _, other := range r.All {
+				if !strings.Contains(string(body), other.IP4.String()) {
+					return fmt.Errorf("it knows %s, %w", body, err)
+				}
+			}
+			return nil
+		})
+	}
 	return r
 }
 

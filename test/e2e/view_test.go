@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -103,6 +104,14 @@ conf:
 			t.Errorf("insights of mesh and service: %s", out)
 		}
 		if when == "now" {
+			// It is killed, which costs what was not written yet.
+			testmesh.Eventually(t, "what is remembered is in the file", func() error {
+				text, err := os.ReadFile(filepath.Join(m.Dir, "cp", "insights.jsonl"))
+				if !regexp.MustCompile(`"default\.api-1".*"mTLS"`).Match(text) {
+					return fmt.Errorf("it holds %s, %w", text, err)
+				}
+				return nil
+			})
 			m.RestartControlPlane(t)
 		}
 	}

@@ -101,8 +101,8 @@ func TestWorkloadsOfOneAgent(t *testing.T) {
 	arrives("bin", "200", "batch")
 	replace(t, host.Config(), strings.Replace(joined, "user:daemon", "user:nobody", 1))
 	says("calls of user")
-	replace(t, host.Config(), strings.Replace(joined, "workloads:", "envoyConcurrency: 1\nworkloads:", 1))
-	says("in force from the next start on: envoyConcurrency")
+	replace(t, host.Config(), strings.Replace(joined, "workloads:", "envoyUser: root\nworkloads:", 1))
+	says("in force from the next start on: envoyUser")
 	arrives("daemon", "200", "batch")
 
 	if out, err := host.Agent(t, "leave", "--workload", "batch"); err != nil {
