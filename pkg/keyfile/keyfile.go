@@ -87,24 +87,14 @@ func check(path string, info fs.FileInfo, forbidden fs.FileMode, remedy string) 
 
 // Dir makes the folder with mode 0700 unless it is there, and fails with
 // ErrExposed where others may look into it or it is a symlink.
-func Dir(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is a symbolic link: name the folder itself: %w", path, ErrExposed)
-	}
-	return check(path, info, 0o077, "chmod 700 "+path)
-}
+func Dir(path string) error { return folder(path, 0o077) }
 
 // Passage is Dir for a folder that holds, beside what is its owner's alone, what
 // others are given by its full name: they may pass through it (0711), but not
 // look into it.
-func Passage(path string) error {
+func Passage(path string) error { return folder(path, 0o066) }
+
+func folder(path string, forbidden fs.FileMode) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
@@ -115,7 +105,7 @@ func Passage(path string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is a symbolic link: name the folder itself: %w", path, ErrExposed)
 	}
-	return check(path, info, 0o066, "chmod 700 "+path)
+	return check(path, info, forbidden, "chmod 700 "+path)
 }
 
 // Write replaces path's content in one step and with mode 0600.
