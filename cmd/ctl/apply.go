@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -73,10 +72,7 @@ func (g *global) tryApply(ctx context.Context, in input) error {
 			fmt.Fprintf(g.out, "%s: would be %s\n", key, r.Change)
 		}
 	}
-	if len(errs) > 0 {
-		return fault{errors.Join(errs...)}
-	}
-	return nil
+	return faultOf(errs)
 }
 
 func (g *global) apply(ctx context.Context, in input) error {
@@ -107,10 +103,7 @@ func (g *global) apply(ctx context.Context, in input) error {
 		}
 		fmt.Fprintf(g.out, "%s: %s\n", r.Key(), what)
 	}
-	if len(errs) > 0 {
-		return fault{errors.Join(errs...)}
-	}
-	return nil
+	return faultOf(errs)
 }
 
 func (g *global) applyOne(ctx context.Context, c *api.Client, r mesh.Resource) (string, error) {

@@ -75,12 +75,9 @@ func (g *global) deleteAll(ctx context.Context, in input) error {
 		default:
 			errs = append(errs, about(r.Key(), err))
 			if status(err) == 0 {
-				return fault{errors.Join(errs...)} // no answer: the next one would fail alike
+				return faultOf(errs) // no answer: the next one would fail alike
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return fault{errors.Join(errs...)}
-	}
-	return nil
+	return faultOf(errs)
 }

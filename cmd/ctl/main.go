@@ -42,6 +42,14 @@ type fault struct{ error }
 
 func (f fault) Unwrap() error { return f.error }
 
+// faultOf is the fault that several errors are, nil where there is none.
+func faultOf(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return fault{errors.Join(errs...)}
+}
+
 func run(ctx context.Context, args []string, t terminal) int {
 	root := rootCommand(t) //nolint:contextcheck // cobra hands ctx on to the commands
 	root.SetArgs(args)

@@ -30,24 +30,7 @@ func TestOneOfManyIsRefused(t *testing.T) {
 		}
 		fmt.Fprintf(&doc, "type: ExternalService\nmesh: %s\nname: bulk-%d\ntags: {kuma.io/service: bulk-%d}\nnetworking: {address: '192.0.2.1:80'}\n---\n", in, i, i)
 	}
-	doc.WriteString(`type: ProxyTemplate
-mesh: default
-name: poison
-selectors: [{match: {kuma.io/service: web}}]
-conf:
-  imports: [default-proxy]
-  resources:
-  - name: poison
-    version: v1
-    resource: |
-      '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster
-      name: poison
-      type: STATIC
-      connectTimeout: 1s
-      loadAssignment:
-        clusterName: poison
-        endpoints: [{lbEndpoints: [{endpoint: {address: {socketAddress: {address: nowhere, portValue: 80}}}}]}]
-`)
+	doc.WriteString(poison)
 	file := filepath.Join(t.TempDir(), "bulk.yaml")
 	if err := os.WriteFile(file, []byte(doc.String()), 0o600); err != nil {
 		t.Fatal(err)

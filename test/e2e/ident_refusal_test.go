@@ -10,6 +10,26 @@ import (
 	"github.com/weft-mesh/weft/internal/testmesh"
 )
 
+// poison is a policy that the control plane takes and Envoy refuses.
+const poison = `type: ProxyTemplate
+mesh: default
+name: poison
+selectors: [{match: {kuma.io/service: web}}]
+conf:
+  imports: [default-proxy]
+  resources:
+  - name: poison
+    version: v1
+    resource: |
+      '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster
+      name: poison
+      type: STATIC
+      connectTimeout: 1s
+      loadAssignment:
+        clusterName: poison
+        endpoints: [{lbEndpoints: [{endpoint: {address: {socketAddress: {address: nowhere, portValue: 80}}}}]}]
+`
+
 // TestIdentRefusal has Envoy refuse what a policy asks for, while the control
 // plane is connected, and its host restarted meanwhile.
 func TestIdentRefusal(t *testing.T) {
@@ -40,24 +60,7 @@ func TestIdentRefusal(t *testing.T) {
 		}
 	}
 	l.step(t, "a policy that Envoy refuses", 0, func(t *testing.T) {
-		l.Apply(t, `type: ProxyTemplate
-mesh: default
-name: poison
-selectors: [{match: {kuma.io/service: web}}]
-conf:
-  imports: [default-proxy]
-  resources:
-  - name: poison
-    version: v1
-    resource: |
-      '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster
-      name: poison
-      type: STATIC
-      connectTimeout: 1s
-      loadAssignment:
-        clusterName: poison
-        endpoints: [{lbEndpoints: [{endpoint: {address: {socketAddress: {address: nowhere, portValue: 80}}}}]}]
-`)
+		l.Apply(t, poison)
 		tells(t)
 	})
 	l.step(t, "another change arrives all the same, and the refusal stands", 0, func(t *testing.T) {
