@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
@@ -129,10 +128,6 @@ func (p *Publisher) difference(page store.Page) (changes []store.Change) {
 	return changes
 }
 
-// spentTokens begins the names of Secrets that say that a token was spent. A
-// mesh in which a thousand hosts join would be judged a thousand times.
-const spentTokens = "dataplane-token-spent-"
-
 // apply makes the next state and sends it on its way. Endpoints, and at first
 // names, are there before the state is: so a proxy that comes back to a
 // control plane that has just started is told of no loss.
@@ -141,15 +136,8 @@ func (p *Publisher) apply(changes []store.Change) {
 	now := time.Now()
 	judge := map[string]bool{}
 	for _, c := range changes {
-		switch c.Key.Kind { // it may revoke tokens, or be their key
-		case mesh.SecretKind.Name:
-			if !strings.HasPrefix(c.Key.Name, spentTokens) { // that is nothing to who has joined
-				judge[c.Key.Mesh] = true
-			}
-		case mesh.GlobalSecretKind.Name:
-			if of, ok := strings.CutPrefix(c.Key.Name, "dataplane-token-revocations-"); ok {
-				judge[of] = true
-			}
+		if name, ok := judgedBy(c.Key); ok {
+			judge[name] = true
 		}
 		p.vault.keep(c)
 		if c.Now == nil {

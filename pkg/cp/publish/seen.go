@@ -2,26 +2,37 @@ package publish
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
+// revocations begin the names of the lists of revoked tokens, which end with
+// that of their mesh.
+const revocations = "dataplane-token-revocations-"
+
 // credentialNames begin the names of the Secrets that hosts' credentials are
-// judged by.
-var credentialNames = []string{"dataplane-token-signing-key-", "dataplane-token-revocations-", "dataplane-evictions-"}
+// judged by. Those that say that a token was spent are none: to who has joined
+// they are nothing, and a thousand hosts that join would have all judged as often.
+var credentialNames = []string{"dataplane-token-signing-key-", revocations, "dataplane-evictions-"}
+
+// judgedBy tells of which mesh the hosts' credentials are judged by a resource;
+// false: of none.
+func judgedBy(k mesh.Key) (meshName string, ok bool) {
+	switch k.Kind {
+	case mesh.SecretKind.Name:
+		return k.Mesh, slices.ContainsFunc(credentialNames, func(part string) bool { return strings.HasPrefix(k.Name, part) })
+	case mesh.GlobalSecretKind.Name:
+		return strings.CutPrefix(k.Name, revocations)
+	}
+	return "", false
+}
 
 func credential(k mesh.Key) bool {
-	if k.Kind != mesh.SecretKind.Name && k.Kind != mesh.GlobalSecretKind.Name {
-		return false
-	}
-	for _, name := range credentialNames {
-		if strings.HasPrefix(k.Name, name) {
-			return true
-		}
-	}
-	return false
+	_, ok := judgedBy(k)
+	return ok
 }
 
 // Seen returns a Dataplane, or a Secret that credentials are judged by, as it
