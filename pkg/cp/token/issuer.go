@@ -35,13 +35,15 @@ type Issuer struct {
 	Off []string
 	Now func() time.Time // nil: time.Now
 
-	keys keyCache
+	keys   keyCache
+	proven *proven // nil: each token is verified each time
 }
 
 // Reading returns an Issuer that is this one but for where it reads single
-// resources.
+// resources. It is for tokens that are looked at again and again: it remembers
+// the signatures that it has verified.
 func (i *Issuer) Reading(get func(ctx context.Context, k mesh.Key) (mesh.Resource, error)) *Issuer {
-	return &Issuer{Store: reading{i.Store, get}, PublicKeys: i.PublicKeys, Off: i.Off, Now: i.Now}
+	return &Issuer{Store: reading{i.Store, get}, PublicKeys: i.PublicKeys, Off: i.Off, Now: i.Now, proven: new(proven)}
 }
 
 type reading struct {
@@ -100,8 +102,12 @@ func (i *Issuer) sign(ctx context.Context, f Family, validFor time.Duration, cla
 // remedy and never repeat the token. They do not tell a mesh that is not there
 // from a signature that is wrong.
 func (i *Issuer) Verify(ctx context.Context, raw, meshName string) (Claims, error) {
+	f := Family{Dataplane, meshName}
+	if p := i.proven.find(raw); i.again(ctx, f, p) {
+		return p.claims, nil
+	}
 	var c Claims
-	err := i.verify(ctx, Family{Dataplane, meshName}, raw, &c, &c.RegisteredClaims, func() error {
+	kid, key, err := i.verify(ctx, f, raw, &c, &c.RegisteredClaims, func() error {
 		if c.Mesh != "" && c.Mesh != meshName {
 			return refused("it is of mesh %s, asked for was mesh %s: %s", short(c.Mesh), short(meshName), Family{Kind: Dataplane}.remedy())
 		}
@@ -110,13 +116,14 @@ func (i *Issuer) Verify(ctx context.Context, raw, meshName string) (Claims, erro
 	if err != nil {
 		return Claims{}, err
 	}
+	i.proven.keep(raw, proof{c, f, kid, key})
 	return c, nil
 }
 
 // VerifyUser is Verify for a token of the REST API.
 func (i *Issuer) VerifyUser(ctx context.Context, raw string) (UserClaims, error) {
 	var c UserClaims
-	if err := i.verify(ctx, Family{Kind: User}, raw, &c, &c.RegisteredClaims, nil); err != nil {
+	if _, _, err := i.verify(ctx, Family{Kind: User}, raw, &c, &c.RegisteredClaims, nil); err != nil {
 		return UserClaims{}, err
 	}
 	if c.Name == "" {
@@ -128,17 +135,18 @@ func (i *Issuer) VerifyUser(ctx context.Context, raw string) (UserClaims, error)
 // VerifyZone is Verify for a token of a zone's ingress or egress.
 func (i *Issuer) VerifyZone(ctx context.Context, raw string) (ZoneClaims, error) {
 	var c ZoneClaims
-	if err := i.verify(ctx, Family{Kind: Zone}, raw, &c, &c.RegisteredClaims, nil); err != nil {
+	if _, _, err := i.verify(ctx, Family{Kind: Zone}, raw, &c, &c.RegisteredClaims, nil); err != nil {
 		return ZoneClaims{}, err
 	}
 	return c, nil
 }
 
-// verify reads raw into claims, of which registered is a part. check is asked
-// once claims are read and before a key is looked for.
-func (i *Issuer) verify(ctx context.Context, f Family, raw string, claims jwt.Claims, registered *jwt.RegisteredClaims, check func() error) error {
+// verify reads raw into claims, of which registered is a part, and returns the
+// key that signed it. check is asked once claims are read and before a key is
+// looked for.
+func (i *Issuer) verify(ctx context.Context, f Family, raw string, claims jwt.Claims, registered *jwt.RegisteredClaims, check func() error) (kid any, key *rsa.PublicKey, err error) {
 	if len(raw) > maxToken {
-		return refused("it is longer than %d bytes", maxToken)
+		return nil, nil, refused("it is longer than %d bytes", maxToken)
 	}
 	var failure error // ours, in words, where the parser would wrap it in its own
 	parser := jwt.NewParser(
@@ -146,26 +154,26 @@ func (i *Issuer) verify(ctx context.Context, f Family, raw string, claims jwt.Cl
 		jwt.WithExpirationRequired(),
 		jwt.WithTimeFunc(i.now),
 	)
-	_, err := parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+	_, err = parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
 		if check != nil {
 			if failure = check(); failure != nil {
 				return nil, failure
 			}
 		}
-		var key *rsa.PublicKey
-		key, failure = i.verifier(ctx, f, t.Header["kid"])
+		kid = t.Header["kid"]
+		key, failure = i.verifier(ctx, f, kid)
 		return key, failure
 	})
 	if failure != nil {
-		return failure
+		return nil, nil, failure
 	}
 	if err != nil {
-		return explain(err, f, *registered)
+		return nil, nil, explain(err, f, *registered)
 	}
 	if registered.ID == "" {
-		return refused("it has no id (claim jti), by which it could be revoked: %s", f.remedy())
+		return nil, nil, refused("it has no id (claim jti), by which it could be revoked: %s", f.remedy())
 	}
-	return i.checkRevoked(ctx, f, registered.ID)
+	return kid, key, i.checkRevoked(ctx, f, registered.ID)
 }
 
 // Known verifies a token for the mesh that it names itself: whoever passes is
