@@ -147,7 +147,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	})
 	c.questions = &host.Questions{Send: c.xds.Ask}
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
-	c.admission.Seen = c.dataplanes
+	c.admission.Carries = c.carries
 	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
 	c.auth.Trusts = c.own.Trusts
 	c.trust = &trust.Keeper{
@@ -175,13 +175,16 @@ type seenStore func(ctx context.Context, k mesh.Key) (mesh.Resource, error)
 
 func (get seenStore) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) { return get(ctx, k) }
 
-// dataplanes returns those of a mesh as they are in the newest state.
-func (c *ControlPlane) dataplanes(ctx context.Context, name string) ([]*mesh.Resource, error) {
+// carries tells what dataplanes of a mesh carry in the newest state.
+func (c *ControlPlane) carries(ctx context.Context, name string) (func(mesh.Selector) bool, error) {
 	s, err := c.publisher.Recent(ctx)
-	if err != nil || s.Mesh(name) == nil {
+	if err != nil {
 		return nil, err
 	}
-	return s.Mesh(name).Dataplanes(), nil
+	if m := s.Mesh(name); m != nil {
+		return m.Carries, nil
+	}
+	return func(mesh.Selector) bool { return false }, nil
 }
 
 // registered is how many dataplanes a mesh has.

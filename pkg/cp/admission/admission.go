@@ -49,9 +49,9 @@ type Admission struct {
 	// Native tells what of a ProxyTemplate is not in the proxy's own words, by
 	// field. Nil takes them unread.
 	Native func(template mesh.Resource) mesh.Violations
-	// Seen returns the dataplanes of a mesh with what was stored before, without
-	// reading them in the store; nil has them read.
-	Seen func(ctx context.Context, mesh string) ([]*mesh.Resource, error)
+	// Carries tells of a mesh, as it was stored before, whether any of its
+	// dataplanes carries what a selector wants; nil has the dataplanes read.
+	Carries func(ctx context.Context, mesh string) (func(mesh.Selector) bool, error)
 
 	// Settled tells why a mesh's authorities should not change now: hosts that
 	// have not done what follows from the last change. Nil never does.

@@ -13,7 +13,7 @@ import (
 // is no fault, as what they mean may come later; but so does a typing error
 // look, and a policy that never applies is found late.
 func (a *Admission) unmatched(ctx context.Context, meshName string, p *mesh.TrafficPermission) (warnings []string, err error) {
-	there, err := a.dataplanes(ctx, meshName)
+	carries, err := a.carries(ctx, meshName)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (a *Admission) unmatched(ctx context.Context, meshName string, p *mesh.Traf
 		selectors []mesh.Selector
 	}{{"sources", p.Sources}, {"destinations", p.Destinations}} {
 		for i, s := range list.selectors {
-			if !slices.ContainsFunc(there, func(r *mesh.Resource) bool { return matches(r.Spec, s) }) {
+			if !carries(s) {
 				warnings = append(warnings, fmt.Sprintf("%s[%d]: no dataplane of mesh %q has %s yet; is it spelt as meant?", list.path, i, meshName, s.Match))
 			}
 		}
@@ -30,23 +30,17 @@ func (a *Admission) unmatched(ctx context.Context, meshName string, p *mesh.Traf
 	return warnings, nil
 }
 
-// dataplanes are those of a mesh, with every one that was stored before.
-func (a *Admission) dataplanes(ctx context.Context, meshName string) (all []*mesh.Resource, err error) {
-	if a.Seen != nil {
-		return a.Seen(ctx, meshName)
+func (a *Admission) carries(ctx context.Context, meshName string) (func(mesh.Selector) bool, error) {
+	if a.Carries != nil {
+		return a.Carries(ctx, meshName)
 	}
 	page, err := a.Store.List(ctx, store.Query{Kind: mesh.DataplaneKind, Mesh: meshName})
 	if err != nil {
 		return nil, err
 	}
-	for i := range page.Items {
-		all = append(all, &page.Items[i])
-	}
-	return all, nil
-}
-
-// matches tells whether any part of a dataplane carries what s wants.
-func matches(spec mesh.Spec, s mesh.Selector) bool {
-	dp, ok := spec.(*mesh.Dataplane)
-	return ok && slices.ContainsFunc(dp.TagSets(), s.Matches)
+	return func(s mesh.Selector) bool {
+		return slices.ContainsFunc(page.Items, func(r mesh.Resource) bool {
+			return slices.ContainsFunc(r.Spec.(*mesh.Dataplane).TagSets(), s.Matches)
+		})
+	}, nil
 }

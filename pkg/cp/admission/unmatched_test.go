@@ -47,12 +47,11 @@ func TestSelectorsThatMatchNothingAreWarnedOf(t *testing.T) {
 // Where the newest state is at hand it settles what the store is asked else.
 func TestSelectorsAreHeldAgainstTheNewestState(t *testing.T) {
 	f := newFixture(t)
-	host := &mesh.Dataplane{Networking: mesh.DataplaneNetworking{Address: "192.0.2.1", Inbound: []mesh.Inbound{{Port: 80, ServicePort: 8080, Tags: mesh.Tags{"kuma.io/service": "seen"}}}}}
-	f.Seen = func(_ context.Context, name string) ([]*mesh.Resource, error) {
+	f.Carries = func(_ context.Context, name string) (func(mesh.Selector) bool, error) {
 		if name != "default" {
 			t.Errorf("asked for mesh %q", name)
 		}
-		return []*mesh.Resource{{Spec: host}}, nil
+		return func(s mesh.Selector) bool { return s.Match.Service() == "seen" }, nil
 	}
 	selectors := []mesh.Selector{{Match: mesh.Tags{"kuma.io/service": "seen"}}, {Match: mesh.Tags{"kuma.io/service": "none"}}}
 	done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: "p"},

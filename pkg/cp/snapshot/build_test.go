@@ -2,7 +2,9 @@ package snapshot
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,8 +81,7 @@ func state(t testing.TB, changes ...store.Change) *State {
 	return Next(Empty(), Input{Changes: changes})
 }
 
-func hosts(t testing.TB, pairs ...string) map[string]netip.Addr {
-	t.Helper()
+func hosts(pairs ...string) map[string]netip.Addr {
 	m := map[string]netip.Addr{}
 	for _, p := range pairs {
 		name, addr, _ := strings.Cut(p, "=")
@@ -118,6 +119,11 @@ func dump(s *State) string {
 		}
 		for _, f := range m.Directory().Faults() {
 			fmt.Fprintf(&b, "  fault %s %s %s\n", f.From.Meta.Name, f.Tags, f.Why)
+		}
+		for _, r := range m.carried {
+			for _, tags := range slices.Sorted(maps.Keys(*r.value)) {
+				fmt.Fprintf(&b, "  carried %s by %d\n", tags, (*r.value)[tags].n)
+			}
 		}
 		for i := range 6 {
 			fmt.Fprintf(&b, "  secret n%d @%d\n", i, m.Secret(fmt.Sprint("n", i)))

@@ -23,6 +23,7 @@ type Mesh struct {
 	secrets    table[mesh.Version]
 	files      map[string]string // hashes of content, by path
 	zones      map[string]int    // how many dataplanes are in each
+	carried    table[*carried]   // by service, "" where tags name none
 }
 
 // A PolicySet is the policies of one kind in one mesh. It never changes.
@@ -142,7 +143,7 @@ func (m *Mesh) with(e *edit, hosts map[string]netip.Addr, files map[string]strin
 		next.policies = withPolicies(m.policies, e.policies)
 	}
 	next.dataplanes = m.dataplanes.with(e.dataplanes)
-	next.zones = m.withZones(e)
+	next.zones, next.carried = m.withZones(e), m.withCarried(e)
 	next.hosts = m.withHosts(e, hosts)
 
 	touched := slices.Collect(maps.Keys(e.dataplanes))
