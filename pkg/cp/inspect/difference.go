@@ -60,16 +60,17 @@ func compareMesh(ctx context.Context, doc *api.Difference, was, is *snapshot.Mes
 		}
 	}
 	doc.Of += len(names)
+	step := snapshot.Between(was, is)
 	for _, dp := range slices.Sorted(maps.Keys(names)) {
 		if ctx.Err() != nil {
 			break
 		}
 		doc.Looked++
-		before, same := planned(was, is, dp)
+		before, same := planned(was, step, dp)
 		if same {
 			continue
 		}
-		after, _ := planned(is, nil, dp)
+		after, _ := planned(is, step, dp)
 		text, err := plansDiffer(before, after)
 		if err != nil {
 			return fmt.Errorf("print the plan of %s: %w", dp, err)
@@ -113,15 +114,15 @@ type planText struct {
 }
 
 // planned is the plan of a dataplane and what it warns of; nothing where there
-// is none. same says that it is the plan in next, too, as it read nothing that
+// is none. same says that it is the plan after step, too, as it read nothing that
 // is different there.
-func planned(m, next *snapshot.Mesh, name string) (text planText, same bool) {
+func planned(m *snapshot.Mesh, step *snapshot.Step, name string) (text planText, same bool) {
 	if m == nil || m.Dataplane(name) == nil {
 		return planText{}, false
 	}
 	view := snapshot.NewView(m)
 	text.Plan, text.Warnings = plan.For(view, name)
-	return text, view.Fresh(next)
+	return text, view.After(step)
 }
 
 // maxParts is how many inbounds, outbounds or clusters of one plan are told of

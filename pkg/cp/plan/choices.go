@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"unique"
+	"strings"
 
 	"github.com/weft-mesh/weft/pkg/cp/policy"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
@@ -20,7 +20,7 @@ func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags)
 	c := p.choices[kind]
 	if c == nil {
 		sources, asked := p.dp.TagSets(), p.asked
-		c = of(p.view.PoliciesThat(kind, snapshot.Likeness{}, func(r *mesh.Resource) bool {
+		c = of(p.view.PoliciesThat(kind, p.calls, func(r *mesh.Resource) bool {
 			return of([]*mesh.Resource{r}, sources).Touches(asked)
 		}).All(), sources)
 		p.choices[kind] = c
@@ -35,7 +35,14 @@ func (p *planner) choice(kind *mesh.Kind, of func([]*mesh.Resource, []mesh.Tags)
 // would not be found, as whether a policy matches does not depend on others.
 // Nor may it depend on anything but the tags.
 func (p *planner) policies(kind *mesh.Kind, find func([]*mesh.Resource) policy.Matches, of ...mesh.Tags) policy.Matches {
-	return find(p.view.PoliciesThat(kind, likeness(of), func(r *mesh.Resource) bool { return len(find([]*mesh.Resource{r})) > 0 }).All())
+	like := func() snapshot.Likeness { return likeness(of) }
+	return find(p.view.PoliciesThat(kind, like, func(r *mesh.Resource) bool { return len(find([]*mesh.Resource{r})) > 0 }).All())
+}
+
+// calls are alike of workloads with the same tags that asked for policies of
+// calls to the same services.
+func calls(sources []mesh.Tags, asked map[string]bool) snapshot.Likeness {
+	return likeness(sources) + snapshot.Likeness("calls "+strings.Join(slices.Sorted(maps.Keys(asked)), " "))
 }
 
 func likeness(sets []mesh.Tags) snapshot.Likeness {
@@ -46,7 +53,7 @@ func likeness(sets []mesh.Tags) snapshot.Likeness {
 		}
 		text = append(text, '\n')
 	}
-	return unique.Make(string(text))
+	return snapshot.Likeness(text)
 }
 
 // chosen returns the spec of the policy of a kind that applies to calls of a

@@ -10,6 +10,7 @@ package plan
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/weft-mesh/weft/pkg/cp/policy"
 	"github.com/weft-mesh/weft/pkg/cp/snapshot"
@@ -31,6 +32,7 @@ func For(v *snapshot.View, name string) (*proxy.Config, []Warning) {
 		view: v, spec: v.Spec(), dp: r.Spec.(*mesh.Dataplane), labels: r.Meta.Labels, externals: v.Policies(mesh.ExternalServiceKind),
 		clusters: map[string]*cluster{}, secrets: map[string]proxy.Secret{}, choices: choices{}, asked: map[string]bool{}, logLines: map[logLine][]string{},
 	}
+	p.calls = sync.OnceValue(func() snapshot.Likeness { return calls(p.dp.TagSets(), p.asked) })
 	c := &proxy.Config{
 		ID:          proxy.ID{Mesh: v.Name(), Name: name},
 		Identity:    p.identity(),
@@ -56,10 +58,11 @@ type planner struct {
 	labels    map[string]string    // of dp
 	services  *snapshot.ServiceSet // nil: nobody has needed all of them
 	choices   choices
-	asked     map[string]bool         // services that policies were asked for
-	externals *snapshot.PolicySet     // nil: nothing is outside
-	clusters  map[string]*cluster     // by name
-	secrets   map[string]proxy.Secret // by name
+	asked     map[string]bool          // services that policies were asked for
+	calls     func() snapshot.Likeness // of the workload, once all is asked
+	externals *snapshot.PolicySet      // nil: nothing is outside
+	clusters  map[string]*cluster      // by name
+	secrets   map[string]proxy.Secret  // by name
 	logLines  map[logLine][]string
 	unrouted  []string // outbounds that no TrafficRoute selects
 	warnings  []Warning

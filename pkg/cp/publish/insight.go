@@ -56,7 +56,7 @@ func (p *Publisher) KnownInsight(meshName, name string) (in api.DataplaneInsight
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.view == nil {
+	if !rec.planned {
 		return in
 	}
 	in.Weft = findings(rec.warnings, rec.failed)

@@ -33,24 +33,13 @@ func (p *Publisher) pushing(ctx context.Context) error {
 	}
 }
 
-// round sees to every connected proxy once. What is different is found out once
-// for all, and only proxies that it may concern are looked at closely.
+// round sees to the connected proxies whom something concerns that is different
+// since the round before.
 func (p *Publisher) round(ctx context.Context) {
 	state := p.State()
-	steps := map[string]*snapshot.Step{}
-	connected := p.stream.Connected()
 	var g errgroup.Group
 	g.SetLimit(cap(p.planning))
-	for i, r := range p.records.keep(connected) {
-		id := connected[i]
-		step := steps[id.Mesh]
-		if step == nil {
-			step = snapshot.Between(p.stood.Mesh(id.Mesh), state.Mesh(id.Mesh))
-			steps[id.Mesh] = step
-		}
-		if r.fresh(step) {
-			continue
-		}
+	for _, id := range p.records.stale(p.stream.Connected(), state) {
 		g.Go(func() error {
 			if ctx.Err() == nil {
 				p.push(id)
@@ -59,7 +48,6 @@ func (p *Publisher) round(ctx context.Context) {
 		})
 	}
 	_ = g.Wait() // push reports by itself
-	p.stood = state
 	p.publishNames(state)
 	p.tell(state.Version())
 }
@@ -70,15 +58,11 @@ func (p *Publisher) push(id proxy.ID) {
 	r := p.records.of(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := p.State().Mesh(id.Mesh)
-	if r.view != nil && r.view.Fresh(m) {
-		return
-	}
-	before, planned := r.bundle, r.view != nil
-	switch err := p.replan(r, m, id); {
+	before, planned := r.bundle, r.planned
+	switch err := p.replan(r); {
 	case errors.Is(err, xds.ErrUnknown) && !planned:
-		// Its stream has just been opened, of a dataplane that this state does
-		// not have yet. Connect waits for one that does, or ends the stream.
+		// Its stream has just been opened, of a dataplane that this state does not
+		// have yet. Connect waits for one that does, or ends the stream.
 	case errors.Is(err, xds.ErrUnknown):
 		p.log.Info("proxy lost its dataplane", "proxy", id)
 		p.records.drop(id)
@@ -107,7 +91,7 @@ func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
 	r := p.records.of(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := p.replan(r, p.State().Mesh(id.Mesh), id); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {
+	if err := p.replan(r); errors.Is(err, xds.ErrUnknown) || err != nil && r.bundle == nil {
 		return err
 	}
 	p.stream.Publish(id, r.bundle)
@@ -116,18 +100,21 @@ func (p *Publisher) Connect(ctx context.Context, id proxy.ID) error {
 
 // replan makes the plan of a proxy anew. Where that fails the record keeps its
 // last good bundle, and the failure is logged the first time.
-func (p *Publisher) replan(r *record, m *snapshot.Mesh, id proxy.ID) error {
-	if m == nil || m.Dataplane(id.Name) == nil {
-		return unknown(id)
+func (p *Publisher) replan(r *record) error {
+	p.records.begin(r) // before the state is read: no round may pass between
+	m := p.State().Mesh(r.id.Mesh)
+	if m == nil || m.Dataplane(r.id.Name) == nil {
+		return unknown(r.id)
 	}
 	_ = failpoint.At(failpoint.PublishBuild)
 	p.metrics.replans.Inc()
 	view := snapshot.NewView(m)
-	b, warnings, err := p.bundle(m, view, id)
-	r.view, r.warnings = view, warnings
+	b, warnings, err := p.bundle(m, view, r.id)
+	p.records.read(r, view)
+	r.planned, r.warnings = true, warnings
 	if err != nil {
-		p.failed(r, id, err)
-		return fmt.Errorf("proxy %s %w: %w", id, xds.ErrBroken, err)
+		p.failed(r, err)
+		return fmt.Errorf("proxy %s %w: %w", r.id, xds.ErrBroken, err)
 	}
 	r.bundle, r.failed = b, ""
 	return nil
@@ -187,9 +174,9 @@ func (p *Publisher) survive(id proxy.ID, err *error) {
 	}
 }
 
-func (p *Publisher) failed(r *record, id proxy.ID, err error) {
+func (p *Publisher) failed(r *record, err error) {
 	if r.failed != err.Error() {
-		p.log.Error("proxy was not brought up to date and keeps what it has", "proxy", id, "error", err)
+		p.log.Error("proxy was not brought up to date and keeps what it has", "proxy", r.id, "error", err)
 		p.metrics.failures.Inc()
 	}
 	r.failed = err.Error()

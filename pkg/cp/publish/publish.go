@@ -79,7 +79,6 @@ type Publisher struct {
 	metrics metrics
 
 	state atomic.Pointer[snapshot.State]
-	stood *snapshot.State // the one of the last round; of pushing alone
 	mu    sync.Mutex
 	moved chan struct{} // closed when state is replaced, and when told is
 	told  mesh.Version  // of the state that every lane holds, see Abreast
@@ -106,8 +105,7 @@ func New(c Config) *Publisher {
 		store: c.Store, stream: c.Stream, plan: c.Plan, render: c.Render, resolve: c.Resolver,
 		log: cmp.Or(c.Log, slog.Default()), metrics: newMetrics(),
 		moved:    make(chan struct{}),
-		stood:    snapshot.Empty(),
-		records:  records{all: map[proxy.ID]*record{}},
+		records:  newRecords(),
 		versions: map[mesh.Key]mesh.Version{}, clusters: map[service]map[string]bool{},
 		names:     map[string]namesOf{},
 		planning:  make(chan struct{}, runtime.GOMAXPROCS(0)),

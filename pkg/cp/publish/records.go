@@ -8,29 +8,26 @@ import (
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
-// A record is what a connected proxy was given, and why.
+// A record is what a connected proxy was given.
 type record struct {
+	id proxy.ID
+
 	mu       sync.Mutex
-	view     *snapshot.View  // what its plan read; nil: not planned yet
-	warnings []proxy.Warning // of that plan
+	planned  bool            // at all
+	warnings []proxy.Warning // of the last plan
 	bundle   *xds.Bundle     // the last good one
 	failed   string          // why there is no newer one; "" where it is current
 }
 
-// fresh tells whether what the proxy was given is right after a step. While it
-// is planned it is not.
-func (r *record) fresh(s *snapshot.Step) bool {
-	if !r.mu.TryLock() {
-		return false
-	}
-	defer r.mu.Unlock()
-	return r.view != nil && r.view.After(s)
+// records are those of all proxies, and what was read for their plans, by mesh.
+type records struct {
+	mu      sync.Mutex
+	all     map[proxy.ID]*record
+	readers map[string]*snapshot.Readers[*record]
 }
 
-// records are those of all proxies.
-type records struct {
-	mu  sync.Mutex
-	all map[proxy.ID]*record
+func newRecords() records {
+	return records{all: map[proxy.ID]*record{}, readers: map[string]*snapshot.Readers[*record]{}}
 }
 
 // find returns the record of a proxy, nil where there is none.
@@ -50,31 +47,78 @@ func (rs *records) of(id proxy.ID) *record {
 func (rs *records) locked(id proxy.ID) *record {
 	r := rs.all[id]
 	if r == nil {
-		r = new(record)
+		r = &record{id: id}
 		rs.all[id] = r
 	}
 	return r
 }
 
-// keep returns the records of ids, in their order, and drops all others.
-func (rs *records) keep(ids []proxy.ID) []*record {
+// begin notes that a proxy is being planned.
+func (rs *records) begin(r *record) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	kept := make([]*record, len(ids))
-	for i, id := range ids {
-		kept[i] = rs.locked(id)
+	if rs.all[r.id] == r {
+		rs.readersOf(r.id.Mesh).Begin(r)
 	}
-	if len(rs.all) > len(ids) {
-		rs.all = make(map[proxy.ID]*record, len(ids))
-		for i, id := range ids {
-			rs.all[id] = kept[i]
+}
+
+// read notes what was read for a proxy's plan.
+func (rs *records) read(r *record, v *snapshot.View) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.all[r.id] == r {
+		rs.readersOf(r.id.Mesh).Read(r, v)
+	}
+}
+
+func (rs *records) readersOf(mesh string) *snapshot.Readers[*record] {
+	readers := rs.readers[mesh]
+	if readers == nil {
+		readers = new(snapshot.Readers[*record])
+		rs.readers[mesh] = readers
+	}
+	return readers
+}
+
+// stale returns the connected proxies that a state may ask another plan of, and
+// drops the records of all others that are not connected.
+func (rs *records) stale(connected []proxy.ID, state *snapshot.State) (ids []proxy.ID) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for _, id := range connected {
+		if rs.all[id] == nil {
+			rs.locked(id)
+			ids = append(ids, id)
 		}
 	}
-	return kept
+	if len(rs.all) > len(connected) {
+		there := make(map[proxy.ID]bool, len(connected))
+		for _, id := range connected {
+			there[id] = true
+		}
+		for id, r := range rs.all {
+			if !there[id] {
+				rs.leave(r)
+			}
+		}
+	}
+	for mesh, readers := range rs.readers {
+		for _, r := range readers.Move(state.Mesh(mesh)) {
+			ids = append(ids, r.id)
+		}
+	}
+	return ids
 }
 
 func (rs *records) drop(id proxy.ID) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	delete(rs.all, id)
+	if r := rs.all[id]; r != nil {
+		rs.leave(r)
+	}
+}
+
+func (rs *records) leave(r *record) {
+	delete(rs.all, r.id)
+	rs.readersOf(r.id.Mesh).Leave(r)
 }

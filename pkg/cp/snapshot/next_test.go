@@ -19,7 +19,7 @@ func TestNextIsTheSameInAnySteps(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		changes := randomChanges(rnd, 120)
-		known := hosts(t, "h0.example=192.0.2.100", "h1.example=::ffff:192.0.2.101")
+		known := hosts("h0.example=192.0.2.100", "h1.example=::ffff:192.0.2.101")
 
 		final := map[mesh.Key]store.Change{}
 		stepped := Empty()
@@ -154,11 +154,11 @@ func TestHosts(t *testing.T) {
 		want  string
 	}{
 		{"not known", nil, "invalid IP"},
-		{"known", hosts(t, "a.example=192.0.2.1"), "192.0.2.1"},
+		{"known", hosts("a.example=192.0.2.1"), "192.0.2.1"},
 		{"unchanged", nil, "192.0.2.1"},
-		{"moved", hosts(t, "a.example=192.0.2.9"), "192.0.2.9"},
-		{"another name", hosts(t, "a.example=192.0.2.9", "c.example=192.0.2.1"), "192.0.2.9"},
-		{"IPv4 in IPv6", hosts(t, "a.example=::ffff:192.0.2.7"), "192.0.2.7"},
+		{"moved", hosts("a.example=192.0.2.9"), "192.0.2.9"},
+		{"another name", hosts("a.example=192.0.2.9", "c.example=192.0.2.1"), "192.0.2.9"},
+		{"IPv4 in IPv6", hosts("a.example=::ffff:192.0.2.7"), "192.0.2.7"},
 		{"forgotten", map[string]netip.Addr{}, "invalid IP"},
 	}
 	for _, step := range steps {
@@ -177,7 +177,7 @@ func TestInputMayBeReused(t *testing.T) {
 	var w writer
 	in := Input{
 		Changes: []store.Change{w.mesh("default"), w.dataplane("a", "a.example", inbound("web"))},
-		Hosts:   hosts(t, "a.example=192.0.2.1"),
+		Hosts:   hosts("a.example=192.0.2.1"),
 	}
 	s := Next(Empty(), in)
 	before := dump(s)

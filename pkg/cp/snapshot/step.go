@@ -1,83 +1,98 @@
 package snapshot
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// A Step leads from one moment of a mesh to another and knows what is
-// different, so that thousands of views need not find that out each. One
-// goroutine at a time may use it.
+// A Step leads from one moment of a mesh to another and knows which questions
+// have another answer, so that thousands of readers need not find that out each.
+// It never changes.
 type Step struct {
 	from, to *Mesh
-	topics   [topics]bool // of the questions that may have another answer
+	all      bool // one of the two is not there
+	changed  map[question]bool
 	policies map[*mesh.Kind][]replaced
-	asked    map[alike]bool // of those that are alike, whether what is different matters
-}
-
-type alike struct {
-	kind *mesh.Kind
-	like Likeness
 }
 
 // replaced is a policy that another one has taken the place of; either may be
 // nil.
 type replaced struct{ was, is *mesh.Resource }
 
-// Between returns the step between two moments of a mesh, of which the second
-// may be nil: the mesh is gone.
+// Between returns the step between two moments of a mesh, of which either may
+// be nil: the mesh is not there.
 func Between(from, to *Mesh) *Step {
-	s := &Step{from: from, to: to}
-	if from == to || from == nil || to == nil {
+	s := &Step{from: from, to: to, all: from != to && (from == nil || to == nil)}
+	if from == to || s.all {
 		return s
 	}
-	s.topics[aboutSpec] = from.spec != to.spec
-	s.topics[aboutDataplane] = !same(from.dataplanes, to.dataplanes)
-	s.topics[aboutServices] = from.services != to.services
-	s.topics[aboutService] = s.topics[aboutServices]
-	s.topics[aboutHost] = !same(from.hosts, to.hosts)
-	s.topics[aboutDirectory] = from.directory != to.directory
-	s.topics[aboutSecret] = !same(from.secrets, to.secrets)
-	s.topics[aboutFile] = !maps.Equal(from.files, to.files)
+	if from.spec != to.spec {
+		s.note(aboutSpec, nil, "")
+	}
+	if from.services != to.services {
+		s.note(aboutServices, nil, "")
+		differ(from.services.rows, to.services.rows, func(name string, was, is Service) { s.note(aboutService, nil, name) })
+	}
+	if from.directory != to.directory {
+		s.note(aboutDirectory, nil, "")
+	}
+	differ(from.dataplanes, to.dataplanes, func(name string, was, is *mesh.Resource) { s.note(aboutDataplane, nil, name) })
+	differ(from.secrets, to.secrets, func(name string, was, is mesh.Version) { s.note(aboutSecret, nil, name) })
+	differ(from.hosts, to.hosts, func(name string, was, is *host) {
+		if from.Host(name) != to.Host(name) { // and not only who uses it
+			s.note(aboutHost, nil, name)
+		}
+	})
+	for _, files := range []map[string]string{from.files, to.files} {
+		for path := range files {
+			if from.files[path] != to.files[path] {
+				s.note(aboutFile, nil, path)
+			}
+		}
+	}
 	for _, policies := range []map[*mesh.Kind]*PolicySet{from.policies, to.policies} {
 		for kind := range policies {
-			if _, done := s.policies[kind]; done || from.policies[kind] == to.policies[kind] {
-				continue
+			if _, done := s.policies[kind]; !done && from.policies[kind] != to.policies[kind] {
+				s.exchange(kind, from.policies[kind], to.policies[kind])
 			}
-			put(&s.policies, kind, between(from.policies[kind], to.policies[kind]))
-			s.topics[aboutPolicies], s.topics[aboutAny] = true, true
 		}
 	}
 	return s
 }
 
-// matters tells whether a policy is different that matters to a reader.
-func (s *Step) matters(p policies) bool {
-	changed := s.policies[p.kind]
-	if len(changed) == 0 {
-		return false
-	}
-	key := alike{p.kind, p.like}
-	if does, known := s.asked[key]; known {
-		return does
-	}
-	does := slices.ContainsFunc(changed, func(r replaced) bool {
-		return r.was != nil && p.matters(r.was) || r.is != nil && p.matters(r.is)
-	})
-	if p.like != (Likeness{}) {
-		put(&s.asked, key, does)
-	}
-	return does
+func (s *Step) note(about topic, kind *mesh.Kind, name string) {
+	put(&s.changed, question{about, kind, name}, true)
 }
 
-// between returns what is different in two sets.
-func between(from, to *PolicySet) (all []replaced) {
-	a, b := from.table(), to.table()
+// exchange notes that the policies of a kind are others.
+func (s *Step) exchange(kind *mesh.Kind, from, to *PolicySet) {
+	s.note(aboutPolicies, kind, "")
+	if (from == nil) != (to == nil) {
+		s.note(aboutAny, kind, "")
+	}
+	var all []replaced
+	differ(from.table(), to.table(), func(_ string, was, is *mesh.Resource) { all = append(all, replaced{was, is}) })
+	put(&s.policies, kind, all)
+}
+
+// matters tells whether a policy of a kind is different that matters to a reader.
+func (s *Step) matters(kind *mesh.Kind, to func(*mesh.Resource) bool) bool {
+	return slices.ContainsFunc(s.policies[kind], func(r replaced) bool {
+		return r.was != nil && to(r.was) || r.is != nil && to(r.is)
+	})
+}
+
+// differ tells of each name of which two tables say something else; what is not
+// there is the zero value.
+func differ[V comparable](a, b table[V], tell func(name string, was, is V)) {
+	if same(a, b) {
+		return
+	}
 	for len(a) > 0 || len(b) > 0 {
-		var r replaced
+		var name string
+		var was, is V
 		var order int
 		switch {
 		case len(a) == 0:
@@ -88,14 +103,13 @@ func between(from, to *PolicySet) (all []replaced) {
 			order = strings.Compare(a[0].name, b[0].name)
 		}
 		if order <= 0 {
-			r.was, a = a[0].value, a[1:]
+			name, was, a = a[0].name, a[0].value, a[1:]
 		}
 		if order >= 0 {
-			r.is, b = b[0].value, b[1:]
+			name, is, b = b[0].name, b[0].value, b[1:]
 		}
-		if r.was != r.is {
-			all = append(all, r)
+		if was != is {
+			tell(name, was, is)
 		}
 	}
-	return all
 }

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"net/netip"
-	"unique"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -13,21 +12,21 @@ import (
 //
 // One goroutine at a time may use it.
 type View struct {
-	mesh     *Mesh
-	answers  []answer
-	policies []policies
+	mesh      *Mesh
+	questions []question
+	policies  []policies
 }
 
 // policies are those of a kind that were read, and which of them matter.
 type policies struct {
 	kind    *mesh.Kind
-	like    Likeness
+	like    func() Likeness
 	matters func(*mesh.Resource) bool
 }
 
 // A Likeness is the same for readers to whom the same policies of a kind matter,
-// so that a step asks one of them; the zero value is like no other.
-type Likeness = unique.Handle[string]
+// so that one of them is asked.
+type Likeness string
 
 // A question is asked of a mesh; its answer is comparable: a pointer to
 // something that never changes, or a small value.
@@ -50,13 +49,7 @@ const (
 	aboutDirectory
 	aboutSecret
 	aboutFile
-	topics // how many there are
 )
-
-type answer struct {
-	to question
-	is any
-}
 
 // NewView returns a view of m of which nothing was read yet.
 func NewView(m *Mesh) *View { return &View{mesh: m} }
@@ -86,10 +79,10 @@ func (v *View) Any(kind *mesh.Kind) bool {
 
 // PoliciesThat is Policies for a reader who is bothered only with those that
 // matter to him: a change of others, which come and go, outdates nothing, so
-// that he must not ask whether there are others (Any tells). matters is kept,
-// and asked later about policies as they were and as they are; it must say the
-// same of equal ones.
-func (v *View) PoliciesThat(kind *mesh.Kind, like Likeness, matters func(*mesh.Resource) bool) *PolicySet {
+// that he must not ask whether there are others (Any tells). like and matters are
+// kept: like is asked when all was read, and matters later about policies as
+// they were and as they are; it must say the same of equal ones.
+func (v *View) PoliciesThat(kind *mesh.Kind, like func() Likeness, matters func(*mesh.Resource) bool) *PolicySet {
 	v.policies = append(v.policies, policies{kind, like, matters})
 	return v.mesh.Policies(kind)
 }
@@ -130,8 +123,7 @@ func (v *View) File(path string) string {
 func (v *View) Fresh(next *Mesh) bool { return v.After(Between(v.mesh, next)) }
 
 // After is Fresh for many views, of which most stand where the step begins.
-// One that is fresh stands on the later moment then, so that it does not keep
-// older ones in memory.
+// One that is fresh stands on the later moment then.
 func (v *View) After(s *Step) bool {
 	if s.to == nil || s.to.name != v.mesh.name {
 		return false
@@ -142,13 +134,13 @@ func (v *View) After(s *Step) bool {
 	if v.mesh != s.from { // it was made between the two
 		s = Between(v.mesh, s.to)
 	}
-	for _, a := range v.answers {
-		if s.topics[a.to.about] && s.to.answer(a.to) != a.is {
+	for _, q := range v.questions {
+		if s.changed[q] {
 			return false
 		}
 	}
 	for _, p := range v.policies {
-		if s.matters(p) {
+		if s.matters(p.kind, p.matters) {
 			return false
 		}
 	}
@@ -157,9 +149,8 @@ func (v *View) After(s *Step) bool {
 }
 
 func (v *View) ask(q question) any {
-	a := answer{q, v.mesh.answer(q)}
-	v.answers = append(v.answers, a)
-	return a.is
+	v.questions = append(v.questions, q)
+	return v.mesh.answer(q)
 }
 
 func (m *Mesh) answer(q question) any {

@@ -1,9 +1,7 @@
 package snapshot
 
 import (
-	"slices"
 	"testing"
-	"unique"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
 	"github.com/weft-mesh/weft/pkg/mesh"
@@ -17,7 +15,7 @@ func TestFresh(t *testing.T) {
 			w.dataplane("a", "a.example", inbound("web")),
 			w.dataplane("b", "192.0.2.2", inbound("api")),
 		},
-		Hosts: hosts(t, "a.example=192.0.2.1"),
+		Hosts: hosts("a.example=192.0.2.1"),
 	})
 	reads := map[string]func(v *View){
 		"nothing":     func(*View) {},
@@ -55,7 +53,7 @@ func TestFresh(t *testing.T) {
 		{"a name", Input{Changes: []store.Change{w.virtual("default", "v", "{{.v}}.{{.s}}.mesh", "80")}}, []string{"directory"}},
 		{"an endpoint that has a name of its own", Input{Changes: []store.Change{w.dataplane("d", "192.0.2.3", inbound("web", "version=v1"))}}, []string{"directory"}},
 		{"one more of that name", Input{Changes: []store.Change{w.dataplane("e", "192.0.2.3", inbound("web", "version=v1"))}}, nil},
-		{"a host", Input{Hosts: hosts(t, "a.example=192.0.2.9")}, []string{"host"}},
+		{"a host", Input{Hosts: hosts("a.example=192.0.2.9")}, []string{"host"}},
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -100,35 +98,5 @@ func TestFreshMovesTheView(t *testing.T) {
 	}
 	if v.Dataplane("b") == nil {
 		t.Error("the view still stands on the older moment")
-	}
-}
-
-// Readers that are alike are asked once in a step, others each.
-func TestStepAsksOneOfThoseAlike(t *testing.T) {
-	var w writer
-	s := state(t, w.mesh("default"), w.permission("p"))
-	next := Next(s, Input{Changes: []store.Change{w.permission("q")}})
-	web, api := unique.Make("web"), unique.Make("api")
-	var asked []string
-	view := func(name string, like Likeness, matters bool) *View {
-		v := NewView(s.Mesh("default"))
-		v.PoliciesThat(mesh.TrafficPermissionKind, like, func(*mesh.Resource) bool {
-			asked = append(asked, name)
-			return matters
-		})
-		return v
-	}
-	step := Between(s.Mesh("default"), next.Mesh("default"))
-	for _, v := range []struct {
-		name    string
-		like    Likeness
-		matters bool
-	}{{"web-1", web, true}, {"api-1", api, false}, {"web-2", web, true}, {"api-2", api, false}, {"one", Likeness{}, true}, {"two", Likeness{}, false}} {
-		if got := view(v.name, v.like, v.matters).After(step); got == v.matters {
-			t.Errorf("%s is fresh: %t", v.name, got)
-		}
-	}
-	if want := []string{"web-1", "api-1", "one", "two"}; !slices.Equal(asked, want) {
-		t.Errorf("asked %q, want %q", asked, want)
 	}
 }
