@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/pkg/keyfile"
+	units "github.com/weft-mesh/weft/pkg/systemd"
 )
 
 // An Agent is one host's: it holds the host's files and serves its workloads.
@@ -26,6 +27,7 @@ type Agent struct {
 	Tail *Tail
 
 	readied chan struct{} // closed once the host was ready, or waited for that too long
+	sockets *units.Store  // which queries wait in while no agent is there
 
 	mu     sync.Mutex
 	cfg    Config // in force
@@ -36,7 +38,10 @@ type Agent struct {
 // New makes an agent of a joined host's configuration. It starts nothing, and
 // fails where a workload has not joined.
 func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
-	a := &Agent{cfg: cfg, version: version, log: log, readied: make(chan struct{})}
+	a := &Agent{
+		cfg: cfg, version: version, log: log, readied: make(chan struct{}),
+		sockets: units.OpenStore(log.With("part", "systemd")),
+	}
 	a.change.Since = time.Now()
 	for _, c := range cfg.Workloads() {
 		s, err := a.serve(c)
@@ -45,7 +50,18 @@ func New(cfg Config, version string, log *slog.Logger) (*Agent, error) {
 		}
 		a.served = append(a.served, s)
 	}
+	a.retain()
 	return a, nil
+}
+
+// retain gives up the sockets of workloads that are not served any more, and of
+// addresses that they have no more.
+func (a *Agent) retain() {
+	var names []string
+	for _, s := range a.all() {
+		names = append(names, s.present().dns.SocketNames()...)
+	}
+	a.sockets.Retain(names)
 }
 
 // Run keeps the host in the mesh until ctx ends, then returns nil. It fails
@@ -118,7 +134,7 @@ func (a *Agent) workload(cfg Config) (*Workload, error) {
 	if cfg.listed {
 		log = log.With("workload", cfg.Workload)
 	}
-	w, err := newWorkload(cfg, a.version, log)
+	w, err := newWorkload(cfg, a.version, a.sockets, log)
 	if err != nil && cfg.listed {
 		err = fmt.Errorf("%s: %w", cfg.place(), err)
 	}
@@ -142,6 +158,7 @@ func (s *served) prepare(ctx context.Context) (err error) {
 }
 
 func (s *served) release() {
+	s.present().endNames()
 	s.held.release()
 	s.held = nil
 }

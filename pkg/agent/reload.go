@@ -173,6 +173,7 @@ func (a *Agent) apply(ctx context.Context, g *errgroup.Group, next Config) error
 		s.release()
 		a.log.Info("workload stopped", "workload", s.cfg.Workload, "dataplane", s.cfg.Name)
 	}
+	a.retain()
 	for _, change := range t.changes {
 		change(ctx)
 	}

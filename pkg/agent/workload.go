@@ -38,6 +38,7 @@ type Workload struct {
 	identity *identity.Identity
 	relay    *relay.Relay
 	dns      *dns.Server
+	names    *early // that the dns server is, once prepared
 	envoy    *envoy.Process
 	user     *envoy.User // that it runs as; nil: the agent's
 	logs     *accesslog.Server
@@ -73,7 +74,7 @@ type Workload struct {
 
 // newWorkload makes what serves one workload, and starts nothing. It fails where
 // that has not joined.
-func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error) {
+func newWorkload(cfg Config, version string, sockets dns.Sockets, log *slog.Logger) (*Workload, error) {
 	address, err := cfg.address()
 	if err != nil {
 		return nil, err
@@ -106,6 +107,7 @@ func newWorkload(cfg Config, version string, log *slog.Logger) (*Workload, error
 		Direct:     []string{cfg.envoyResolver().String()},
 		Mark:       cfg.mark(),
 		ResolvConf: cfg.ResolvConf,
+		Sockets:    sockets,
 		Log:        log.With("part", "dns"),
 	})
 	w.relay = relay.New(relay.Config{
@@ -159,7 +161,7 @@ func (w *Workload) run(ctx context.Context) error {
 	defer end()
 	g, parts := errgroup.WithContext(parts)
 	for _, part := range []func(context.Context) error{
-		w.probeService, w.register, w.comeUp, w.relay.Run, w.runEnvoy, w.metrics.Run, w.dns.Run, w.redirect, w.tellNeighbours, w.leaveMesh,
+		w.probeService, w.register, w.comeUp, w.relay.Run, w.runEnvoy, w.metrics.Run, w.answerNames, w.redirect, w.tellNeighbours, w.leaveMesh,
 	} {
 		g.Go(func() error { return part(parts) })
 	}
@@ -177,8 +179,15 @@ func (w *Workload) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// prepare finds what would fail later, before anything runs.
-func (w *Workload) prepare(ctx context.Context) error {
+// prepare finds what would fail later, before anything runs but what answers
+// queries: they have waited since the last agent went.
+func (w *Workload) prepare(ctx context.Context) (err error) {
+	w.beginNames(ctx)
+	defer func() {
+		if err != nil {
+			w.endNames()
+		}
+	}()
 	if err := keyfile.Passage(w.cfg.RunDir); err != nil {
 		return err
 	}

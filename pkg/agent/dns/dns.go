@@ -12,9 +12,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,7 +54,18 @@ type Config struct {
 	ResolvConf string
 	// Domain ends the mesh's names; default proxy.Domain.
 	Domain string
-	Log    *slog.Logger
+	// Sockets hold what the server listens with beyond its end, so that queries
+	// that come then wait for the next one; nil holds nothing.
+	Sockets Sockets
+	Log     *slog.Logger
+}
+
+// Sockets are held by names. Take returns nil for none, and what it returns
+// stays theirs; Keep holds a copy.
+type Sockets interface {
+	Take(name string) *os.File
+	Keep(name string, socket interface{ File() (*os.File, error) })
+	Drop(name string)
 }
 
 // A Server answers the queries of one host.
@@ -64,6 +78,8 @@ type Server struct {
 	conns chan struct{} // one for each TCP connection
 	ready chan struct{}
 	addrs []netip.AddrPort // set before ready is closed
+	known chan struct{}    // closed once there is a table
+	once  sync.Once        // closes known
 }
 
 // Bounds on what clients can make us hold: beyond them queries are answered
@@ -72,6 +88,15 @@ type Server struct {
 const (
 	maxForwards = 512
 	maxConns    = 256
+)
+
+const (
+	// tableTime is how long a name of the mesh waits for the first table: a new
+	// agent has it within moments, and a resolver asks again after 5 s.
+	tableTime = 4 * time.Second
+	// lastTime is how long queries that are under way may take when the server
+	// ends. Those that are not read yet are the next one's.
+	lastTime = time.Second
 )
 
 // New returns a Server that does nothing until Run.
@@ -96,14 +121,16 @@ func New(cfg Config) *Server {
 		slots: make(chan struct{}, min(maxForwards, files()/4)),
 		conns: make(chan struct{}, min(maxConns, files()/4)),
 		ready: make(chan struct{}),
+		known: make(chan struct{}),
 	}
 }
 
 // SetNames replaces the table of names in one step; queries under way see the
-// old one or the new one whole. Before the first call, names of the mesh are
-// answered SERVFAIL.
+// old one or the new one whole. Before the first call, names of the mesh wait for
+// it up to tableTime, and are then answered SERVFAIL.
 func (s *Server) SetNames(names []proxy.Name) {
 	s.table.Store(newTable(s.cfg.Domain, names))
+	s.once.Do(func() { close(s.known) })
 }
 
 // Ready is closed once the server listens.
@@ -119,7 +146,8 @@ func (s *Server) Addrs() []netip.AddrPort {
 	}
 }
 
-// Run answers until ctx ends, then returns nil. It fails at once when an
+// Run answers until ctx ends, then returns nil. What it has not read by then is
+// left in the sockets. It fails at once when an
 // address is taken, when none exists on this host (ErrNoAddress), or when Mark
 // may not be set (ErrNotPermitted).
 func (s *Server) Run(ctx context.Context) error {
@@ -156,10 +184,14 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	answering, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, end) })()
 	for _, l := range listeners {
-		g.Go(func() error { return s.serveUDP(ctx, l.udp, l.direct) })
-		g.Go(func() error { return s.serveTCP(ctx, l.tcp, l.direct) })
-		context.AfterFunc(ctx, func() { l.close() })
+		defer l.close()
+		g.Go(func() error { return s.serveUDP(ctx, answering, l.udp, l.direct) })
+		g.Go(func() error { return s.serveTCP(ctx, answering, l.tcp, l.direct) })
+		context.AfterFunc(ctx, l.wake)
 	}
 	return g.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A listener is one address, by both transports.
@@ -20,8 +21,19 @@ type listener struct {
 }
 
 func (l *listener) close() {
-	_ = l.udp.Close()
-	_ = l.tcp.Close()
+	if l.udp != nil {
+		_ = l.udp.Close()
+	}
+	if l.tcp != nil {
+		_ = l.tcp.Close()
+	}
+}
+
+// wake has those who wait for queries look up. What they have not read stays.
+func (l *listener) wake() {
+	past := time.Unix(1, 0)
+	_ = l.udp.SetReadDeadline(past)
+	_ = l.tcp.SetDeadline(past)
 }
 
 // listen takes all addresses that this host has. It takes none if one is in
@@ -41,7 +53,7 @@ func (s *Server) listen(ctx context.Context, addresses []string) (ls []*listener
 		if err != nil {
 			return ls, fmt.Errorf("listen address %q: must be an IP address and a port, such as 127.0.0.1:15053", text)
 		}
-		l, err := listenBoth(ctx, addr)
+		l, err := s.listenAt(ctx, addr)
 		switch {
 		case err == nil:
 			ls = append(ls, l)
@@ -58,6 +70,35 @@ func (s *Server) listen(ctx context.Context, addresses []string) (ls []*listener
 		return ls, fmt.Errorf("%w: this host has none of %s: bring its loopback device up (ip link set lo up)", ErrNoAddress, strings.Join(missing, ", "))
 	}
 	return ls, nil
+}
+
+// listenAt takes addr: what is held of it, and what is not as anybody would.
+func (s *Server) listenAt(ctx context.Context, addr netip.AddrPort) (*listener, error) {
+	if s.cfg.Sockets == nil || addr.Port() == 0 {
+		return listenBoth(ctx, addr)
+	}
+	var lc net.ListenConfig
+	l := &listener{addr: addr, udp: s.heldUDP(addr), tcp: s.heldTCP(addr)}
+	if l.tcp == nil {
+		tl, err := lc.Listen(ctx, "tcp", addr.String())
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.tcp = tl.(*net.TCPListener)
+		s.cfg.Sockets.Keep(socketName("tcp", addr), l.tcp)
+	}
+	if l.udp == nil {
+		uc, err := lc.ListenPacket(ctx, "udp", addr.String())
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.udp = uc.(*net.UDPConn)
+		makeRoom(l.udp)
+		s.cfg.Sockets.Keep(socketName("udp", addr), l.udp)
+	}
+	return l, nil
 }
 
 // listenBoth takes addr by UDP and TCP. For port 0 it tries a few ports: one

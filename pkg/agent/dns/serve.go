@@ -18,6 +18,8 @@ import (
 const (
 	tcpIdle  = 10 * time.Second
 	tcpWrite = 5 * time.Second
+	// tcpLast is how long a query may be on its way when the server ends.
+	tcpLast = 200 * time.Millisecond
 )
 
 // acceptPause is how long we leave others time to close files when there are
@@ -36,11 +38,31 @@ func (s *Server) handle(ctx context.Context, network string, direct bool, raw []
 		reply(begin(&q, code).bytes())
 		return
 	}
-	if b := answer(s.table.Load(), s.cfg.Domain, &q); b != nil {
+	later := func(find func() []byte) {
+		select {
+		case s.slots <- struct{}{}:
+		default:
+			reply(begin(&q, dnsmessage.RCodeServerFailure).bytes())
+			return
+		}
+		done.Go(func() {
+			defer func() { <-s.slots }()
+			// Who is not answered asks again, and asks the next server.
+			if b := find(); ctx.Err() == nil {
+				reply(b)
+			}
+		})
+	}
+	t := s.table.Load()
+	if b := answer(t, s.cfg.Domain, &q); b != nil {
+		if t == nil && b[3]&maskRCode == byte(dnsmessage.RCodeServerFailure) {
+			later(func() []byte { return s.awaited(ctx, &q) })
+			return
+		}
 		reply(b)
 		return
 	}
-	if b := outsider(s.table.Load(), &q); b != nil && !direct {
+	if b := outsider(t, &q); b != nil && !direct {
 		reply(b)
 		return
 	}
@@ -48,37 +70,43 @@ func (s *Server) handle(ctx context.Context, network string, direct bool, raw []
 		reply(b)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		reply(begin(&q, dnsmessage.RCodeServerFailure).bytes())
-		return
-	}
-	done.Go(func() {
-		defer func() { <-s.slots }()
+	later(func() []byte {
 		b, err := s.fwd.exchange(ctx, network, &q)
 		if err != nil {
 			s.log.Debug("query not answered", "type", q.typ.String(), "error", err)
 			b = begin(&q, dnsmessage.RCodeServerFailure).bytes()
 		}
-		reply(b)
+		return b
 	})
 }
 
-func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, direct bool) error {
+// awaited answers by the first table, if that comes in time.
+func (s *Server) awaited(ctx context.Context, q *query) []byte {
+	select {
+	case <-s.known:
+	case <-time.After(tableTime):
+	case <-ctx.Done():
+	}
+	return answer(s.table.Load(), s.cfg.Domain, q)
+}
+
+// serveUDP reads until ctx ends, and answers what it has read until answering
+// does.
+func (s *Server) serveUDP(ctx, answering context.Context, conn *net.UDPConn, direct bool) error {
 	var done sync.WaitGroup
 	defer done.Wait()
 	buf := make([]byte, 0xffff)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		switch {
+		case err == nil:
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
-		case err != nil:
+		default:
 			return fmt.Errorf("dns: read from %s: %w", conn.LocalAddr(), err)
 		}
 		raw := append(make([]byte, 0, n), buf[:n]...)
-		s.handle(ctx, "udp", direct, raw, &done, func(b []byte) {
+		s.handle(answering, "udp", direct, raw, &done, func(b []byte) {
 			if _, err := conn.WriteToUDPAddrPort(b, from); err != nil && ctx.Err() == nil {
 				s.log.Debug("answer not sent", "to", from.String(), "error", err)
 			}
@@ -86,12 +114,13 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn, direct bool) e
 	}
 }
 
-func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, direct bool) error {
+func (s *Server) serveTCP(ctx, answering context.Context, l *net.TCPListener, direct bool) error {
 	var done sync.WaitGroup
 	defer done.Wait()
 	for {
 		conn, err := l.Accept()
 		switch {
+		case err == nil:
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
@@ -101,7 +130,7 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, direct bool) 
 			case <-time.After(acceptPause):
 			}
 			continue
-		case err != nil:
+		default:
 			return fmt.Errorf("dns: accept on %s: %w", l.Addr(), err)
 		}
 		select {
@@ -112,16 +141,17 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, direct bool) 
 		}
 		done.Go(func() {
 			defer func() { <-s.conns }()
-			s.serveConn(ctx, conn, direct)
+			s.serveConn(ctx, answering, conn, direct)
 		})
 	}
 }
 
 // serveConn answers one client. Answers go out as they come, so that a slow
 // one holds up no other (RFC 7766, 6.2.1.1).
-func (s *Server) serveConn(ctx context.Context, conn net.Conn, direct bool) {
+func (s *Server) serveConn(ctx, answering context.Context, conn net.Conn, direct bool) {
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	defer context.AfterFunc(answering, func() { _ = conn.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now().Add(tcpLast)) })()
 	var done sync.WaitGroup
 	defer done.Wait()
 	var mu sync.Mutex
@@ -135,11 +165,13 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, direct bool) {
 		}
 	}
 	for {
-		_ = conn.SetReadDeadline(time.Now().Add(tcpIdle))
+		if ctx.Err() == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(tcpIdle))
+		}
 		raw, err := readTCP(conn)
 		if err != nil {
 			return
 		}
-		s.handle(ctx, "tcp", direct, raw, &done, reply)
+		s.handle(answering, "tcp", direct, raw, &done, reply)
 	}
 }

@@ -84,11 +84,24 @@ func (d *delivery[T]) run(ctx context.Context, to func(T)) {
 			return
 		case <-d.wake:
 		}
-		d.mu.Lock()
-		v := d.next
-		d.mu.Unlock()
-		if to != nil {
-			to(v)
-		}
+		d.hand(to)
+	}
+}
+
+// now hands on what there is, before run does.
+func (d *delivery[T]) now(to func(T)) {
+	select {
+	case <-d.wake:
+		d.hand(to)
+	default:
+	}
+}
+
+func (d *delivery[T]) hand(to func(T)) {
+	d.mu.Lock()
+	v := d.next
+	d.mu.Unlock()
+	if to != nil {
+		to(v)
 	}
 }

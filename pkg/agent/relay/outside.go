@@ -22,6 +22,7 @@ type outside struct {
 	told  []proxy.Name
 	known bool // a table was there, if an empty one
 	first bool // told once
+	kept  bool // Envoy has what is on disk, and listens for it
 	timer *time.Timer
 }
 
@@ -53,11 +54,12 @@ func (r *Relay) tellNames(now time.Time) {
 			continue
 		}
 		from, known := o.since[n.Name]
-		if !known {
-			if !settled {
-				continue
-			}
+		switch {
+		case known || o.kept:
+		case settled:
 			from = now
+		default:
+			continue
 		}
 		since[n.Name] = from
 		if left := listenGrace - now.Sub(from); left > 0 {
@@ -68,7 +70,7 @@ func (r *Relay) tellNames(now time.Time) {
 		}
 		out = append(out, n)
 	}
-	o.since = since
+	o.since, o.kept = since, false
 	if wait > 0 && o.timer == nil {
 		o.timer = time.AfterFunc(wait, func() {
 			r.mu.Lock()

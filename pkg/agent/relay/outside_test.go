@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -103,6 +104,39 @@ func TestNamesOutsideOutliveEnvoy(t *testing.T) {
 	case n := <-g.names:
 		t.Errorf("names %v while Envoy came back", n)
 	default:
+	}
+}
+
+// A new agent tells names of disk before it runs: those of hosts outside where
+// Envoy went on without an agent, and listens for them.
+func TestNamesOfDiskAreToldFirst(t *testing.T) {
+	cp, dir := newCP(t), filepath.Join(t.TempDir(), "cache")
+	cp.greet(true)
+	table := &hostv1.NameTable{Names: []*hostv1.Name{
+		{Name: "api.mesh", Addresses: [][]byte{{240, 0, 0, 2}}}, {Name: "pay.example", Addresses: [][]byte{{240, 0, 0, 1}}},
+	}}
+	cp.put(namesType, &discoveryv3.Resource{Name: namesResource, Version: "1", Resource: mustAny(t, table)})
+	cp.set(clusters, "c=1")
+	cp.set(listeners, "outbound:240.0.0.1:443=1")
+	g := newRig(t, cp, keeping(dir))
+	e := g.envoy()
+	e.ask(clusters)
+	e.take("clusters c=1")
+	e.ask(listeners)
+	e.take("listeners outbound:240.0.0.1:443=1")
+	g.waitSynced()
+	g.stop()
+	for runs, want := range map[bool]string{true: "[api.mesh pay.example]", false: "[api.mesh]"} {
+		var told []string
+		r := New(Config{ID: testID, CacheDir: dir, OnNames: func(names []proxy.Name) {
+			for _, n := range names {
+				told = append(told, n.Name)
+			}
+		}})
+		r.Open(runs)
+		if got := fmt.Sprint(told); got != want {
+			t.Errorf("Envoy runs: %t; told %s, want %s", runs, got, want)
+		}
 	}
 }
 

@@ -140,6 +140,7 @@ type Relay struct {
 	ordered    chan struct{} // capacity 1: there is an order to follow
 	answering  chan struct{} // capacity 1: a question is being answered
 	outside    outside
+	opened     sync.Once
 	cache      *cache // nil: nothing is kept
 	cacheFault string // why that is, though it should be
 	dirty      chan struct{}
@@ -186,6 +187,17 @@ func New(cfg Config) *Relay {
 	return r
 }
 
+// Open reads what is kept on disk and tells the names in it. Run does, where
+// nobody has before. Where an Envoy runs, it listens for the hosts outside that
+// were told last.
+func (r *Relay) Open(runs bool) {
+	r.mu.Lock()
+	r.outside.kept = runs
+	r.mu.Unlock()
+	r.opened.Do(r.openCache)
+	r.names.now(r.cfg.OnNames)
+}
+
 // Run serves Envoy and follows the control plane until ctx ends, then returns
 // nil. It fails when the socket cannot be had, with ErrInUse when another
 // agent has it; a control plane that does not answer is no error.
@@ -197,7 +209,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
-	r.openCache()
+	r.opened.Do(r.openCache)
 	r.mu.Lock()
 	r.takeProbes()
 	r.mu.Unlock()
