@@ -9,9 +9,12 @@ package history
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -27,12 +30,18 @@ type Record struct {
 	// anybody has heard.
 	Past []mesh.Subscription `json:"past,omitempty"`
 	MTLS *mesh.DataplaneMTLS `json:"mTLS,omitempty"`
+	// Signed counts the certificates of the Dataplane that was made at Since, by
+	// the keepers of who signed them: each counts his own alone, so that records
+	// of several can be joined in any order, and more than once.
+	Signed map[string]uint32 `json:"signed,omitempty"`
+	Since  time.Time         `json:"since,omitzero"`
 }
 
 // A Keeper holds the records. Its methods may be called at once from many
 // goroutines.
 type Keeper struct {
 	mu      sync.Mutex
+	name    string // among keepers, for good where there is a journal
 	records map[proxy.ID]Record
 	news    map[proxy.ID]bool // that no replica was told of yet; nil: there is none
 	journal *journal          // nil: nothing outlives the process
@@ -41,7 +50,7 @@ type Keeper struct {
 // New returns a keeper that forgets everything with its process. Where replicas
 // is set, what is new waits for News.
 func New(replicas bool) *Keeper {
-	k := &Keeper{records: map[proxy.ID]Record{}}
+	k := &Keeper{name: uuid.NewString(), records: map[proxy.ID]Record{}}
 	if replicas {
 		k.news = map[proxy.ID]bool{}
 	}
@@ -59,15 +68,52 @@ func with(s mesh.Subscription) func(*Record) {
 	return func(r *Record) { r.Past = joined(r.Past, []mesh.Subscription{s}) }
 }
 
-// Certified notes a certificate that was signed. How many there were since the
-// Dataplane was made is counted here.
+// Certified notes a certificate that was signed here for the Dataplane that was
+// made at since.
 func (k *Keeper) Certified(id proxy.ID, m mesh.DataplaneMTLS, since time.Time) {
 	k.change(id, func(r *Record) {
-		if m.Regenerations = 1; r.MTLS != nil && !r.MTLS.Regenerated.Before(since) {
-			m.Regenerations += r.MTLS.Regenerations
-		}
-		r.MTLS = &m
+		r.join(Record{Since: since, Signed: map[string]uint32{k.name: r.signedBy(k.name, since) + 1}, MTLS: &m})
 	})
+}
+
+// signedBy is how many certificates of the Dataplane that was made at since a
+// keeper counts.
+func (r *Record) signedBy(keeper string, since time.Time) uint32 {
+	if r.adopt(since); !r.Since.Equal(since) {
+		return 0
+	}
+	return r.Signed[keeper]
+}
+
+// adopt has certificates that an older version counted be those of the Dataplane
+// that was made at since, unless they are of an earlier one.
+func (r *Record) adopt(since time.Time) {
+	if r.Since.IsZero() && r.MTLS != nil && !r.MTLS.Regenerated.Before(since) {
+		r.Since, r.Signed = since, map[string]uint32{"": r.MTLS.Regenerations}
+	}
+}
+
+// join adds what another record says of certificates. Records of a Dataplane
+// that was made earlier count no more.
+func (r *Record) join(other Record) {
+	r.adopt(other.Since)
+	if other.MTLS == nil || other.Since.Before(r.Since) {
+		return
+	}
+	signed, newest := maps.Clone(other.Signed), *other.MTLS
+	if other.Since.Equal(r.Since) {
+		for keeper, n := range r.Signed {
+			signed[keeper] = max(signed[keeper], n)
+		}
+		if r.MTLS != nil && r.MTLS.Regenerated.After(newest.Regenerated) {
+			newest = *r.MTLS
+		}
+	}
+	newest.Regenerations = 0
+	for _, n := range signed {
+		newest.Regenerations += n
+	}
+	r.Since, r.Signed, r.MTLS = other.Since, signed, &newest
 }
 
 func (k *Keeper) change(id proxy.ID, by func(*Record)) {
@@ -88,12 +134,8 @@ func (k *Keeper) Merge(id proxy.ID, other Record) {
 	defer k.mu.Unlock()
 	r := k.records[id]
 	r.Past = joined(r.Past, other.Past)
-	if m := other.MTLS; m != nil && (r.MTLS == nil || m.Regenerated.After(r.MTLS.Regenerated)) {
-		newest := *m
-		if r.MTLS != nil { // whoever signed counted his own
-			newest.Regenerations = max(newest.Regenerations, r.MTLS.Regenerations+1)
-		}
-		r.MTLS = &newest
+	if !other.Since.IsZero() && len(other.Signed) > 0 { // else an older version counted
+		r.join(other)
 	}
 	k.records[id] = r
 	k.journal.write(id, r)

@@ -3,6 +3,7 @@ package history_test
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,13 @@ func TestRemembers(t *testing.T) {
 		k.Merge(id, r) // again, as notes overlap
 	}
 	want(t, "with what another replica knows", k.Of(web, start, nobody), "s5 5m0s, s7 8m0s, ca-3 x3")
+	other.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(8), IssuedBackend: "ca-3"}, minute(7))
+	for id, r := range other.News(10) {
+		k.Merge(id, r)
+	}
+	want(t, "of a dataplane that was made anew", k.Of(web, minute(7), nobody), "s7 8m0s, ca-3 x1")
+	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(9), IssuedBackend: "ca-3"}, start) // by who has not heard of it
+	want(t, "and of it alone", k.Of(web, minute(7), nobody), "s7 8m0s, ca-3 x1")
 	if n := len(other.News(10)); n != 0 {
 		t.Errorf("%d records are news twice", n)
 	}
@@ -116,9 +124,54 @@ func TestRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	k = open(t, after)
-	want(t, "after a crash", k.Of(web, start, here), "s7 8m0s, s9 30m0s, ca-3 x3")
+	want(t, "after a crash", k.Of(web, start, here), "s7 8m0s, s9 30m0s, ca-3 x1")
+	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(31), IssuedBackend: "ca-4"}, minute(7))
+	want(t, "counting goes on", k.Of(web, start, here), "s7 8m0s, s9 30m0s, ca-4 x2")
 	k.Forget(func(id proxy.ID) bool { return id == web })
 	want(t, "forgotten", k.Of(web, start, here), "")
+}
+
+// TestCertificatesAreCountedOnce has keepers sign by turns and at once, and hear
+// of each other late, twice and out of order.
+func TestCertificatesAreCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := func(i int) string { return filepath.Join(dir, fmt.Sprint(i)) }
+	var keepers []*history.Keeper
+	for i := range 3 {
+		keepers = append(keepers, open(t, path(i)))
+	}
+	dice := rand.New(rand.NewPCG(1, 0)) //nolint:gosec // it chooses an order
+	var notes []history.Record
+	const certificates = 100
+	for n := range certificates {
+		i := dice.IntN(len(keepers))
+		keepers[i].Certified(web, mesh.DataplaneMTLS{Regenerated: minute(n), IssuedBackend: "ca-1"}, start)
+		notes = append(notes, keepers[i].News(1)[web])
+		keepers[dice.IntN(len(keepers))].Merge(web, notes[dice.IntN(len(notes))])
+		if n == certificates/2 { // one is started again
+			keepers[i].Close()
+			keepers[i] = open(t, path(i))
+		}
+	}
+	for i, k := range keepers {
+		for _, n := range dice.Perm(len(notes)) {
+			k.Merge(web, notes[n])
+		}
+		want(t, fmt.Sprint("keeper ", i), k.Of(web, start, nobody), fmt.Sprintf("ca-1 x%d", certificates))
+	}
+}
+
+// TestOlderCount goes on with what an older version wrote.
+func TestOlderCount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "insights.jsonl")
+	was := `{"proxy": "default.web.1", "record": {"mTLS": {"lastCertificateRegeneration": "2026-11-26T12:02:00Z", "certificateRegenerations": 7, "issuedBackend": "ca-1"}}}`
+	if err := os.WriteFile(path, []byte(was+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, path)
+	want(t, "as it was", k.Of(web, start, nobody), "ca-1 x7")
+	k.Certified(web, mesh.DataplaneMTLS{Regenerated: minute(3), IssuedBackend: "ca-1"}, start)
+	want(t, "one more", k.Of(web, start, nobody), "ca-1 x8")
 }
 
 // TestJournalStaysSmall: a proxy that comes and goes for ever costs a file that

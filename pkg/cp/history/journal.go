@@ -36,9 +36,11 @@ type journal struct {
 	fault error // the first that writing had; nothing is written after it
 }
 
+// A line is a record, or tells the keeper's name.
 type line struct {
-	Proxy  string `json:"proxy"` // <mesh>.<name>
-	Record Record `json:"record"`
+	Keeper string `json:"keeper,omitempty"`
+	Proxy  string `json:"proxy,omitempty"` // <mesh>.<name>
+	Record Record `json:"record,omitzero"`
 }
 
 // Open has the keeper remember what the journal at path holds, which is made
@@ -72,6 +74,10 @@ func (k *Keeper) read(from io.Reader, ended time.Time) (bad int) {
 		var l line
 		if json.Unmarshal(lines.Bytes(), &l) != nil {
 			bad++
+			continue
+		}
+		if l.Keeper != "" {
+			k.name = l.Keeper
 			continue
 		}
 		meshName, name, ok := strings.Cut(l.Proxy, ".")
@@ -109,6 +115,7 @@ func (k *Keeper) rewrite() error {
 		return err
 	}
 	fresh := &journal{path: j.path, file: f, to: bufio.NewWriter(f)}
+	fresh.append(line{Keeper: k.name})
 	for id, r := range k.records {
 		fresh.write(id, r)
 	}
@@ -128,7 +135,11 @@ func (j *journal) write(id proxy.ID, r Record) {
 	if j == nil || j.fault != nil {
 		return
 	}
-	text, err := json.Marshal(line{id.String(), r})
+	j.append(line{Proxy: id.String(), Record: r})
+}
+
+func (j *journal) append(l line) {
+	text, err := json.Marshal(l)
 	if err == nil {
 		_, err = j.to.Write(append(text, '\n'))
 	}
