@@ -105,7 +105,7 @@ func (c *ControlPlane) httpServers() []httpServer {
 func (c *ControlPlane) rest(authenticate rest.Authenticator) http.Handler {
 	hostname, _ := os.Hostname()
 	s := rest.Server{
-		Store:        c.store,
+		Store:        shown{c.store},
 		Admission:    people{c.admission, host.Evictions{Store: c.store}},
 		Authenticate: authenticate,
 		Info: api.Info{
