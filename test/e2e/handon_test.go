@@ -24,6 +24,10 @@ import (
 // or does not reach the database any more.
 const handedOn = 2 * time.Second
 
+// vanished is the same where a replica is cut off from its hosts as well: its
+// kernel does not answer any more, and theirs ask twice.
+const vanished = 4 * time.Second
+
 var (
 	partitions = flag.Int("partition-rounds", 1, "how often a replica is cut off and healed, every three seconds")
 	partition  = flag.Duration("partition", 0, "how long a replica is cut off in each direction, beside the short time of each run")
@@ -34,7 +38,7 @@ var (
 // then the control planes' authority is exchanged.
 func TestReplicaHandsOn(t *testing.T) {
 	r := testmesh.NewReplicas(t, 3)
-	p := &passage{Replicas: r, whole: t}
+	p := &passage{Replicas: r, whole: t, within: handedOn}
 	for _, service := range []string{"a", "b", "c", "d"} {
 		p.hosts = append(p.hosts, r.Join(t, service))
 	}
@@ -72,7 +76,16 @@ func TestReplicaHandsOn(t *testing.T) {
 	for _, direction := range []string{"", "in", "out"} {
 		step("one is cut off the database "+direction, func(t *testing.T) { p.cutOff(t, direction, 0, r.DB) })
 	}
-	step("one is cut off the database and the others", func(t *testing.T) { p.cutOff(t, "", 0, r.DB) })
+	step("one is cut off the database and the others", func(t *testing.T) { p.cutOff(t, "", 0, append(p.replicas(), r.DB)...) })
+	step("one is cut off everything, its hosts too", func(t *testing.T) {
+		from := append(p.replicas(), r.DB)
+		for _, h := range p.hosts {
+			from = append(from, h.Host)
+		}
+		p.within = vanished
+		p.cutOff(t, "", 0, from...)
+		p.within = handedOn
+	})
 	for _, direction := range []string{"", "in"} {
 		if *partition > 0 {
 			step(fmt.Sprintf("one is cut off for %s %s", *partition, direction), func(t *testing.T) { p.cutOff(t, direction, *partition, r.DB) })
@@ -86,8 +99,8 @@ func TestReplicaHandsOn(t *testing.T) {
 	if got["200"] != got.Total() || got.Total() < 100 {
 		t.Errorf("calls between hosts: %v, want 200 alone", got)
 	}
-	t.Logf("F14: seed none (order is fixed), partitions %d, moves %d, longest without a control plane that reaches the database %s; calls %d, failed %d",
-		p.cuts, p.moves, p.longest.Round(time.Millisecond), got.Total(), got.Total()-got["200"])
+	t.Logf("F14: seed none (order is fixed), partitions %d, moves %d, longest without a control plane that reaches the database %s, where the network was gone %s; calls %d, failed %d",
+		p.cuts, p.moves, p.longest.Round(time.Millisecond), p.gone.Round(time.Millisecond), got.Total(), got.Total()-got["200"])
 }
 
 type passage struct {
@@ -96,7 +109,17 @@ type passage struct {
 	hosts       []*testmesh.Host
 	cuts, moves int
 	changes     int
+	within      time.Duration // hosts have to be served elsewhere
 	longest     time.Duration
+	gone        time.Duration // the same, where a replica's hosts did not reach it
+}
+
+// replicas are the hosts of all control planes.
+func (p *passage) replicas() (all []*testnet.Host) {
+	for _, r := range p.All {
+		all = append(all, r.Host)
+	}
+	return all
 }
 
 // keyless starts a control plane whose data directory is empty.
@@ -127,13 +150,7 @@ func (p *passage) streams(t *testing.T, of []*testmesh.Host) (all []string) {
 // those of others stay, and all of them to stay when it is healed.
 func (p *passage) cutOff(t *testing.T, direction string, rest time.Duration, from ...*testnet.Host) {
 	one, there := p.crowded(t)
-	if t.Name() == p.whole.Name()+"/one_is_cut_off_the_database_and_the_others" {
-		for _, o := range p.All {
-			if o != one {
-				from = append(from, o.Host)
-			}
-		}
-	}
+	from = slices.DeleteFunc(from, func(h *testnet.Host) bool { return h == one.Host })
 	elsewhere := slices.DeleteFunc(slices.Clone(p.hosts), func(h *testmesh.Host) bool { return slices.Contains(there, h) })
 	stay := p.streams(t, elsewhere)
 	began := testtime.Start(t)
@@ -368,9 +385,13 @@ func (p *passage) wantMoved(t *testing.T, from *testmesh.Replica, hosts []*testm
 		p.moves++
 		took := h.Status(t).Relay.ControlPlane.Since.Sub(start)
 		longest = max(longest, took)
-		p.longest = max(p.longest, took)
-		if took > handedOn+began.Stood() {
-			t.Errorf("%s was served elsewhere after %s, %s is the most\n%s", h.Service, took, handedOn, h.AgentProgram().Output())
+		if p.within == handedOn {
+			p.longest = max(p.longest, took)
+		} else {
+			p.gone = max(p.gone, took)
+		}
+		if took > p.within+began.Stood() {
+			t.Errorf("%s was served elsewhere after %s, %s is the most\n%s", h.Service, took, p.within, h.AgentProgram().Output())
 		}
 	}
 	t.Logf("%d hosts of %s were served elsewhere within %s, by %v", len(hosts), from.Name, longest.Round(time.Millisecond), to)

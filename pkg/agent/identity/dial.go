@@ -58,15 +58,17 @@ func (i *Identity) dialAny(to []string, opts ...grpc.DialOption) (*grpc.ClientCo
 	d := dialer(i.Mark)
 	noted := grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		c, err := d.DialContext(ctx, "tcp", address)
-		if err == nil {
-			i.dialled(c.RemoteAddr().String(), address)
+		if err != nil {
+			return nil, err
 		}
-		return c, err
+		i.dialled(c.RemoteAddr().String(), address)
+		return line{c}, nil
 	})
 	return dial(to, i.TLSConfig(), i.Mark, append(append(i.watchCalls(), noted), opts...)...)
 }
 
-// keepalive notices a half-open connection within 20 s.
+// A control plane that stands still is noticed within 20 s: only its program can
+// answer this.
 var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
 
 // dial connects to the first of the addresses that answers; where one keeps
@@ -87,7 +89,11 @@ func dial(addresses []string, cfg *tls.Config, mark uint32, opts ...grpc.DialOpt
 		grpc.WithResolvers(r),
 		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return d.DialContext(ctx, "tcp", addr)
+			c, err := d.DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return line{c}, nil
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepaliveParams),
@@ -95,15 +101,34 @@ func dial(addresses []string, cfg *tls.Config, mark uint32, opts ...grpc.DialOpt
 	}, opts...)...)
 }
 
+// silence has the kernel ask a far end that says nothing whether it is there:
+// after a second and again a second later, and the connection ends a second after
+// that. A packet may be lost, two in a row seldom are. So a control plane whose
+// machine or network is gone is left within three seconds, and no program has any
+// work with it.
+var silence = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 2}
+
+// unanswered is how long what was sent may go without the far end's receipt.
+const unanswered = 2500 * time.Millisecond
+
+// A line is a TCP connection, which gRPC is not to know: it would put a longer
+// time of its own in the place of unanswered.
+type line struct{ net.Conn }
+
 // dialer marks its sockets and those of its DNS queries, which redirection
 // would otherwise send to the agent itself.
 func dialer(mark uint32) *net.Dialer {
-	d := &net.Dialer{Timeout: 5 * time.Second}
-	if mark == 0 {
-		return d
+	d := &net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: silence}
+	d.Control = func(_, _ string, c syscall.RawConn) error {
+		limitUnanswered(c, unanswered)
+		if mark == 0 {
+			return nil
+		}
+		return markSocket(c, mark)
 	}
-	d.Control = func(_, _ string, c syscall.RawConn) error { return markSocket(c, mark) }
-	resolve := &net.Dialer{Timeout: 5 * time.Second, Control: d.Control}
-	d.Resolver = &net.Resolver{PreferGo: true, Dial: resolve.DialContext}
+	if mark != 0 {
+		resolve := &net.Dialer{Timeout: 5 * time.Second, Control: d.Control}
+		d.Resolver = &net.Resolver{PreferGo: true, Dial: resolve.DialContext}
+	}
 	return d
 }

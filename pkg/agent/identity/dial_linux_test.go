@@ -3,6 +3,7 @@ package identity
 import (
 	"net"
 	"os"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,5 +30,28 @@ func TestSocketsAreMarked(t *testing.T) {
 			t.Errorf("mark %#x, want %#x", got, want)
 		}
 		conn.Close()
+	}
+}
+
+// TestKernelAsks: a control plane whose machine is gone is found out by the
+// kernel, and no library puts a longer time in place of that.
+func TestKernelAsks(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	conn, err := dialer(0).DialContext(t.Context(), "tcp", l.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	must(t, err)
+	for option, want := range map[int]int{unix.TCP_KEEPIDLE: 1, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 2, unix.TCP_USER_TIMEOUT: 2500} {
+		var got int
+		must(t, raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) }))
+		if must(t, err); got != want {
+			t.Errorf("option %d is %d, want %d", option, got, want)
+		}
+	}
+	if _, plain := net.Conn(line{conn}).(syscall.Conn); plain {
+		t.Error("gRPC can set options of the connection")
 	}
 }
