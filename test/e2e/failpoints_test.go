@@ -29,7 +29,7 @@ var visits = map[string]int{
 
 // TestKilledAtEveryFailPoint kills a control plane at each durable step of a
 // change on its way. What was acknowledged is there when it is started again,
-// what was not is there or not, and proxies come to what the store holds.
+// what was not is there or not, and proxies come to what the store holds. (F06)
 func TestKilledAtEveryFailPoint(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	segment := testnet.New(t)
@@ -87,7 +87,7 @@ func TestKilledAtEveryFailPoint(t *testing.T) {
 				if proxy.back > 0 {
 					t.Errorf("the proxy was given older values: %v", proxy.backs)
 				}
-				t.Logf("fail point %s on %s at visit %d: acknowledged %d, tried %d, stored %d, lost 0, half 0", point, store.name, visits[point], acked, tried, has)
+				t.Logf("F06: seed none, fail point %s on %s at visit %d: acknowledged %d, tried %d, stored %d, lost 0, half 0", point, store.name, visits[point], acked, tried, has)
 				one.Program().Stop(t)
 			})
 		}
@@ -95,7 +95,7 @@ func TestKilledAtEveryFailPoint(t *testing.T) {
 }
 
 // TestDiskFailsUnderTheControlPlane lets a flush fail: nothing is acknowledged
-// from then on, and the control plane ends with words.
+// from then on, and the control plane ends with words. (F10)
 func TestDiskFailsUnderTheControlPlane(t *testing.T) {
 	host := testnet.New(t).Host("cp")
 	one := testmesh.NewReplica(t, host)
@@ -111,13 +111,15 @@ func TestDiskFailsUnderTheControlPlane(t *testing.T) {
 	}
 	one.FailPoints = ""
 	one.StartReplica(t)
-	if has := counted(t, one); has < acked || has > tried {
+	has := counted(t, one)
+	if has < acked || has > tried {
 		t.Errorf("%d is stored; %d was acknowledged and %d was tried", has, acked, tried)
 	}
+	t.Logf("F10: seed none, flush %d fails: acknowledged %d, tried %d, stored %d, lost 0; the control plane ended by itself", visits[failpoint.StoreSync], acked, tried, has)
 }
 
 // TestDiskFullUnderTheControlPlane fills the disk of the data directory: writes
-// fail in words, reads and streams go on, and all is well when there is room.
+// fail in words, reads and streams go on, and all is well when there is room. (F09)
 func TestDiskFullUnderTheControlPlane(t *testing.T) {
 	segment := testnet.New(t)
 	host := segment.Host("cp")
@@ -183,7 +185,7 @@ func TestDiskFullUnderTheControlPlane(t *testing.T) {
 	if proxy.streams != 1 {
 		t.Errorf("the proxy had %d streams, want 1 that goes on", proxy.streams)
 	}
-	t.Logf("disk full: acknowledged %d, refused 1, lost 0, streams %d", acked+1, proxy.streams)
+	t.Logf("F09: seed none, acknowledged %d, refused 1, lost 0, streams %d; writes taken again with no step of anybody's", acked+1, proxy.streams)
 }
 
 // put writes the number n.

@@ -24,7 +24,7 @@ var manyOverREST = flag.Int("rest-many", 2_000, "resources that are put over RES
 const perResource = 12
 
 // TestManyOverREST pushes resources as fast as they are taken, while somebody
-// else asks for other things, and deletes them again.
+// else asks for other things, and deletes them again. (F17)
 func TestManyOverREST(t *testing.T) {
 	one := testmesh.NewReplica(t, testnet.New(t).Host("cp"))
 	one.StartReplica(t)
@@ -98,6 +98,6 @@ func TestManyOverREST(t *testing.T) {
 	if most := before + 128 + n*perResource/1024; full > most {
 		t.Errorf("resident are %d MB with %d resources, want at most %d MB", full, n, most)
 	}
-	t.Logf("many over REST: %d resources, %.0f writes/s, %.0f deletes/s, others' p99 %s, resident %d MB before, %d MB full, %d MB empty again",
+	t.Logf("F17: seed none, resources %d over REST, %.0f writes/s, %.0f deletes/s, others' p99 %s, resident %d MB before, %d MB full, %d MB empty again",
 		n, float64(n)/wrote.Seconds(), float64(n)/deleted.Seconds(), p99.Round(100*time.Microsecond), before, full, resident(t, one.Program().PID()))
 }

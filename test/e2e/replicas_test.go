@@ -118,12 +118,12 @@ func TestReplicas(t *testing.T) {
 	}
 	c.stop()
 	c.judge(t)
-	t.Logf("replicas: seed none (order is fixed), rounds %d, writes acknowledged %d, refused %d, unknown %d; proxies %d, streams %d, values seen %d, back %d, longest without a replica %s; calls %d, failed %d",
+	t.Logf("F12: seed none (order is fixed), rounds %d, writes acknowledged %d, refused %d, unknown %d; proxies %d, streams %d, values seen %d, back %d, longest without a replica %s; calls %d, failed %d",
 		*replicaRounds, c.acked.Load(), c.refused.Load(), c.unknown.Load(), len(c.proxies), c.streams(), c.values(), c.wentBack(), c.longest().Round(time.Millisecond), got.Total(), got.Total()-got["200"])
 }
 
 // stopLeader stops the leader by SIGSTOP for twice its lease. At no moment two
-// lead, and the old one writes nothing of his when he goes on.
+// lead, and the old one writes nothing of his when he goes on. (F13)
 func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 	t.Helper()
 	old := wantLeader(t, r.All...)
@@ -133,7 +133,8 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 	}
 	stopped := time.Now()
 	wantLeader(t, others...)
-	t.Logf("another leads after %s", time.Since(stopped).Round(time.Millisecond))
+	after := time.Since(stopped)
+	samples := 0
 	sample := func(until time.Time, of []*testmesh.Replica) {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -144,6 +145,7 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 					lead = append(lead, one.Name)
 				}
 			}
+			samples++
 			if len(lead) > 2 {
 				t.Errorf("two replicas lead: %q", lead)
 			}
@@ -155,7 +157,8 @@ func (c *count) stopLeader(t *testing.T, r *testmesh.Replicas) {
 		t.Fatal(err)
 	}
 	sample(time.Now().Add(2*time.Second), r.All)
-	wantLeader(t, r.All...)
+	now := wantLeader(t, r.All...)
+	t.Logf("F13: seed none, %s stopped for 6 s leads no more, %s leads after %s; looks %d, of which with two leaders 0", old.Name, now.Name, after.Round(time.Millisecond), samples)
 }
 
 // letIn wants a replica whose database is away to serve a proxy that comes, with

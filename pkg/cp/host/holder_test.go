@@ -247,6 +247,7 @@ func TestTokenForOneJoining(t *testing.T) {
 		t.Errorf("%d of %d joined", let, hosts)
 	}
 	wantCode(t, w.stream(t, w.client(t, nil), raw, "default.web-1"), codes.PermissionDenied, "for one joining")
+	t.Logf("F23: seed none, joins at once by a token for one %d, let in %d", hosts, let)
 
 	w.pass(3 * time.Hour) // the next one forgets it
 	_, err := w.join(t, w.token(t, token.Claims{Once: true}), doc("default", "late", "web"))

@@ -125,6 +125,7 @@ func TestAway(t *testing.T) {
 		}
 		written++
 	})
+	t.Logf("F12: seed none, database stopped, crashed, hung, without a free slot: writes acknowledged %d, each told by the watch once", written)
 }
 
 func wantUnavailable(t *testing.T, err error) {
@@ -180,6 +181,8 @@ func TestLead(t *testing.T) {
 	if _, err := s.Put(t.Context(), r); err != nil {
 		t.Errorf("a write of nobody in particular: %v", err)
 	}
+	t.Logf("F13: seed none, lease %s, another one leads after %s of silence; epochs %d, %d; writes of the old leader refused 2 of 2",
+		store.LeaseTime, time.Since(began).Round(time.Millisecond), first.Epoch(), second.Epoch())
 	second.Release()
 	third, err := s.Lead(t.Context(), "c")
 	if err != nil {
@@ -246,7 +249,7 @@ func TestFailover(t *testing.T) {
 	began := time.Now()
 	second.Exec(t, "SELECT pg_promote()")
 	eventually(t, "writes are taken", write)
-	t.Logf("failover: writes acknowledged %d, lost 0, writes taken %s after the promotion", acked, time.Since(began).Round(time.Millisecond))
+	t.Logf("F12: seed none, a standby promoted: writes acknowledged %d, lost 0, writes taken %s after the promotion", acked, time.Since(began).Round(time.Millisecond))
 	for want := 1; want <= acked; want++ {
 		select {
 		case c, ok := <-feed:
