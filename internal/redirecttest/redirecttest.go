@@ -146,6 +146,7 @@ func Run(t *testing.T, e Engine) {
 		{"long connections", u.longConnections},
 		{"earlier connections", u.earlierConnections},
 		{"closed without proxy", u.closedWithoutProxy},
+		{"begun meanwhile", u.begunMeanwhile},
 		{"many connections from few ports", u.fanIn},
 		{"DNS", u.dns},
 		{"local resolver", u.localResolver},

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/pending"
 	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
@@ -60,7 +62,8 @@ func wrap(verb, table string, err error) error {
 // sees at once. Where nothing of ours is in force, the programs prove themselves
 // on this kernel first, once in a process, in a network namespace that nobody
 // else has. Established
-// connections are not touched. With the same rules again it writes nothing, but
+// connections are not touched, and calls to services that began without the rules
+// are ended, as no rule reaches them any more. With the same rules again it writes nothing, but
 // for the time of a trial, which begins anew. Errors wrap redirect.ErrInvalid,
 // ErrNotPermitted, ErrNotSupported or this package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
@@ -98,8 +101,20 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules) error {
 		return err
 	}
 	defer s.place.leave(unlock)
-	return s.put()
+	for attempt := 1; ; attempt++ {
+		err := s.put()
+		if err == nil {
+			return pending.Abort(r)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || attempt == applyAttempts {
+			return err
+		}
+	}
 }
+
+// applyAttempts bounds how often Apply starts anew when somebody takes away what
+// it has just found or made.
+const applyAttempts = 10
 
 // ready refuses before anything is touched what would fail later: somebody
 // else's routes, and programs that do not work here.

@@ -25,9 +25,9 @@ func expressible(r redirect.Rules) error {
 		name  string
 		why   string
 	}{
-		{r.Inbound.Method == redirect.Rewrite, "inbound.method", "the lookup of a listener leaves destination and port as they are; leave it out"},
-		{len(r.Outbound.Forwarded) > 0, "outbound.forwarded", "what is forwarded is no call of a socket of this host; leave it out"},
-		{len(r.Outbound.ExcludeInterfaces) > 0, "outbound.excludeInterfaces", "a call is redirected before it has a route; exclude destinations instead"},
+		{r.Inbound.Method == redirect.Rewrite, "inbound.method (inboundMethod: rewrite)", "the lookup of a listener leaves destination and port as they are; leave it out"},
+		{len(r.Outbound.Forwarded) > 0, "outbound.forwarded (forwarded)", "what is forwarded is no call of a socket of this host; leave it out"},
+		{len(r.Outbound.ExcludeInterfaces) > 0, "outbound.excludeInterfaces (excludeOutbound: interface:…)", "a call is redirected before it has a route; exclude the networks behind it instead (cidr:…)"},
 	} {
 		if c.asked {
 			errs = append(errs, fmt.Errorf("%w: %s: %s, or %s", redirect.ErrNotSupported, c.name, c.why, instead))

@@ -19,8 +19,8 @@ import (
 
 var _ redirect.Watcher = (*Engine)(nil)
 
-// pending is how many signs wait for their reader. More say nothing new.
-const pending = 16
+// waiting is how many signs wait for their reader. More say nothing new.
+const waiting = 16
 
 // Watch signs what the programs cannot see by themselves: pins that come or go,
 // addresses, routes and devices of this host, and cgroups that rules name. Of
@@ -52,7 +52,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var (
-		out     = make(chan redirect.Change, pending)
+		out     = make(chan redirect.Change, waiting)
 		mu      sync.Mutex // of closed
 		closed  bool
 		readers sync.WaitGroup

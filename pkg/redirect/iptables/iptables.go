@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/pending"
 	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
@@ -90,6 +91,8 @@ func (e *Engine) begun(ctx context.Context, r redirect.Rules) (rules, error) {
 // Apply puts rules in force: the routes first, which are harmless alone, then
 // every table of both families at one moment. Established connections are not
 // touched. With the same rules again it writes nothing but the time of a trial.
+// Once it has written, calls that began without the rules and wait for an answer
+// meet them when they ask again.
 // Errors wrap redirect.ErrInvalid, ErrNotPermitted, ErrNotSupported or this
 // package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
@@ -98,7 +101,15 @@ func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 		return wrap("apply", r.Table, err)
 	}
 	defer lock(ctx)()
-	return wrap("apply", r.Table, e.settle(ctx, want.Table, func(h host) (bool, error) { return e.apply(ctx, want, h) }))
+	rounds := 0 // the last of them finds nothing to write
+	err = e.settle(ctx, want.Table, func(h host) (bool, error) {
+		rounds++
+		return e.apply(ctx, want, h)
+	})
+	if err == nil && (rounds > 1 || want.ConfirmWithin != 0) {
+		err = pending.Forget(want.Rules)
+	}
+	return wrap("apply", r.Table, err)
 }
 
 // settle reads and lets step write until there is nothing left to write. What

@@ -29,8 +29,8 @@ const (
 	// lookTime is how often is signed without a sign: nothing tells of a legacy
 	// rule that takes another's place, or of an address that an interface gets.
 	lookTime = 10 * time.Second
-	// pending is how many signs wait for their reader. More say nothing new.
-	pending = 16
+	// waiting is how many signs wait for their reader. More say nothing new.
+	waiting = 16
 )
 
 // Watch signs changes to chains of ours and to the built-in ones that lead to
@@ -41,7 +41,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 		return nil, wrap("watch", r.Table, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	signs := make(chan redirect.Change, pending)
+	signs := make(chan redirect.Change, waiting)
 	sign := func(c redirect.Change) {
 		select {
 		case signs <- c:

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/weft-mesh/weft/pkg/redirect"
+	"github.com/weft-mesh/weft/pkg/redirect/pending"
 	"github.com/weft-mesh/weft/pkg/redirect/route"
 )
 
@@ -35,7 +36,8 @@ const applyAttempts = 10
 // Apply puts rules in force: the routes first, which are harmless alone, then
 // the whole table in one transaction. Established connections are not touched.
 // With the same rules again it writes nothing, but for the time of a trial,
-// which begins anew. Errors wrap redirect.ErrInvalid,
+// which begins anew. Once it has written, calls that began without the rules and
+// wait for an answer meet them when they ask again. Errors wrap redirect.ErrInvalid,
 // ErrNotPermitted, ErrNotSupported or this package's ErrNotOurs.
 func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 	if err := r.Validate(); err != nil {
@@ -45,8 +47,13 @@ func (e *Engine) Apply(ctx context.Context, r redirect.Rules) error {
 	if err != nil {
 		return wrap("apply", r.Normal().Table, err)
 	}
+	written := false
 	for attempt := 1; ; attempt++ {
-		err := apply(ctx, want)
+		wrote, err := apply(ctx, want)
+		written = written || wrote
+		if err == nil && written {
+			return wrap("apply", want.table, pending.Forget(r))
+		}
 		if err == nil || !transient(err) || attempt == applyAttempts {
 			return wrap("apply", want.table, diagnose(want, err, probe))
 		}
@@ -70,36 +77,36 @@ func wrap(verb, table string, err error) error {
 	return fmt.Errorf("%s redirection in table inet %s: %w", verb, table, err)
 }
 
-func apply(ctx context.Context, want ruleset) error {
+func apply(ctx context.Context, want ruleset) (wrote bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	have, err := read(want.table)
 	if err != nil {
-		return err
+		return false, err
 	}
 	table, err := compareTable(want, have)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, d := range table {
 		if d.Is == isNotOurs && d.Remedy != applyDelete {
-			return fmt.Errorf("%s is %w: %s", d.What, ErrNotOurs, d.Remedy)
+			return false, fmt.Errorf("%s is %w: %s", d.What, ErrNotOurs, d.Remedy)
 		}
 	}
 	routes := have.routes.Plan(want.routes, have.otherVIPs)
 	if err := routes.Refused(); err != nil {
-		return err
+		return false, err
 	}
 	up, err := route.LoopbackUp()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !up {
-		return errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
+		return false, errors.New("the loopback device is down, and redirected connections go through it: ip link set lo up")
 	}
 	if err := routes.Mend(); err != nil {
-		return err
+		return false, err
 	}
 	trial, onTrial := want.trial()
 	switch {
@@ -109,9 +116,9 @@ func apply(ctx context.Context, want ruleset) error {
 		err = commit(want.table, func(t *transaction) error { return t.renew(trial) })
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return routes.DeleteStale()
+	return len(table) > 0 || onTrial, routes.DeleteStale()
 }
 
 // write changes the table in one transaction. Where rules are in force already,

@@ -24,8 +24,8 @@ var _ redirect.Watcher = (*Engine)(nil)
 // bytes. What does not fit is lost, which the kernel tells.
 const watchBuffer = 1 << 20
 
-// pending is how many signs wait for their reader. More say nothing new.
-const pending = 16
+// waiting is how many signs wait for their reader. More say nothing new.
+const waiting = 16
 
 // Watch signs changes to the rules' table, to our routes, to others' routes to
 // the rules' VIPs, to the loopback device and to the cgroups that rules name. Changes to other tables and the
@@ -54,7 +54,7 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 		cancel()
 		return nil, err
 	}
-	out := make(chan redirect.Change, pending)
+	out := make(chan redirect.Change, waiting)
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		defer cancel()
