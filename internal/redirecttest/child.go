@@ -54,6 +54,7 @@ func Main(m *testing.M, engines ...Engine) {
 // tasks are what a child does with its engine and its other arguments.
 var tasks = map[string]func(ctx context.Context, out io.Writer, e redirect.Redirector, args []string) error{
 	"call":  callTask,
+	"start": startTask,
 	"apply": applyTask,
 	"churn": churnTask,
 	"renew": renewTask,
@@ -130,6 +131,19 @@ func callTask(ctx context.Context, out io.Writer, _ redirect.Redirector, args []
 	}
 	_, err := fmt.Fprint(out, answer())
 	return err
+}
+
+// startTask is a unit that puts the rules in force before its first process
+// starts.
+func startTask(ctx context.Context, out io.Writer, e redirect.Redirector, args []string) error {
+	r, err := rulesOf(args[0])
+	if err == nil {
+		err = e.Apply(ctx, r)
+	}
+	if err != nil {
+		return err
+	}
+	return callTask(ctx, out, e, args[1:])
 }
 
 func rulesOf(text string) (r redirect.Rules, err error) {

@@ -150,6 +150,24 @@ func (u suite) cgroupMadeAnew(t *testing.T) {
 	if !u.CgroupsByRule {
 		u.followed(t, s, unit)
 	}
+	u.startedAfter(t, s, unit, r)
+}
+
+// startedAfter has a unit apply the rules before its first process starts, from
+// its own new folder, as ExecStartPre= does: all that it calls is redirected.
+func (u suite) startedAfter(t *testing.T, s scene, unit *cgroupFolder, r redirect.Rules) {
+	t.Helper()
+	const rounds = 5
+	out := families[0].at(s.client, 80)
+	for range rounds {
+		unit.remove(t)
+		unit.make(t)
+		cmd := u.child(t.Context(), t, s.host, "start", textOf(t, r), "tcp", out.String())
+		unit.admit(cmd)
+		if got, want := output(t, s.host, cmd), "outbound "+out.String(); got != want {
+			t.Errorf("from a unit that applied the rules first %s was answered by %q, want %q", out, got, want)
+		}
+	}
 }
 
 // followed tells how often a process that starts at once in a folder made anew
