@@ -18,9 +18,10 @@ type Status struct {
 	}
 	Envoy struct{ PID int }
 	Kept  struct { // of the redirection
-		Looked time.Time
-		Mends  int
-		Last   struct {
+		Notified bool
+		Looked   time.Time
+		Mends    int
+		Last     struct {
 			At time.Time
 			By string
 		}

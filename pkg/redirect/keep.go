@@ -160,7 +160,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 // led to it was faster than the sign.
 func (k *Keeper) attribute(by string) {
 	k.note(func(kept *Kept) {
-		if kept.Last.By == "" && time.Since(kept.Last.At) < signTime {
+		ended := kept.Last.At.Add(time.Duration(kept.Last.TookMS) * time.Millisecond)
+		if kept.Last.By == "" && time.Since(ended) < signTime {
 			kept.Last.By = by
 		}
 	})
