@@ -142,6 +142,7 @@ func (m *Mesh) with(e *edit, hosts map[string]netip.Addr, files map[string]strin
 	if len(e.policies) > 0 {
 		next.policies = withPolicies(m.policies, e.policies)
 	}
+	m.withSharedTags(e.dataplanes)
 	next.dataplanes = m.dataplanes.with(e.dataplanes)
 	next.zones, next.carried = m.withZones(e), m.withCarried(e)
 	next.hosts = m.withHosts(e, hosts)
