@@ -39,7 +39,7 @@ func (p *Publisher) round(ctx context.Context) {
 	state := p.State()
 	var g errgroup.Group
 	g.SetLimit(cap(p.planning))
-	for _, id := range p.records.stale(p.stream.Connected(), state) {
+	for _, id := range p.records.stale(p.stream, state) {
 		g.Go(func() error {
 			if ctx.Err() == nil {
 				p.push(id)

@@ -39,7 +39,9 @@ type Store interface {
 
 // A Stream is where everything goes. *xds.Server is one.
 type Stream interface {
-	Connected() []proxy.ID
+	// ConnectedSince lists the proxies that have a stream, unless it is the same
+	// ones as when it said moved; 0 was never said.
+	ConnectedSince(moved uint64) (ids []proxy.ID, now uint64)
 	Encode(parts []render.Part, secrets []render.Resource) (*xds.Bundle, error)
 	Publish(id proxy.ID, b *xds.Bundle)
 	PublishEndpoints(mesh string, changed []render.Resource, gone, left []string) error

@@ -24,6 +24,7 @@ type records struct {
 	mu      sync.Mutex
 	all     map[proxy.ID]*record
 	readers map[string]*snapshot.Readers[*record]
+	seen    uint64 // what the stream said of who is connected; of the round alone
 }
 
 func newRecords() records {
@@ -80,27 +81,14 @@ func (rs *records) readersOf(mesh string) *snapshot.Readers[*record] {
 	return readers
 }
 
-// stale returns the connected proxies that a state may ask another plan of, and
-// drops the records of all others that are not connected.
-func (rs *records) stale(connected []proxy.ID, state *snapshot.State) (ids []proxy.ID) {
+// stale returns the connected proxies that a state may ask another plan of.
+func (rs *records) stale(stream Stream, state *snapshot.State) (ids []proxy.ID) {
+	connected, moved := stream.ConnectedSince(rs.seen)
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	for _, id := range connected {
-		if rs.all[id] == nil {
-			rs.locked(id)
-			ids = append(ids, id)
-		}
-	}
-	if len(rs.all) > len(connected) {
-		there := make(map[proxy.ID]bool, len(connected))
-		for _, id := range connected {
-			there[id] = true
-		}
-		for id, r := range rs.all {
-			if !there[id] {
-				rs.leave(r)
-			}
-		}
+	if moved != rs.seen {
+		rs.seen = moved
+		ids = rs.keep(connected)
 	}
 	for mesh, readers := range rs.readers {
 		for _, r := range readers.Move(state.Mesh(mesh)) {
@@ -108,6 +96,25 @@ func (rs *records) stale(connected []proxy.ID, state *snapshot.State) (ids []pro
 		}
 	}
 	return ids
+}
+
+// keep drops the records of all but these proxies, and returns those of them
+// that had none.
+func (rs *records) keep(connected []proxy.ID) (fresh []proxy.ID) {
+	there := make(map[proxy.ID]bool, len(connected))
+	for _, id := range connected {
+		there[id] = true
+		if rs.all[id] == nil {
+			rs.locked(id)
+			fresh = append(fresh, id)
+		}
+	}
+	for id, r := range rs.all {
+		if !there[id] {
+			rs.leave(r)
+		}
+	}
+	return fresh
 }
 
 func (rs *records) drop(id proxy.ID) {

@@ -16,6 +16,7 @@ import (
 type recorder struct {
 	mu        sync.Mutex
 	connected []proxy.ID
+	moved     uint64
 	lines     []string
 	judged    []string // meshes
 }
@@ -24,10 +25,13 @@ func (r *recorder) note(format string, args ...any) {
 	r.lines = append(r.lines, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Connected() []proxy.ID {
+func (r *recorder) ConnectedSince(moved uint64) ([]proxy.ID, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.connected)
+	if moved == r.moved {
+		return nil, moved
+	}
+	return slices.Clone(r.connected), r.moved
 }
 
 func (r *recorder) Encode(parts []render.Part, _ []render.Resource) (*xds.Bundle, error) {
@@ -79,6 +83,7 @@ func (r *recorder) Judge(mesh string) {
 func (r *recorder) Drop(id proxy.ID, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.moved++
 	r.connected = slices.DeleteFunc(r.connected, func(o proxy.ID) bool { return o == id })
 	r.note("drop %s", id.Name)
 }
@@ -99,6 +104,7 @@ func (r *recorder) connect(names ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range names {
+		r.moved++
 		r.connected = append(r.connected, proxy.ID{Mesh: "default", Name: n})
 	}
 }

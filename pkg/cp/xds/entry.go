@@ -40,6 +40,7 @@ func (s *Server) join(st *stream) error {
 			mesh:      s.meshLocked(st.id.Mesh),
 		}
 		s.proxies[st.id] = e
+		s.moved++
 	}
 	if len(e.streams) >= maxStreams {
 		return status.Errorf(codes.ResourceExhausted, "proxy %s has %d streams already; close one, or let %s pass so that dead ones are noticed",
@@ -59,6 +60,7 @@ func (s *Server) leave(st *stream) {
 	last := len(e.streams) == 0
 	if last {
 		delete(s.proxies, st.id)
+		s.moved++
 	}
 	s.mu.Unlock()
 	if last {

@@ -113,6 +113,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	proxies map[proxy.ID]*entry
+	moved   uint64 // counts changes of who is in proxies
 	// meshes are kept when their last resource goes: two empty caches cost
 	// less than a race between a publisher and a stream that arrives.
 	meshes map[string]*shared
@@ -163,13 +164,24 @@ func (s *Server) Metrics() []prometheus.Collector { return s.metrics.all() }
 
 // Connected lists the proxies that have a stream, in no order.
 func (s *Server) Connected() []proxy.ID {
+	ids, _ := s.ConnectedSince(0)
+	return ids
+}
+
+// ConnectedSince is Connected for who asks often: moved numbers the moments at
+// which any came or went, and where there was none since the one that is given,
+// nothing is listed. 0 was before all.
+func (s *Server) ConnectedSince(moved uint64) (ids []proxy.ID, now uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids := make([]proxy.ID, 0, len(s.proxies))
+	if moved == s.moved {
+		return nil, moved
+	}
+	ids = make([]proxy.ID, 0, len(s.proxies))
 	for id := range s.proxies {
 		ids = append(ids, id)
 	}
-	return ids
+	return ids, s.moved
 }
 
 // Publish gives a proxy its listeners, clusters and routes. Only what differs
