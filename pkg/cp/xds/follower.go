@@ -21,9 +21,9 @@ type follower struct {
 	lane *lane
 	wake chan<- struct{} // of the stream; capacity 1
 
-	all   bool            // every resource of the lane, as Envoy follows clusters and listeners
-	names map[string]bool // those followed by name
-	known map[string]held // what the proxy was sent, by name
+	all   bool             // every resource of the lane, as Envoy follows clusters and listeners
+	names map[string]bool  // those followed by name
+	known map[string]*item // what the proxy was sent, by name; of what it brought from another stream only the version
 
 	told    map[string]bool // names to look at that the stream itself found
 	whole   bool            // look at everything
@@ -35,16 +35,9 @@ type follower struct {
 	changed map[string]bool // names to look at that the lane told
 }
 
-// held is what a proxy has: the item, or only its version where it brought that
-// from another stream.
-type held struct {
-	version string
-	item    *item
-}
-
 func newFollower(l *lane, wake chan<- struct{}) *follower {
 	f := &follower{
-		lane: l, wake: wake, names: map[string]bool{}, known: map[string]held{},
+		lane: l, wake: wake, names: map[string]bool{}, known: map[string]*item{},
 		told: map[string]bool{}, changed: map[string]bool{},
 	}
 	l.join(f)
@@ -93,7 +86,7 @@ func (f *follower) everything(on bool) {
 		f.whole, f.owed = true, true
 		return
 	}
-	maps.DeleteFunc(f.known, func(name string, _ held) bool { return !f.names[name] })
+	maps.DeleteFunc(f.known, func(name string, _ *item) bool { return !f.names[name] })
 }
 
 // again has those names sent once more that are followed, although they have
@@ -183,7 +176,7 @@ func (f *follower) sent(put []*item, gone []string, cold map[string]bool) {
 		if _, had := f.known[it.name]; had && it.endpoints != "" {
 			cold[it.endpoints] = true
 		}
-		f.known[it.name] = held{it.version, it}
+		f.known[it.name] = it
 	}
 	for _, name := range gone {
 		delete(f.known, name)

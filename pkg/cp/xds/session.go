@@ -137,7 +137,7 @@ func (s *session) takeDelta(f *follower, r request, first bool) error {
 	}
 	if first {
 		for name, v := range r.versions {
-			f.known[name] = held{version: v}
+			f.known[name] = &item{name: name, version: v}
 		}
 	}
 	less, none := withoutStar(r.unsubscribe)
@@ -315,8 +315,8 @@ func (s *session) frame(typeURL, nonce string, n news) *frame {
 // holds is all that the proxy has by now, sorted by name.
 func (f *follower) holds() []*item {
 	items := make([]*item, 0, len(f.known))
-	for _, h := range f.known {
-		items = append(items, h.item)
+	for _, it := range f.known {
+		items = append(items, it)
 	}
 	slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.name, b.name) })
 	return items
