@@ -16,11 +16,11 @@ import (
 	"github.com/weft-mesh/weft/pkg/api/hostv1"
 )
 
-// A dead connection is noticed after pingAfter of silence and pingWait without
-// an answer: 15 s. gRPC takes no pingAfter below 10 s; the control plane must
-// allow as much (keepalive.EnforcementPolicy.MinTime).
+// A control plane that is silent is given up after pingAfter of silence and
+// pingWait without an answer: 20 s. Pings are most of what an idle control plane
+// does, so they are as rare as the control plane's own would be, which they spare.
 const (
-	pingAfter = 10 * time.Second
+	pingAfter = 15 * time.Second
 	pingWait  = 5 * time.Second
 )
 

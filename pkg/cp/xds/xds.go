@@ -47,8 +47,8 @@ const (
 	firstRequest   = 10 * time.Second // from opening a stream to its first request
 	sendTimeout    = 30 * time.Second // until a reader that does not read is left
 	judgeEvery     = time.Minute      // is a stream's credential looked at again
-	keepaliveTime  = 15 * time.Second // quiet before the server asks whether a peer is there
-	keepaliveReply = 5 * time.Second  // so that a dead peer is known after 20 s
+	keepaliveTime  = 20 * time.Second // quiet before the server asks whether a peer is there: agents ask sooner
+	keepaliveReply = 5 * time.Second  // so that a dead peer is known after 25 s
 	// connectionAge is how long a certificate shown once is believed on one
 	// connection: agents show a renewed one when they connect anew. gRPC
 	// spreads it by a tenth.

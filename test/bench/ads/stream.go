@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -103,8 +104,11 @@ func (f *fleet) close() {
 	}
 }
 
+// pings are those of agents (pkg/agent/relay).
+var pings = keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}
+
 func (s *stream) run(ctx context.Context) error {
-	conn, err := grpc.NewClient("passthrough:///"+s.f.cp.hosts, grpc.WithTransportCredentials(credentials.NewTLS(s.f.cp.tls())),
+	conn, err := grpc.NewClient("passthrough:///"+s.f.cp.hosts, grpc.WithTransportCredentials(credentials.NewTLS(s.f.cp.tls())), grpc.WithKeepaliveParams(pings),
 		grpc.WithReadBufferSize(8<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		return err
