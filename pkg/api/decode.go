@@ -59,10 +59,36 @@ func parse(data []byte, line int) (node, mesh.Violations, error) {
 	if !utf8.Valid(data) {
 		return node{}, nil, &SyntaxError{Text: "it has bytes that are no text in UTF-8; base64 is for what is none"}
 	}
-	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) && json.Valid(data) {
+	isJSON := bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) && json.Valid(data)
+	if values(data, !isJSON) > maxValues {
+		return node{}, nil, &SyntaxError{Text: fmt.Sprintf("it has more than %d values", maxValues)}
+	}
+	if isJSON {
 		return parseJSON(data)
 	}
 	return parseYAML(data, line)
+}
+
+// values counts what may begin a value: lines, where they mean something, and
+// what stands before the items of lists and objects.
+func values(data []byte, lines bool) (n int) {
+	begins := lines
+	for _, c := range data {
+		switch c {
+		case ',', '[', '{':
+			n++
+		case '\n':
+			begins = lines
+			continue
+		case ' ', '\t', '\r':
+			continue
+		}
+		if begins && c != '#' {
+			n++
+		}
+		begins = false
+	}
+	return n
 }
 
 // meta is what stands beside the spec. Its order is that of Encode.
@@ -104,7 +130,7 @@ func (f *filler) resource(k *mesh.Kind, n node) mesh.Resource {
 			f.fill(e.key, e.value, reflect.ValueOf(&m.Name).Elem())
 		case e.key == "labels":
 			f.fill(e.key, e.value, reflect.ValueOf(&m.Labels).Elem())
-		case !outputOnly[e.key]:
+		case !outputOnly[e.key], k != nil && k.ReadOnly: // what is only told says more of itself
 			rest.members = append(rest.members, e)
 		}
 	}

@@ -26,8 +26,28 @@ var errDeep = &SyntaxError{Text: "objects and lists are nested more than " + str
 func parseJSON(data []byte) (node, mesh.Violations, error) {
 	p := jsonParser{d: json.NewDecoder(bytes.NewReader(data))}
 	p.d.UseNumber()
-	n, err := p.value("", 0)
+	n, err := p.value(nil, 0)
 	return n, p.twice, err
+}
+
+// A place is where a value stands: in which object or list, and there under a
+// key or at an index. Its text is made for those who ask.
+type place struct {
+	in    *place
+	key   string
+	index int
+	isKey bool
+}
+
+func (p *place) path() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.isKey:
+		return child(p.in.path(), p.key)
+	default:
+		return index(p.in.path(), p.index)
+	}
 }
 
 type jsonParser struct {
@@ -35,7 +55,7 @@ type jsonParser struct {
 	twice mesh.Violations
 }
 
-func (p *jsonParser) value(path string, depth int) (node, error) {
+func (p *jsonParser) value(at *place, depth int) (node, error) {
 	t, err := p.d.Token()
 	if err != nil {
 		return node{}, err
@@ -54,15 +74,17 @@ func (p *jsonParser) value(path string, depth int) (node, error) {
 		return node{}, errDeep
 	}
 	if t == json.Delim('[') {
-		return p.list(path, depth+1)
+		return p.list(at, depth+1)
 	}
-	return p.object(path, depth+1)
+	return p.object(at, depth+1)
 }
 
-func (p *jsonParser) list(path string, depth int) (node, error) {
+func (p *jsonParser) list(at *place, depth int) (node, error) {
 	n := node{shape: list}
+	here := &place{in: at}
 	for p.d.More() {
-		item, err := p.value(index(path, len(n.items)), depth)
+		here.index = len(n.items)
+		item, err := p.value(here, depth)
 		if err != nil {
 			return node{}, err
 		}
@@ -72,22 +94,23 @@ func (p *jsonParser) list(path string, depth int) (node, error) {
 	return n, err
 }
 
-func (p *jsonParser) object(path string, depth int) (node, error) {
+func (p *jsonParser) object(at *place, depth int) (node, error) {
 	n, seen := node{shape: object}, map[string]bool{}
+	here := &place{in: at, isKey: true}
 	for p.d.More() {
 		t, err := p.d.Token()
 		if err != nil {
 			return node{}, err
 		}
 		key, _ := t.(string)
-		at := child(path, key)
-		value, err := p.value(at, depth)
+		here.key = key
+		value, err := p.value(here, depth)
 		if err != nil {
 			return node{}, err
 		}
 		if seen[key] {
 			if len(p.twice) < maxViolations {
-				p.twice.Add(at, "is given twice; keep one")
+				p.twice.Add(here.path(), "is given twice; keep one")
 			}
 			continue
 		}

@@ -18,6 +18,10 @@ const (
 	// map: what is said of each, and what is wrong with it, takes many times
 	// the bytes that it is written in.
 	maxItems = 10_000
+	// maxValues is how many values a document has at most, as they are counted by
+	// what stands between them: a parser of YAML takes a microsecond or two for
+	// each, before anything can be said of it.
+	maxValues = 40_000
 	// maxExpanded bounds a document once its YAML aliases are written out: the
 	// bytes of all scalars and keys, and nodeCost for each node.
 	maxExpanded = 4 * MaxDocument
