@@ -258,7 +258,7 @@ func TestHostileRequests(t *testing.T) {
 		{"100,000 deep in YAML", d.text("PUT", dp, yaml, strings.Repeat("- ", 100000)), nil, []int{400}, nil},
 		{"the same key twice", d.text("PUT", dp, json, `{"type": "Dataplane", "type": "Dataplane"}`), nil, []int{400}, []string{"type"}},
 		{"100,000 fields that are null", d.text("PUT", dp, yaml, strings.Repeat("? x\n", 100000)), nil, []int{400}, nil},
-		{"100,000 inbounds", d.text("PUT", dp, json, `{"type": "Dataplane", "mesh": "default", "name": "a", "networking": {"inbound": [`+strings.Repeat("{},", 100000)+`{}]}}`), nil, []int{400}, []string{"has 100001 items"}},
+		{"100,000 inbounds", d.text("PUT", dp, json, `{"type": "Dataplane", "mesh": "default", "name": "a", "networking": {"inbound": [`+strings.Repeat("{},", 100000)+`{}]}}`), nil, []int{400}, []string{"more than 40000 values"}},
 		{"10,000 faults", d.text("PUT", dp, json, `{"type": "Dataplane", "mesh": "default", "name": "a", "networking": {"inbound": [`+strings.Repeat("{},", 9999)+`{}]}}`), nil, []int{400}, []string{" more"}},
 		{"a huge number", d.text("PUT", dp, json, `{"type": "Dataplane", "networking": {"inbound": [{"port": 1e999999}]}}`), nil, []int{400}, nil},
 		{"a number that is none", d.text("PUT", dp, yaml, "type: Dataplane\nnetworking: {inbound: [{port: .nan}]}\n"), nil, []int{400}, nil},
@@ -320,7 +320,7 @@ func TestHostileRequests(t *testing.T) {
 }
 
 // http2Conn speaks HTTP/2 by hand.
-func (d *doors) http2Conn(t *testing.T) (*http2.Framer, net.Conn) {
+func (d *doors) http2Conn(t *testing.T, settings ...http2.Setting) (*http2.Framer, net.Conn) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", d.tls, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // who the server is does not matter here
 	if err != nil {
@@ -332,7 +332,7 @@ func (d *doors) http2Conn(t *testing.T) (*http2.Framer, net.Conn) {
 		t.Fatal(err)
 	}
 	f := http2.NewFramer(conn, conn)
-	if err := f.WriteSettings(); err != nil {
+	if err := f.WriteSettings(settings...); err != nil {
 		t.Fatal(err)
 	}
 	return f, conn
@@ -388,6 +388,22 @@ func TestHostileStreams(t *testing.T) {
 			}
 			return f.WriteContinuation(1, false, bytes.Repeat([]byte{0}, 100))
 		}},
+		{"10,000 headers", func(f *http2.Framer, i uint32) error {
+			if i > 0 {
+				return errors.New("it is one request")
+			}
+			head := bytes.NewBuffer(request("/"))
+			e := hpack.NewEncoder(head)
+			for i := range many {
+				_ = e.WriteField(hpack.HeaderField{Name: fmt.Sprintf("x-%d", i), Value: "a"})
+			}
+			err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Next(16 << 10), EndStream: true})
+			for err == nil && head.Len() > 0 {
+				more := head.Next(16 << 10)
+				err = f.WriteContinuation(1, head.Len() == 0, more)
+			}
+			return err
+		}},
 		{"pings", func(f *http2.Framer, _ uint32) error { return f.WritePing(false, [8]byte{}) }},
 		{"settings", func(f *http2.Framer, _ uint32) error { return f.WriteSettings() }},
 	} {
@@ -422,6 +438,89 @@ func TestHostileStreams(t *testing.T) {
 				t.Errorf("somebody else waited %v", worst)
 			}
 		})
+	}
+}
+
+// TestAnswersThatNobodyTakes: a client that asks and asks, with heads as long as
+// they may be, and takes no answer, has so many requests under way as it may
+// have and no more; others are answered.
+func TestAnswersThatNobodyTakes(t *testing.T) {
+	d := openDoors(t)
+	const conns, streams = 2 * maxOfSource / 32, 32
+	head := bytes.NewBuffer(request("/"))
+	e := hpack.NewEncoder(head)
+	for i := range 700 {
+		_ = e.WriteField(hpack.HeaderField{Name: fmt.Sprintf("x-%d", i), Value: "a", Sensitive: true})
+	}
+	refused := make(chan http2.ErrCode, conns*streams)
+	var open []net.Conn
+	all, kept := allocated(func() {
+		for range conns {
+			f, conn := d.http2Conn(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+			open = append(open, conn)
+			go func() {
+				for {
+					frame, err := f.ReadFrame()
+					if err != nil {
+						return
+					}
+					if r, ok := frame.(*http2.RSTStreamFrame); ok {
+						refused <- r.ErrCode
+					}
+				}
+			}()
+			for i := range uint32(streams) {
+				if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		late := time.After(testtime.Wait)
+		for n := range conns*streams - maxOfSource {
+			select {
+			case <-refused:
+			case <-late:
+				t.Fatalf("%d requests of %d were broken off, want %d", n, conns*streams, conns*streams-maxOfSource)
+			}
+		}
+	})
+	t.Logf("%d requests of %d wait; took %d kB, kept %d kB", maxOfSource, conns*streams, all>>10, kept>>10)
+	if kept > 128<<20 {
+		t.Errorf("kept %d kB", kept>>10)
+	}
+	ask := func(from string) error {
+		dialer := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}, Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // as above
+		conn, err := dialer.DialContext(t.Context(), "tcp", d.tls)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(testtime.Wait))
+		if _, err := io.WriteString(conn, d.head("GET /")); err != nil {
+			return err
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	}
+	if err := ask("127.0.0.2"); err != nil {
+		t.Errorf("somebody else is not answered: %v", err)
+	}
+	if err := ask("127.0.0.1"); err == nil {
+		t.Error("one more of the same is answered")
+	}
+	if log := d.log.String(); strings.Count(log, "requests were refused") != 1 {
+		t.Errorf("the log says:\n%s", log)
+	}
+	for _, conn := range open {
+		_ = conn.Close()
+	}
+	for i := 0; ask("127.0.0.1") != nil; i++ { // until the server has seen it
+		if i == 1000 {
+			t.Fatal("who leaves makes no room")
+		}
 	}
 }
 

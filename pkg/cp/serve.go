@@ -38,7 +38,8 @@ type httpServer struct {
 // bounded by the handlers.
 func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Logger) httpServer {
 	if door != nil {
-		door = newCrowd(door, log)
+		crowd := newCrowd(door, log)
+		door, h = crowd, crowd.guard(h)
 	}
 	return httpServer{name: name, door: door, Server: &http.Server{
 		Handler:           h,
@@ -47,7 +48,7 @@ func newHTTPServer(name string, door net.Listener, h http.Handler, log *slog.Log
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    32 << 10,
 		// Each stream may have a document of 1 MB under way.
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 32, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -76,6 +77,7 @@ func send(w http.ResponseWriter, r *http.Request, a answer) error {
 	if a.packed {
 		return sendPacked(w, r, a)
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	_, err := w.Write(a.body)
 	return err
