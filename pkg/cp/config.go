@@ -4,6 +4,7 @@ package cp
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/pkg/cp/admission"
 	"github.com/weft-mesh/weft/pkg/cp/rest"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/settings"
 )
 
 // Config is everything that can be set about a control plane.
@@ -118,6 +120,26 @@ func (c *Config) Bind(fs *pflag.FlagSet) {
 	c.bindAccess(fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// MarshalJSON shows what is in force, by the keys of the configuration's file.
+func (c Config) MarshalJSON() ([]byte, error) {
+	var shown Config
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	shown.Bind(fs)
+	lists := shown.Access
+	shown = c // the flags are the fields', whatever these are
+	for name, list := range lists {
+		if s := c.Access[name]; s != nil {
+			*list = *s
+		}
+	}
+	secret, err := c.StoreDSN.MarshalText()
+	if err != nil {
+		return nil, err
+	}
+	shown.StoreDSN = Secret(secret)
+	return json.Marshal(settings.Values(fs))
 }
 
 // Validate tells everything that is wrong.

@@ -1,6 +1,8 @@
 package cp
 
 import (
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/cp/ca"
 	"github.com/weft-mesh/weft/pkg/mesh"
+	"github.com/weft-mesh/weft/pkg/settings"
 )
 
 func defaults(t *testing.T) Config {
@@ -110,5 +113,41 @@ func TestStoreSettings(t *testing.T) {
 	c.Store = StorePostgres
 	if err := Backup(t.Context(), c, filepath.Join(t.TempDir(), "b")); err == nil || !strings.Contains(err.Error(), "pg_dump") {
 		t.Errorf("backup of PostgreSQL: %v", err)
+	}
+}
+
+// TestConfigIsShownByItsKeys: /config has what the file may have, and no
+// secret.
+func TestConfigIsShownByItsKeys(t *testing.T) {
+	c := defaults(t)
+	c.Zone, c.StoreDSN, c.Peers = "east", "postgres://weft:hush@db", []string{"cp2:5678"}
+	c.Access["read-resources"].Groups = []string{"team-a"}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown map[string]any
+	if err := json.Unmarshal(text, &shown); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"zone": "east", "storeDsn": "*****", "peers": "[cp2:5678]", "apiTlsAddress": ":5682", "apiReadOnly": "false",
+		"accessReadResourcesGroups": "[team-a]", "accessReadResourcesUsers": "[]",
+	} {
+		if got := fmt.Sprint(shown[key]); got != want {
+			t.Errorf("%s is shown as %s, want %s", key, got, want)
+		}
+	}
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(Config).Bind(fs)
+	file := filepath.Join(t.TempDir(), "cp.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := settings.Load(fs, file, false, func(string) string { return "" }); err != nil {
+		t.Errorf("what is shown is no configuration: %v", err)
+	}
+	if c.Zone != "east" || c.StoreDSN != "postgres://weft:hush@db" || len(shown) == 0 {
+		t.Errorf("it was changed by being shown: %+v", c)
 	}
 }

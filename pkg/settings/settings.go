@@ -161,6 +161,11 @@ func Changed(flags *pflag.FlagSet, lists ...List) ([]byte, error) {
 	return printed(flags, func(f *pflag.Flag) bool { return f.Value.String() != f.DefValue }, lists)
 }
 
+// Values are the effective settings, by the file's keys.
+func Values(flags *pflag.FlagSet) map[string]any {
+	return asMap(flags, func(*pflag.Flag) bool { return true })
+}
+
 func printed(flags *pflag.FlagSet, wanted func(*pflag.Flag) bool, lists []List) ([]byte, error) {
 	out := asMap(flags, wanted)
 	for _, l := range lists {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/weft-mesh/weft/pkg/api"
@@ -19,8 +20,22 @@ import (
 // their own.
 const kumaVersion = "2.14.3"
 
+var semantic = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+// semVer is a version as SemVer, which clients of Kuma read it as: that of
+// what was built between releases is a commit.
+func semVer(version string) string {
+	if v := strings.TrimPrefix(version, "v"); semantic.MatchString(v) {
+		return v
+	}
+	return "0.0.0+" + notSemantic.ReplaceAllString(version, "-")
+}
+
+var notSemantic = regexp.MustCompile(`[^0-9A-Za-z.-]`)
+
 func (s *Server) about(call) (answer, error) {
 	info := s.Info
+	info.Version = semVer(info.Version)
 	info.Product, info.Tagline, info.BasedOnKuma = "Kuma", "Kuma", kumaVersion
 	return asJSON(http.StatusOK, info)
 }

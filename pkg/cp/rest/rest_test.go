@@ -91,6 +91,16 @@ type fixture struct {
 // newFixture starts a server on loopback; change alters it before.
 func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 	t.Helper()
+	f := newUnserved(t, change...)
+	srv := httptest.NewServer(f.Handler())
+	t.Cleanup(srv.Close)
+	f.url = srv.URL
+	return f
+}
+
+// newUnserved is newFixture without a server.
+func newUnserved(t *testing.T, change ...func(*Server)) *fixture {
+	t.Helper()
 	s := memory.New()
 	t.Cleanup(func() { _ = s.Close() })
 	adm := &admission.Admission{Store: s, Authority: noAuthority{}, Keys: noKeys{}}
@@ -127,9 +137,6 @@ func newFixture(t *testing.T, change ...func(*Server)) *fixture {
 	for _, c := range change {
 		c(f.Server)
 	}
-	srv := httptest.NewServer(f.Handler())
-	t.Cleanup(srv.Close)
-	f.url = srv.URL
 	return f
 }
 
@@ -256,6 +263,16 @@ func TestAbout(t *testing.T) {
 	}
 	f.want(t, 200, "GET", "/config", "", `"dataDir": "/var/lib/weft-cp"`)
 	f.want(t, 200, "GET", "/_weft/hosts", "", `"addresses": []`, `"authority": ""`)
+}
+
+func TestVersionCanBeCompared(t *testing.T) {
+	for version, want := range map[string]string{
+		"1.2.3": "1.2.3", "v1.2.3": "1.2.3", "v1.2.3-4-gabc-dirty": "1.2.3-4-gabc-dirty", "be566b0": "0.0.0+be566b0", "dev": "0.0.0+dev", "a b_c": "0.0.0+a-b-c",
+	} {
+		if got := semVer(version); got != want {
+			t.Errorf("%s is told as %s, want %s", version, got, want)
+		}
+	}
 }
 
 func TestTypes(t *testing.T) {
