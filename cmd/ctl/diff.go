@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,7 @@ differ. Proxies that change alike stand together.`,
 		Example: "  weftctl diff -f timeouts.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := knownOutput(output); err != nil {
+			if err := knownOutput(output, outputs); err != nil {
 				return err
 			}
 			return g.diff(cmd.Context(), in, output)
@@ -46,7 +48,7 @@ func (g *global) diff(ctx context.Context, in input, output string) error {
 	}
 	d, err := c.Diff(ctx, rs)
 	if err != nil {
-		return fault{inMesh(g.mesh, err)}
+		return fault{inMesh(rs[0].Meta.Mesh, err)} // one is not there only where all are in it
 	}
 	if output != outputText {
 		return faultOrNil(g.document(output, d))
@@ -61,19 +63,27 @@ func (g *global) diff(ctx context.Context, in input, output string) error {
 }
 
 func printDifference(w io.Writer, d *api.Difference) {
+	often := repeated(d.Resources)
+	became := map[string]int{}
 	for _, r := range d.Resources {
 		name := fmt.Sprintf("%s %q", r.Type, r.Name)
 		if r.Mesh != "" {
 			name += fmt.Sprintf(" in mesh %q", r.Mesh)
 		}
 		fmt.Fprintf(w, "%s: %s\n", name, r.Change)
+		became[r.Change]++
 		if r.Error != nil {
 			fmt.Fprint(w, inset(r.Error.Error()+"\n"))
 		}
 		for _, warning := range r.Warnings {
-			fmt.Fprintf(w, "  warning: %s\n", warning)
+			if often[warning] == 0 {
+				fmt.Fprintf(w, "  warning: %s\n", warning)
+			}
 		}
 		fmt.Fprint(w, inset(r.Diff))
+	}
+	for _, warning := range slices.Sorted(maps.Keys(often)) {
+		fmt.Fprintf(w, "\nwarning, of %d resources: %s\n", often[warning], warning)
 	}
 	for _, p := range d.Proxies {
 		more := ""
@@ -87,13 +97,41 @@ func printDifference(w io.Writer, d *api.Difference) {
 		fmt.Fprintf(w, "\n%s, for every proxy of mesh %q that calls it:\n%s", s.What, s.Mesh, inset(s.Diff))
 		leftOut(w, s.Cut)
 	}
+	summary(w, d, became)
+}
+
+// repeated are the warnings that many resources have, with how many have them.
+func repeated(all []api.ResourceChange) map[string]int {
+	const few = 3
+	n := map[string]int{}
+	for _, r := range all {
+		for _, warning := range r.Warnings {
+			n[warning]++
+		}
+	}
+	maps.DeleteFunc(n, func(_ string, n int) bool { return n <= few })
+	return n
+}
+
+// summary tells what became of all.
+func summary(w io.Writer, d *api.Difference, became map[string]int) {
+	var parts []string
+	for _, change := range []string{api.ChangeCreated, api.ChangeUpdated, api.ChangeDeleted, api.ChangeRefused, api.ChangeUnchanged} {
+		if n := became[change]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, change))
+		}
+	}
 	changed := 0
 	for _, p := range d.Proxies {
 		changed += len(p.Proxies) + p.More
 	}
-	fmt.Fprintf(w, "\n%d of %d proxies would be told something else\n", changed, d.Of)
+	told := "no proxy would be told something else"
+	if changed > 0 {
+		told = fmt.Sprintf("%d of %d proxies would be told something else", changed, d.Of)
+	}
+	fmt.Fprintf(w, "\n%s; %s\n", strings.Join(parts, ", "), told)
 	if d.Looked < d.Of {
-		fmt.Fprintf(w, "time was up after %d of them: there may be more\n", d.Looked)
+		fmt.Fprintf(w, "time was up after %d of %d: there may be more\n", d.Looked, d.Of)
 	}
 }
 

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -33,7 +36,7 @@ as the shell takes > for itself.`,
 			if q.From, q.To, err = sides(args); err != nil {
 				return err
 			}
-			if err := knownOutput(output); err != nil {
+			if err := knownOutput(output, outputs); err != nil {
 				return err
 			}
 			c, err := g.client()
@@ -85,12 +88,13 @@ func printExplanation(out io.Writer, q api.Question, e *api.Explanation) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 	row("")
+	named := clusters(e.Route)
 	row("caller", e.From.Dataplane+others(e.From.Others))
 	if o := e.Outbound; o != nil {
 		row("outbound", fmt.Sprintf("%s at %s, %s", o.Name, strings.Join(o.Listen, ", "), o.Protocol))
 	}
 	if r := e.Route; r != nil {
-		row("route", route(r))
+		row("route", route(r, named))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -102,7 +106,11 @@ func printExplanation(out io.Writer, q api.Question, e *api.Explanation) error {
 			if from == "" {
 				from = "default"
 			}
-			row("  "+f.Where, f.What, from, oneLine(f.Values))
+			where := f.Where
+			if name, ok := strings.CutPrefix(where, "cluster "); ok {
+				where = "to " + named(name)
+			}
+			row("  "+where, f.What, from, oneLine(f.Values))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -111,7 +119,7 @@ func printExplanation(out io.Writer, q api.Question, e *api.Explanation) error {
 	if len(e.Endpoints) > 0 {
 		fmt.Fprintln(out, "\nendpoints")
 		for _, p := range e.Endpoints {
-			row("  "+p.Address, p.Cluster, p.Dataplane, or(p.Connected, "connected", "not connected"), or(p.Allowed, "allowed", "denied"))
+			row("  "+p.Address, named(p.Cluster), p.Dataplane, or(p.Connected, "connected", "not connected"), or(p.Allowed, "allowed", "denied"))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -138,21 +146,39 @@ func oneLine(doc json.RawMessage) string {
 	return b.String()
 }
 
+// clusters calls clusters by what is in them: api{version=v2}. A name by which
+// proxies know a part of a service says nothing to people.
+func clusters(r *api.ExplainedRoute) func(cluster string) string {
+	names := map[string]string{}
+	if r != nil {
+		for _, d := range r.To {
+			var tags []string
+			for _, k := range slices.Sorted(maps.Keys(d.Tags)) {
+				tags = append(tags, k+"="+d.Tags[k])
+			}
+			if len(tags) > 0 {
+				names[d.Cluster] = d.Service + "{" + strings.Join(tags, ",") + "}"
+			}
+		}
+	}
+	return func(cluster string) string { return cmp.Or(names[cluster], cluster) }
+}
+
 func others(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d more are meant, and not looked at)", n)
+	return fmt.Sprintf(", the first by name of %d", n+1)
 }
 
-func route(r *api.ExplainedRoute) string {
+func route(r *api.ExplainedRoute, named func(string) string) string {
 	from := r.From
 	if from == "" {
 		from = "none is configured"
 	}
 	var to []string
 	for _, d := range r.To {
-		to = append(to, fmt.Sprintf("%s %d%%", d.Cluster, d.Percent))
+		to = append(to, fmt.Sprintf("%s %d%%", named(d.Cluster), d.Percent))
 	}
 	return fmt.Sprintf("%s, rule %d of %d: %s -> %s", from, r.Rule+1, r.Of, r.Match, strings.Join(to, ", "))
 }

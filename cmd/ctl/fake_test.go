@@ -76,10 +76,12 @@ func (p *fakePlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, api.Info{Product: "Kuma", Version: "2.14.3", WeftVersion: "1.2.3"})
 	case r.URL.Path == "/_weft/hosts":
 		answer(w, 200, api.Hosts{Addresses: []string{"192.0.2.1:5678"}, Authority: strings.Repeat("ab", 32)})
+	case r.URL.Path == "/status/zones":
+		answer(w, 200, []map[string]any{{"name": "default", "active": true}, {"name": "far", "active": false}})
 	case r.URL.Path == "/tokens/dataplane":
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "jwt of %s", body)
-	case r.URL.Path == "/_weft/diff", len(path) == 3 && path[2] == "_diff":
+	case r.URL.Path == "/_weft/diff", len(path) == 3 && path[2] == "_diff" && path[1] == "default":
 		p.diff(w, r)
 	case path[0] == "meshes" && len(path) == 3 && path[2] == "_explain":
 		p.explain(w, r, path[1])
@@ -106,11 +108,22 @@ func (p *fakePlane) resources(w http.ResponseWriter, r *http.Request, meshName s
 		http.NotFound(w, r)
 		return
 	}
-	if len(path) > 2 && p.inspect(w, path[1], path[2]) {
+	switch {
+	case len(path) > 2 && p.inspect(w, path[1], path[2]):
+		return
+	case k == mesh.MeshInsightKind:
+		p.insights(w, mesh.Meta{Name: "default"}, k, &mesh.MeshInsight{
+			Dataplanes: mesh.DataplaneCount{Total: 3, Online: 2}, Resources: map[string]mesh.Total{"TrafficPermission": {Total: 7}, "ExternalService": {Total: 4}},
+		})
+		return
+	case k == mesh.ServiceInsightKind:
+		p.insights(w, mesh.Meta{Mesh: meshName, Name: "web"}, k, &mesh.ServiceInsight{
+			Status: mesh.PartiallyDegraded, Dataplanes: mesh.OnlineTotal{Total: 5, Online: 4},
+		})
 		return
 	}
-	if len(path) == 1 {
-		p.list(w, k, meshName)
+	if len(path) == 1 || path[1] == "_overview" {
+		p.list(w, k, meshName, len(path) > 1)
 		return
 	}
 	key := mesh.Key{Kind: k.Name, Mesh: meshName, Name: path[1]}
@@ -129,14 +142,22 @@ func (p *fakePlane) resources(w http.ResponseWriter, r *http.Request, meshName s
 	}
 }
 
-func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string) {
+func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string, overview bool) {
 	items := map[string]json.RawMessage{}
 	var names []string
 	for key, r := range p.stored {
-		if key.Kind == k.Name && (meshName == "" || key.Mesh == meshName) {
-			items[key.Name], _ = api.Encode(r)
-			names = append(names, key.Name)
+		if key.Kind != k.Name || meshName != "" && key.Mesh != meshName {
+			continue
 		}
+		switch {
+		case !overview:
+			items[key.Name], _ = api.Encode(r)
+		case k == mesh.DataplaneKind:
+			items[key.Name], _ = api.EncodeOverview(r, webInsight())
+		default:
+			items[key.Name], _ = api.EncodeZoneOverview(r, k.Singular)
+		}
+		names = append(names, key.Name)
 	}
 	slices.Sort(names)
 	var sorted []json.RawMessage
@@ -144,6 +165,20 @@ func (p *fakePlane) list(w http.ResponseWriter, k *mesh.Kind, meshName string) {
 		sorted = append(sorted, items[n])
 	}
 	answer(w, 200, api.NewPage(len(sorted), sorted, ""))
+}
+
+// webInsight is how every proxy fares.
+func webInsight() api.DataplaneInsight {
+	return api.DataplaneInsight{
+		Subscriptions: []api.Subscription{{ID: "1", ConnectTime: time.Now().Add(-3 * time.Hour)}},
+		Weft:          &api.Findings{Warnings: []api.Finding{{Part: "outbound api", Text: "no such service"}}},
+	}
+}
+
+// insights answers a list of one.
+func (p *fakePlane) insights(w http.ResponseWriter, meta mesh.Meta, k *mesh.Kind, spec mesh.Spec) {
+	doc, _ := api.Encode(mesh.Resource{Kind: k, Meta: meta, Spec: spec})
+	answer(w, 200, api.NewPage(1, []json.RawMessage{doc}, ""))
 }
 
 // inspect answers what is told of resources, always the same.
@@ -156,10 +191,7 @@ func (p *fakePlane) inspect(w http.ResponseWriter, name, what string) bool {
 		}
 		answer(w, 200, api.NewPage(len(items), items, ""))
 	case "_overview":
-		answer(w, 200, map[string]any{"name": name, "dataplaneInsight": api.DataplaneInsight{
-			Subscriptions: []api.Subscription{{ID: "1", ConnectTime: time.Now().Add(-3 * time.Hour)}},
-			Weft:          &api.Findings{Warnings: []api.Finding{{Part: "outbound api", Text: "no such service"}}},
-		}})
+		answer(w, 200, map[string]any{"name": name, "dataplaneInsight": webInsight()})
 	default:
 		return false
 	}
@@ -213,6 +245,9 @@ func (p *fakePlane) diff(w http.ResponseWriter, r *http.Request) {
 			change.Change, change.Diff = api.ChangeRefused, ""
 			change.Error = api.NewError(400, "Could not process a resource", "Resource is not valid", mesh.Violations{{Field: "sources", Reason: "is not to the server's taste"}})
 		}
+		if strings.HasPrefix(key.Name, "new-") {
+			change.Warnings = []string{"its mesh is new, too"}
+		}
 		d.Resources = append(d.Resources, change)
 		if key.Kind == mesh.DataplaneKind.Name {
 			d.Proxies = append(d.Proxies, api.ProxyChange{Mesh: key.Mesh, Proxies: []string{key.Name}, More: 1, Diff: "+inbounds: 1\n", Cut: 7})
@@ -233,9 +268,9 @@ func (p *fakePlane) explain(w http.ResponseWriter, r *http.Request, in string) {
 		Mesh: in, From: api.Party{Asked: "web", Dataplane: "web-1", Others: 2}, To: api.Party{Asked: "api"}, Verdict: api.VerdictAllowed,
 		Why:       []string{`TrafficPermission "p" decides`},
 		Outbound:  &api.ExplainedOutbound{Name: "api", Listen: []string{"127.0.0.1:80"}, Protocol: "http"},
-		Route:     &api.ExplainedRoute{From: `TrafficRoute "r"`, Rule: 0, Of: 2, Match: fmt.Sprintf("path is %q", q.Get("path")), To: []api.RouteDestination{{Cluster: "api", Percent: 100}}},
-		Effects:   []api.Effect{{Where: "caller", What: "timeouts", From: `Timeout "t"`, Values: json.RawMessage(`{"request":"7s"}`)}, {Where: "caller", What: "retry", Values: json.RawMessage(`{}`)}},
-		Endpoints: []api.ExplainedEndpoint{{Cluster: "api", Address: "192.0.2.2:80", Dataplane: "api-1", Allowed: true}}, MoreEndpoints: 3,
+		Route:     &api.ExplainedRoute{From: `TrafficRoute "r"`, Rule: 0, Of: 2, Match: fmt.Sprintf("path is %q", q.Get("path")), To: []api.RouteDestination{{Cluster: "api-5b55", Service: "api", Tags: map[string]string{"version": "v2"}, Percent: 100}}},
+		Effects:   []api.Effect{{Where: "caller", What: "timeouts", From: `Timeout "t"`, Values: json.RawMessage(`{"request":"7s"}`)}, {Where: "caller", What: "retry", Values: json.RawMessage(`{}`)}, {Where: "cluster api-5b55", What: "outlier", Values: json.RawMessage(`{}`)}},
+		Endpoints: []api.ExplainedEndpoint{{Cluster: "api-5b55", Address: "192.0.2.2:80", Dataplane: "api-1", Allowed: true}}, MoreEndpoints: 3,
 		Warnings: []api.Finding{{Part: "p", Text: "is odd"}},
 	})
 }

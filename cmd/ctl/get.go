@@ -28,10 +28,10 @@ func getCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			form, ok := printers[output]
-			if !ok {
-				return fmt.Errorf("--output: %q is not one of table, yaml, json", output)
+			if err := knownOutput(output, tables); err != nil {
+				return err
 			}
+			form := printers[output]
 			if len(args) == 1 {
 				err = g.list(cmd.Context(), k, form.list)
 			} else if err = nameTyped(args[1]); err == nil {
@@ -43,8 +43,7 @@ func getCommand(g *global) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, yaml or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "yaml", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	tableFlag(cmd, &output)
 	return cmd
 }
 
@@ -55,12 +54,12 @@ type printer struct {
 }
 
 var printers = map[string]printer{
-	"table": {
+	outputTable: {
 		one:  func(g *global, r mesh.Resource) error { return g.table(r.Kind, []mesh.Resource{r}) },
 		list: (*global).table,
 	},
-	"yaml": {one: (*global).yaml, list: (*global).yamlList},
-	"json": {one: (*global).json, list: (*global).jsonList},
+	outputYAML: {one: (*global).yaml, list: (*global).yamlList},
+	outputJSON: {one: (*global).json, list: (*global).jsonList},
 }
 
 func (g *global) getOne(ctx context.Context, k *mesh.Kind, name string, show func(*global, mesh.Resource) error) error {

@@ -18,11 +18,12 @@ var stages = []string{"resource", "plan", "render", "stream"}
 func inspectCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect",
-		Short: "Show what the control plane made of a resource",
+		Short: "Show what the control plane made of a resource, and how things fare",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(inspectDataplaneCommand(g), inspectDataplanesCommand(g))
+	cmd.AddCommand(inspectDataplaneCommand(g), inspectDataplanesCommand(g), inspectMeshesCommand(g), inspectServicesCommand(g))
+	cmd.AddCommand(inspectZonesCommands(g)...)
 	return cmd
 }
 

@@ -13,21 +13,31 @@ import (
 
 // How documents that are no resources are shown.
 const (
-	outputText = "text"
-	outputYAML = "yaml"
-	outputJSON = "json"
+	outputText  = "text"
+	outputTable = "table"
+	outputYAML  = "yaml"
+	outputJSON  = "json"
 )
 
-var outputs = []string{outputText, outputYAML, outputJSON}
+var (
+	outputs = []string{outputText, outputYAML, outputJSON}
+	tables  = []string{outputTable, outputYAML, outputJSON} // of lists
+)
 
-func outputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", outputText, strings.Join(outputs, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+func outputFlag(cmd *cobra.Command, output *string) { oneOf(cmd, output, outputs) }
+
+func tableFlag(cmd *cobra.Command, output *string) { oneOf(cmd, output, tables) }
+
+// oneOf lets people choose how something is shown; the first is what they get
+// who do not.
+func oneOf(cmd *cobra.Command, output *string, all []string) {
+	cmd.Flags().StringVarP(output, "output", "o", all[0], strings.Join(all, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func knownOutput(output string) error {
-	if !slices.Contains(outputs, output) {
-		return fmt.Errorf("--output: %q is not one of %s", output, strings.Join(outputs, ", "))
+func knownOutput(output string, all []string) error {
+	if !slices.Contains(all, output) {
+		return fmt.Errorf("--output: %q is not one of %s", output, strings.Join(all, ", "))
 	}
 	return nil
 }

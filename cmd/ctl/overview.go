@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,90 +20,164 @@ import (
 func inspectDataplanesCommand(g *global) *cobra.Command {
 	var tags []string
 	var gateways bool
+	var output string
 	cmd := &cobra.Command{
 		Use:     "dataplanes",
 		Short:   "Show how the proxies of a mesh fare: streams, certificates, versions",
 		Example: "  weftctl inspect dataplanes --tag kuma.io/service=web",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var asked []string
+			query := url.Values{}
 			for _, t := range tags {
 				key, value, ok := strings.Cut(t, "=")
 				if !ok {
 					return fmt.Errorf("--tag: %q is not key=value", t)
 				}
-				asked = append(asked, key+":"+value)
+				query.Add("tag", key+":"+value)
 			}
-			c, err := g.client()
-			if err != nil {
-				return err
+			if gateways {
+				query.Set("gateway", "true")
 			}
-			all, err := c.Overviews(cmd.Context(), g.mesh, asked, gateways)
-			if err != nil {
-				return fault{inMesh(g.mesh, err)}
-			}
-			return faultOrNil(g.overviews(all))
+			return g.overviews(cmd.Context(), mesh.DataplaneKind, query, output, dataplaneColumns)
 		},
 	}
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "key=value that a dataplane must have; may be given again")
 	cmd.Flags().BoolVar(&gateways, "gateway", false, "gateways alone")
+	tableFlag(cmd, &output)
 	return cmd
 }
 
-// overviewColumns are those of kumactl.
-var overviewColumns = []struct {
-	head string
-	cell func(*global, api.Overview) string
-}{
-	{"MESH", func(_ *global, o api.Overview) string { return o.Dataplane.Meta.Mesh }},
-	{"NAME", func(_ *global, o api.Overview) string { return o.Dataplane.Meta.Name }},
-	{"TAGS", func(g *global, o api.Overview) string { return tags(g, o.Dataplane) }},
-	{"STATUS", func(_ *global, o api.Overview) string {
-		return map[string]string{mesh.Online: "Online", mesh.Offline: "Offline", mesh.PartiallyDegraded: "Partially degraded"}[o.Dataplane.Spec.(*mesh.Dataplane).Status(o.Insight.Connected())]
-	}},
-	{"LAST CONNECTED AGO", func(g *global, o api.Overview) string { return g.ago(newest(o).ConnectTime) }},
-	{"LAST UPDATED AGO", func(g *global, o api.Overview) string { return g.ago(newest(o).Status.LastUpdateTime) }},
-	{"TOTAL UPDATES", func(_ *global, o api.Overview) string { return strconv.FormatUint(total(o).Acknowledged, 10) }},
-	{"TOTAL ERRORS", func(_ *global, o api.Overview) string { return strconv.FormatUint(total(o).Rejected, 10) }},
-	{"CERT REGENERATED AGO", func(g *global, o api.Overview) string { return g.ago(certificate(o).Regenerated) }},
-	{"CERT EXPIRATION", func(_ *global, o api.Overview) string {
-		if at := certificate(o).Expires; !at.IsZero() {
-			return at.UTC().Format("2006-01-02 15:04:05")
+// inspectZonesCommands show what belongs to zones. The columns of zones are made
+// by one who knows which of them are connected.
+func inspectZonesCommands(g *global) (cmds []*cobra.Command) {
+	for _, of := range []struct {
+		kind       *mesh.Kind
+		use, short string
+	}{
+		{mesh.ZoneKind, "zones", "Show how the control planes of zones fare"},
+		{mesh.ZoneIngressKind, "zoneingresses", "Show how the proxies that let calls into zones fare"},
+		{mesh.ZoneEgressKind, "zoneegresses", "Show how the proxies that let calls out of zones fare"},
+	} {
+		var output string
+		cmd := &cobra.Command{
+			Use: of.use, Short: of.short, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				columns := zoneProxyColumns
+				if of.kind == mesh.ZoneKind {
+					c, err := g.client()
+					if err != nil {
+						return err
+					}
+					active, err := c.ActiveZones(cmd.Context())
+					if err != nil {
+						return fault{inMesh("", err)}
+					}
+					columns = zoneColumns(active)
+				}
+				err := g.overviews(cmd.Context(), of.kind, url.Values{}, output, columns)
+				if note := of.kind.Note(); note != "" && err == nil {
+					fmt.Fprintf(g.err, "note: %s\n", note)
+				}
+				return err
+			},
 		}
-		return "-"
-	}},
-	{"CERT REGENERATIONS", func(_ *global, o api.Overview) string {
-		return strconv.FormatUint(uint64(certificate(o).Regenerations), 10)
-	}},
-	{"CERT BACKEND", func(_ *global, o api.Overview) string { return cmp.Or(certificate(o).IssuedBackend, "-") }},
-	{"SUPPORTED CERT BACKENDS", func(_ *global, o api.Overview) string {
-		return cmp.Or(strings.Join(certificate(o).SupportedBackends, ","), "-")
-	}},
-	{"KUMA-DP VERSION", func(_ *global, o api.Overview) string {
-		return program(o, func(v *api.ProxyVersion) *api.Version { return v.KumaDP })
-	}},
-	{"ENVOY VERSION", func(_ *global, o api.Overview) string {
-		return program(o, func(v *api.ProxyVersion) *api.Version { return v.Envoy })
-	}},
-	{"DEPENDENCIES VERSIONS", func(*global, api.Overview) string { return "-" }}, // the agent has none
-	{"NOTES", notes},
+		tableFlag(cmd, &output)
+		cmds = append(cmds, cmd)
+	}
+	return cmds
 }
 
-func (g *global) overviews(all []api.Overview) error {
-	w := tabwriter.NewWriter(g.out, 0, 0, 3, ' ', 0)
-	var heads []string
-	for _, c := range overviewColumns {
-		heads = append(heads, c.head)
+func (g *global) overviews(ctx context.Context, k *mesh.Kind, query url.Values, output string, columns []columnOf[api.Overview]) error {
+	if err := knownOutput(output, tables); err != nil {
+		return err
 	}
-	fmt.Fprintln(w, strings.Join(heads, "\t"))
-	for _, o := range all {
-		var cells []string
-		for _, c := range overviewColumns {
-			cells = append(cells, c.cell(g, o))
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	c, err := g.client()
+	if err != nil {
+		return err
 	}
-	return w.Flush()
+	all, err := c.Overviews(ctx, k, g.meshOf(k), query)
+	if err != nil {
+		return fault{inMesh(g.meshOf(k), err)}
+	}
+	if output == outputTable {
+		return faultOrNil(printRows(g, columns, all))
+	}
+	docs := make([]json.RawMessage, len(all))
+	for i, o := range all {
+		docs[i] = o.Document
+	}
+	return faultOrNil(g.document(output, api.NewPage(len(docs), docs, "")))
+}
+
+// The columns are those of kumactl.
+var (
+	overviewName = columnOf[api.Overview]{"NAME", func(_ *global, o api.Overview) string { return o.Resource.Meta.Name }}
+	streamStatus = columnOf[api.Overview]{"STATUS", func(_ *global, o api.Overview) string { return or(o.Insight.Connected(), "Online", "Offline") }}
+	streams      = []columnOf[api.Overview]{
+		{"LAST CONNECTED AGO", func(g *global, o api.Overview) string { return g.ago(newest(o).ConnectTime) }},
+		{"LAST UPDATED AGO", func(g *global, o api.Overview) string { return g.ago(newest(o).Status.LastUpdateTime) }},
+		{"TOTAL UPDATES", func(_ *global, o api.Overview) string { return strconv.FormatUint(total(o).Acknowledged, 10) }},
+		{"TOTAL ERRORS", func(_ *global, o api.Overview) string { return strconv.FormatUint(total(o).Rejected, 10) }},
+	}
+	programs = []columnOf[api.Overview]{
+		{"KUMA-DP VERSION", func(_ *global, o api.Overview) string {
+			return program(o, func(v *api.ProxyVersion) *api.Version { return v.KumaDP })
+		}},
+		{"ENVOY VERSION", func(_ *global, o api.Overview) string {
+			return program(o, func(v *api.ProxyVersion) *api.Version { return v.Envoy })
+		}},
+	}
+	dataplaneColumns = slices.Concat(
+		[]columnOf[api.Overview]{
+			{"MESH", func(_ *global, o api.Overview) string { return o.Resource.Meta.Mesh }},
+			overviewName,
+			{"TAGS", func(g *global, o api.Overview) string { return tags(g, o.Resource) }},
+			{"STATUS", func(_ *global, o api.Overview) string {
+				return inWords(o.Resource.Spec.(*mesh.Dataplane).Status(o.Insight.Connected()))
+			}},
+		},
+		streams,
+		[]columnOf[api.Overview]{
+			{"CERT REGENERATED AGO", func(g *global, o api.Overview) string { return g.ago(certificate(o).Regenerated) }},
+			{"CERT EXPIRATION", func(_ *global, o api.Overview) string {
+				if at := certificate(o).Expires; !at.IsZero() {
+					return at.UTC().Format("2006-01-02 15:04:05")
+				}
+				return "-"
+			}},
+			{"CERT REGENERATIONS", func(_ *global, o api.Overview) string {
+				return strconv.FormatUint(uint64(certificate(o).Regenerations), 10)
+			}},
+			{"CERT BACKEND", func(_ *global, o api.Overview) string { return cmp.Or(certificate(o).IssuedBackend, "-") }},
+			{"SUPPORTED CERT BACKENDS", func(_ *global, o api.Overview) string {
+				return cmp.Or(strings.Join(certificate(o).SupportedBackends, ","), "-")
+			}},
+		},
+		programs,
+		[]columnOf[api.Overview]{
+			{"DEPENDENCIES VERSIONS", func(*global, api.Overview) string { return "-" }}, // the agent has none
+			{"NOTES", notes},
+		},
+	)
+	zoneProxyColumns = slices.Concat([]columnOf[api.Overview]{overviewName, streamStatus}, streams, programs)
+)
+
+// zoneColumns are those of zones. A control plane has no stream to itself.
+func zoneColumns(active map[string]bool) []columnOf[api.Overview] {
+	unknown := func(*global, api.Overview) string { return "unknown" }
+	return slices.Concat(
+		[]columnOf[api.Overview]{overviewName, {"STATUS", func(_ *global, o api.Overview) string {
+			return or(o.Insight.Connected() || active[o.Resource.Meta.Name], "Online", "Offline")
+		}}},
+		streams,
+		[]columnOf[api.Overview]{{"ZONE-CP VERSION", unknown}, {"BACKEND", unknown}},
+	)
+}
+
+// inWords is a status as people read it.
+func inWords(status string) string {
+	text := strings.ReplaceAll(status, "_", " ")
+	return strings.ToUpper(text[:min(1, len(text))]) + text[min(1, len(text)):]
 }
 
 // newest is the newest stream, of no time where there is none.

@@ -11,11 +11,13 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// A column is a heading and what stands under it.
-type column struct {
+// A columnOf is a heading and what stands under it.
+type columnOf[T any] struct {
 	head string
-	cell func(*global, mesh.Resource) string
+	cell func(*global, T) string
 }
+
+type column = columnOf[mesh.Resource]
 
 var (
 	meshColumn = column{"MESH", func(_ *global, r mesh.Resource) string { return r.Meta.Mesh }}
@@ -39,19 +41,20 @@ func columns(k *mesh.Kind) []column {
 	}
 }
 
-func (g *global) table(k *mesh.Kind, rs []mesh.Resource) error {
+func (g *global) table(k *mesh.Kind, rs []mesh.Resource) error { return printRows(g, columns(k), rs) }
+
+func printRows[T any](g *global, cs []columnOf[T], all []T) error {
 	w := tabwriter.NewWriter(g.out, 0, 0, 3, ' ', 0)
-	cs := columns(k)
-	row := func(text func(column) string) {
+	row := func(text func(columnOf[T]) string) {
 		var cells []string
 		for _, c := range cs {
 			cells = append(cells, text(c))
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	row(func(c column) string { return c.head })
-	for _, r := range rs {
-		row(func(c column) string { return c.cell(g, r) })
+	row(func(c columnOf[T]) string { return c.head })
+	for _, of := range all {
+		row(func(c columnOf[T]) string { return c.cell(g, of) })
 	}
 	return w.Flush()
 }

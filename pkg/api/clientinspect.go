@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -90,32 +91,51 @@ func (c *Client) View(ctx context.Context, meshName, name, view string, endpoint
 	return a.body, err
 }
 
-// An Overview is a dataplane together with how it fares.
+// An Overview is a resource together with how it fares.
 type Overview struct {
-	Dataplane mesh.Resource
-	Insight   DataplaneInsight
+	Resource mesh.Resource
+	Insight  DataplaneInsight
+	Document json.RawMessage // as it was told
 }
 
-// Overviews returns the dataplanes of a mesh, "" of all, that have all of tags,
-// key:value, page by page.
-func (c *Client) Overviews(ctx context.Context, meshName string, tags []string, gateways bool) (all []Overview, err error) {
-	query := url.Values{"tag": tags}
-	if gateways {
-		query.Set("gateway", "true")
-	}
-	err = c.pages(ctx, listPath(mesh.DataplaneKind, meshName)+"/_overview", query, func(item json.RawMessage) error {
-		var doc struct {
-			meta
-			Spec    mesh.Dataplane   `json:"dataplane"`
-			Insight DataplaneInsight `json:"dataplaneInsight"`
+// overviewed are the kinds that have overviews, with the field of what they say;
+// how they fare stands in that field with Insight behind it.
+var overviewed = map[*mesh.Kind]string{
+	mesh.DataplaneKind: "dataplane", mesh.ZoneKind: "zone", mesh.ZoneIngressKind: "zoneIngress", mesh.ZoneEgressKind: "zoneEgress",
+}
+
+// Overviews returns the dataplanes, zones or proxies between zones (k) that
+// query asks for, page by page: of one mesh, or with meshName "" of all.
+func (c *Client) Overviews(ctx context.Context, k *mesh.Kind, meshName string, query url.Values) (all []Overview, err error) {
+	field := overviewed[k]
+	err = c.pages(ctx, listPath(k, meshName)+"/_overview", query, func(item json.RawMessage) error {
+		var m meta
+		doc := map[string]json.RawMessage{}
+		o := Overview{Resource: mesh.Resource{Kind: k, Spec: k.New()}, Document: item}
+		err := errors.Join(json.Unmarshal(item, &m), json.Unmarshal(item, &doc))
+		for at, into := range map[string]any{field: o.Resource.Spec, field + "Insight": &o.Insight} {
+			if text := doc[at]; text != nil {
+				err = errors.Join(err, json.Unmarshal(text, into))
+			}
 		}
-		if err := json.Unmarshal(item, &doc); err != nil {
-			return err
-		}
-		all = append(all, Overview{mesh.Resource{
-			Kind: mesh.DataplaneKind, Meta: mesh.Meta{Mesh: doc.Mesh, Name: doc.Name, Labels: doc.Labels}, Spec: &doc.Spec,
-		}, doc.Insight})
-		return nil
+		o.Resource.Meta = mesh.Meta{Mesh: m.Mesh, Name: m.Name, Labels: m.Labels}
+		all = append(all, o)
+		return err
 	})
 	return all, err
+}
+
+// ActiveZones tells which zones are connected, the control plane's own among
+// them, by name.
+func (c *Client) ActiveZones(ctx context.Context) (map[string]bool, error) {
+	var zones []struct {
+		Name   string
+		Active bool
+	}
+	err := c.getJSON(ctx, "/status/zones", &zones)
+	active := map[string]bool{}
+	for _, z := range zones {
+		active[z.Name] = z.Active
+	}
+	return active, err
 }

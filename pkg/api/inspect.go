@@ -193,9 +193,10 @@ type ExplainedRoute struct {
 
 // A RouteDestination is one of the places that a call may be led to.
 type RouteDestination struct {
-	Cluster string `json:"cluster"`
-	Service string `json:"service"`
-	Percent int    `json:"percent"`
+	Cluster string            `json:"cluster"`
+	Service string            `json:"service"`
+	Tags    map[string]string `json:"tags,omitempty"` // that its endpoints have, beside the service
+	Percent int               `json:"percent"`
 }
 
 // An Effect is what one policy, or the default, says of the call.

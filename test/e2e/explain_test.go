@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -68,12 +69,17 @@ func TestExplain(t *testing.T) {
 	m.Apply(t, cartRoute)
 	agrees("fails", "/cart", "503", "nowhere")
 	agrees("allowed", "/x", "200", `TrafficRoute "cart"`)
-	if said := m.Ctl(t, "diff", "-f", file); !strings.Contains(said, "unchanged") || !strings.Contains(said, "0 of 0 proxies") {
+	if said := m.Ctl(t, "diff", "-f", file); !strings.Contains(said, "unchanged") || !strings.Contains(said, "no proxy would be told something else") {
 		t.Errorf("diff of what is there says:\n%s", said)
 	}
 
 	if out, err := m.TryCtl(t, "explain", "wbe", "api"); err == nil || !strings.Contains(out+fmt.Sprint(err), `did you mean "web"?`) {
 		t.Errorf("a bad name is answered %v:\n%s", err, out)
+	}
+	for what, line := range map[string]string{"meshes": `(?m)^default +2/2 +1 +1 `, "services": `(?m)^web +Online +1/1$`, "zones": `(?m)^default +Online `} {
+		if said := m.Ctl(t, "inspect", what); !regexp.MustCompile(line).MatchString(said) {
+			t.Errorf("inspect %s lacks %s:\n%s", what, line, said)
+		}
 	}
 	out := m.CP.Run(t, "curl", "--silent", "--show-error", "--max-time", "5", "--unix-socket", filepath.Join(m.Dir, "api.sock"), "http://localhost/mesh-insights")
 	for _, w := range []string{`"online": 2`, `"envoy": {`, `"1.40`} {

@@ -227,18 +227,19 @@ func compareShared(doc *api.Difference, was, is *snapshot.Mesh, name string) err
 	return nil
 }
 
-// Changed tells in unified form how a resource differs, by its YAML without
-// times; either may be nil.
+// Changed tells in unified form how a resource differs, by its YAML as people
+// write it; either may be nil.
 func Changed(was, is *mesh.Resource) (string, error) {
 	var texts [2][]byte
 	for i, r := range []*mesh.Resource{was, is} {
 		if r == nil {
 			continue
 		}
-		plain := *r
-		plain.Meta = mesh.Meta{Mesh: r.Meta.Mesh, Name: r.Meta.Name, Labels: r.Meta.Labels}
-		var err error
-		if texts[i], err = api.EncodeYAML(plain); err != nil {
+		doc, err := api.EncodePlain(*r)
+		if err == nil {
+			texts[i], err = api.ToYAML(doc)
+		}
+		if err != nil {
 			return "", err
 		}
 	}

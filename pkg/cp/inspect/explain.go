@@ -188,10 +188,23 @@ func (x *explainer) destinations(to []proxy.Weighted) {
 	for _, w := range to {
 		d := api.RouteDestination{Cluster: w.Cluster, Percent: int((uint64(w.Weight)*100 + sum/2) / max(1, sum))}
 		if c := x.clusterNamed(w.Cluster); c != nil {
-			d.Service = c.Service
+			d.Service, d.Tags = c.Service, x.subset(c)
 		}
 		x.doc.Route.To = append(x.doc.Route.To, d)
 	}
+}
+
+// subset is which of a service's endpoints a cluster has, by their tags; nil is
+// all of them.
+func (x *explainer) subset(c *proxy.Cluster) map[string]string {
+	for _, tags := range x.mesh.Instances(c.Service).Subsets() {
+		if plan.Cluster(tags) == c.Name {
+			more := maps.Clone(map[string]string(tags))
+			delete(more, mesh.ServiceTag)
+			return more
+		}
+	}
+	return nil
 }
 
 func (x *explainer) clusterNamed(name string) *proxy.Cluster {

@@ -157,7 +157,7 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"by a rule", inspect.Call{From: "web.mesh", To: "api.mesh:80", Method: "POST", Path: "/cart/7?x=y"}, api.VerdictAllowed,
-			[]string{`"rule":0`, `path begins with \"/cart\"`, `method is \"POST\"`, `"percent":90`, `"percent":10`}, nil,
+			[]string{`"rule":0`, `path begins with \"/cart\"`, `method is \"POST\"`, `"percent":90`, `"percent":10`, `"tags":{"version":"v2"}`}, nil,
 		},
 		{"other method", inspect.Call{From: "web", To: "api", Method: "GET", Path: "/cart"}, api.VerdictAllowed, []string{`"rule":1`}, nil},
 		{"one dataplane", inspect.Call{From: "web-2", To: "api-2"}, api.VerdictAllowed, []string{"192.0.2.3:80", `"connected":false`}, []string{"192.0.2.2:80"}},
