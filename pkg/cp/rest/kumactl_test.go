@@ -10,21 +10,24 @@ import (
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
-// shop is what the subcommands are asked about.
+// shopDocuments are what the subcommands are asked about, by path.
+var shopDocuments = map[string]string{
+	"/meshes/default/dataplanes/web-1": `{"type": "Dataplane", "mesh": "default", "name": "web-1", "networking": {"address": "192.0.2.1",
+		"inbound": [{"port": 80, "servicePort": 8080, "tags": {"kuma.io/service": "web", "kuma.io/protocol": "http", "version": "v1"}}],
+		"outbound": [{"port": 10080, "tags": {"kuma.io/service": "api"}}]}}`,
+	"/meshes/default/dataplanes/api-1":          strings.ReplaceAll(dataplane("api-1", "api"), "192.0.2.1", "192.0.2.2"),
+	"/meshes/default/timeouts/t1":               `{"type": "Timeout", "mesh": "default", "name": "t1", "sources": [{"match": {"kuma.io/service": "*"}}], "destinations": [{"match": {"kuma.io/service": "api"}}], "conf": {"connectTimeout": "7s"}}`,
+	"/meshes/default/traffic-permissions/allow": `{"type": "TrafficPermission", "mesh": "default", "name": "allow", "sources": [{"match": {"kuma.io/service": "web"}}], "destinations": [{"match": {"kuma.io/service": "api"}}]}`,
+	"/meshes/default/external-services/bank":    `{"type": "ExternalService", "mesh": "default", "name": "bank", "tags": {"kuma.io/service": "bank", "kuma.io/protocol": "tcp"}, "networking": {"address": "192.0.2.99:443"}}`,
+	"/zones/east":                               `{"type": "Zone", "name": "east", "enabled": true}`,
+	"/zoneingresses/in":                         `{"type": "ZoneIngress", "name": "in", "networking": {"address": "192.0.2.7", "port": 10001}}`,
+	"/zoneegresses/out":                         `{"type": "ZoneEgress", "name": "out", "networking": {"address": "192.0.2.8", "port": 10002}}`,
+}
+
+// shop puts them.
 func (f *fixture) shop(t *testing.T) {
 	t.Helper()
-	for path, body := range map[string]string{
-		"/meshes/default/dataplanes/web-1": `{"type": "Dataplane", "mesh": "default", "name": "web-1", "networking": {"address": "192.0.2.1",
-			"inbound": [{"port": 80, "servicePort": 8080, "tags": {"kuma.io/service": "web", "kuma.io/protocol": "http", "version": "v1"}}],
-			"outbound": [{"port": 10080, "tags": {"kuma.io/service": "api"}}]}}`,
-		"/meshes/default/dataplanes/api-1":          strings.ReplaceAll(dataplane("api-1", "api"), "192.0.2.1", "192.0.2.2"),
-		"/meshes/default/timeouts/t1":               `{"type": "Timeout", "mesh": "default", "name": "t1", "sources": [{"match": {"kuma.io/service": "*"}}], "destinations": [{"match": {"kuma.io/service": "api"}}], "conf": {"connectTimeout": "7s"}}`,
-		"/meshes/default/traffic-permissions/allow": `{"type": "TrafficPermission", "mesh": "default", "name": "allow", "sources": [{"match": {"kuma.io/service": "web"}}], "destinations": [{"match": {"kuma.io/service": "api"}}]}`,
-		"/meshes/default/external-services/bank":    `{"type": "ExternalService", "mesh": "default", "name": "bank", "tags": {"kuma.io/service": "bank", "kuma.io/protocol": "tcp"}, "networking": {"address": "192.0.2.99:443"}}`,
-		"/zones/east":                               `{"type": "Zone", "name": "east", "enabled": true}`,
-		"/zoneingresses/in":                         `{"type": "ZoneIngress", "name": "in", "networking": {"address": "192.0.2.7", "port": 10001}}`,
-		"/zoneegresses/out":                         `{"type": "ZoneEgress", "name": "out", "networking": {"address": "192.0.2.8", "port": 10002}}`,
-	} {
+	for path, body := range shopDocuments {
 		f.want(t, 201, "PUT", path, body)
 	}
 }
