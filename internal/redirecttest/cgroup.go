@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,6 +93,32 @@ func (c *cgroupFolder) remove(t *testing.T) {
 // admit makes a program start in the folder.
 func (c *cgroupFolder) admit(cmd *exec.Cmd) {
 	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(c.dir.Fd())
+}
+
+// otherTrees put the cgroup v2 tree where a machine of the other kind has it: alone,
+// or beside version 1.
+var otherTrees = map[bool]string{
+	true:  "umount -R -l /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup; mkdir /sys/fs/cgroup/unified; mount -t cgroup2 none /sys/fs/cgroup/unified",
+	false: "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup",
+}
+
+// Processes are told by cgroup on machines of both kinds, this one's and the
+// other, which this test program sees in a mount namespace of its own.
+func (u suite) otherTree(t *testing.T) {
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := "^" + strings.ReplaceAll(path.Dir(t.Name()), "/", "$/^") + "$"
+	out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", otherTrees[root == "/sys/fs/cgroup"]+`; exec "$@"`,
+		"sh", exe, "-test.v", "-test.run", engine+"/^owners$/^cgroup$").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+path.Dir(t.Name())+"/owners/cgroup (") {
+		t.Errorf("with the other kind of tree: %v\n%s", err, out)
+	}
 }
 
 // until waits for a condition and fails the test when it does not come true.

@@ -133,6 +133,7 @@ func Run(t *testing.T, e Engine) {
 
 		// What is captured.
 		{"flows", u.flows},
+		{"the other cgroup tree", u.otherTree},
 		{"two workloads", u.twoWorkloads},
 		{"proxy told by owner", u.proxyToldByOwner},
 		{"every port", u.everyPort},

@@ -88,12 +88,14 @@ func TestKeeperPutsBack(t *testing.T) {
 		{"the loopback device", "ip link set lo down; ip link set lo up", "", "route "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			var keeper *redirect.Keeper
 			var kept redirect.Kept
 			var log *lockedBuffer
 			testtime.Soon(t, "a mend", mendTime, func() time.Duration {
 				h := testnet.Hosts(t, 1)[0]
 				log = new(lockedBuffer)
 				k := keep(t, h, &redirect.Keeper{Rules: everything(), Log: slog.New(slog.NewTextHandler(log, nil))})
+				keeper = k
 				h.Run(t, "sh", "-ec", c.breakage)
 				watch := testtime.Start(t)
 				until(t, testnet.Patience, "mended", func() bool { return k.Kept().Mends > 0 && len(check(t, h, everything())) == 0 })
@@ -102,6 +104,9 @@ func TestKeeperPutsBack(t *testing.T) {
 				kept = k.Kept()
 				return took
 			})
+			if c.by != "" { // who it was may be told a moment later
+				until(t, testnet.Patience, "told who it was", func() bool { kept = keeper.Kept(); return kept.Last.By != "" })
+			}
 			if got := fmt.Sprint(kept.Last.What); !strings.Contains(got, c.what) {
 				t.Errorf("told %s, want %q in it", got, c.what)
 			}
