@@ -67,7 +67,7 @@ var mayImport = []struct {
 	{"pkg/mesh", nil, "the words stand alone"},
 	{"pkg/proxy", nil, "the plan's words stand alone"},
 	{"pkg/settings", nil, "any program may use it"},
-	{"pkg/keyfile", nil, "any program may use it"},
+	{"pkg/keyfile", []string{"pkg/failpoint"}, "any program may use it, and its disk may fail"},
 	{"packaging", nil, "texts that packages install"},
 	{"pkg/signing", nil, "any program may use it"},
 	{"pkg/systemd", nil, "any program may use it"},

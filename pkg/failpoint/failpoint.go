@@ -20,8 +20,17 @@ const (
 	StreamAck    = "stream.ack"    // the proxy's answer has come and was not looked at
 )
 
+// The places of a file that is replaced in one step, as keys are, of the control
+// plane and of agents.
+const (
+	FileWrite = "file.write" // it is written beside its place, and not flushed
+	FileSync  = "file.sync"  // it is flushed and about to be put in place; error: the disk failed
+	FilePlace = "file.place" // it is in place, and its folder is not flushed
+)
+
 // Points lists all places.
 var Points = []string{
 	StoreBegin, StoreCommit, StoreSync, StoreNotify, StoreAck, FeedRead,
 	PublishApply, PublishBuild, StreamSend, StreamSent, StreamAck,
+	FileWrite, FileSync, FilePlace,
 }

@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/weft-mesh/weft/pkg/failpoint"
 )
 
 // ErrExposed is what the errors about a file or folder that is not its owner's
@@ -123,12 +125,14 @@ func place(path string, data []byte, put func(from, to string) error) error {
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // a no-op once renamed
 	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+	_ = failpoint.At(failpoint.FileWrite)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close(), failpoint.At(failpoint.FileSync)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := put(tmp.Name(), path); err != nil {
 		return err
 	}
+	_ = failpoint.At(failpoint.FilePlace)
 	return Sync(dir)
 }
 

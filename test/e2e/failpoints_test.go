@@ -25,6 +25,7 @@ var visits = map[string]int{
 	failpoint.StoreBegin: 40, failpoint.StoreCommit: 40, failpoint.StoreSync: 40, failpoint.StoreNotify: 40, failpoint.StoreAck: 40,
 	failpoint.FeedRead: 30, failpoint.PublishApply: 6, failpoint.PublishBuild: 4,
 	failpoint.StreamSend: 6, failpoint.StreamSent: 6, failpoint.StreamAck: 6,
+	failpoint.FileWrite: 1, failpoint.FileSync: 2, failpoint.FilePlace: 1, // of its first start
 }
 
 // TestKilledAtEveryFailPoint kills a control plane at each durable step of a
