@@ -19,6 +19,8 @@ import (
 var ofServer = []string{
 	"08",    // connection
 	"25006", // read only: a standby
+	"25P03", // ended for a transaction that stood still: one of us was halted
+	"25P04", // or for one that took too long
 	"40",    // rolled back: serialization, deadlock
 	"53",    // out of connections, memory
 	"55P03", // lock not available in time
@@ -133,6 +135,9 @@ func (s *Store) asking(ctx context.Context, limit time.Duration, read func(conte
 		once, cancel := context.WithTimeout(ctx, limit)
 		err = judge(read(once))
 		late := once.Err() != nil
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil { // by the driver, which lost a connection
+			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
 		cancel()
 		if late || !errors.Is(err, store.ErrUnavailable) {
 			break
