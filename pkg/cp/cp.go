@@ -175,16 +175,16 @@ type seenStore func(ctx context.Context, k mesh.Key) (mesh.Resource, error)
 
 func (get seenStore) Get(ctx context.Context, k mesh.Key) (mesh.Resource, error) { return get(ctx, k) }
 
-// carries tells what dataplanes of a mesh carry in the newest state.
-func (c *ControlPlane) carries(ctx context.Context, name string) (func(mesh.Selector) bool, error) {
+// carries tells whether a dataplane of a mesh carries what a selector wants. What
+// is not found in the state at hand is looked for in one that holds all that was
+// stored before.
+func (c *ControlPlane) carries(ctx context.Context, name string, selector mesh.Selector) (bool, error) {
+	s := c.publisher.State()
+	if s != nil && s.Mesh(name) != nil && s.Mesh(name).Carries(selector) {
+		return true, nil
+	}
 	s, err := c.publisher.Recent(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if m := s.Mesh(name); m != nil {
-		return m.Carries, nil
-	}
-	return func(mesh.Selector) bool { return false }, nil
+	return err == nil && s.Mesh(name) != nil && s.Mesh(name).Carries(selector), err
 }
 
 // registered is how many dataplanes a mesh has.

@@ -51,7 +51,7 @@ type Admission struct {
 	Native func(template mesh.Resource) mesh.Violations
 	// Carries tells of a mesh, as it was stored before, whether any of its
 	// dataplanes carries what a selector wants; nil has the dataplanes read.
-	Carries func(ctx context.Context, mesh string) (func(mesh.Selector) bool, error)
+	Carries func(ctx context.Context, mesh string, s mesh.Selector) (bool, error)
 
 	// Settled tells why a mesh's authorities should not change now: hosts that
 	// have not done what follows from the last change. Nil never does.
@@ -158,6 +158,7 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 			if err != nil {
 				return Result{}, fmt.Errorf("put %s: %w", k, err)
 			}
+			result.Warnings = append(result.Warnings, a.unmatched(ctx, wanted)...)
 			return result, nil
 		}
 		if err == nil && r.Kind == mesh.MeshKind {
@@ -169,6 +170,8 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 			result.Created = !exists
 		}
 		if err == nil {
+			// It is on its way to the proxies meanwhile.
+			result.Warnings = append(result.Warnings, a.unmatched(ctx, wanted)...)
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrConflict) || !again {

@@ -29,11 +29,6 @@ func (a *Admission) complete(ctx context.Context, r mesh.Resource) (wanted mesh.
 			return wanted, nil, err
 		}
 	}
-	if p, ok := wanted.Spec.(*mesh.TrafficPermission); ok {
-		if warnings, err = a.unmatched(ctx, r.Meta.Mesh, p); err != nil {
-			return wanted, nil, err
-		}
-	}
 	if e, ok := wanted.Spec.(*mesh.ExternalService); ok {
 		warnings = outside(e)
 	}

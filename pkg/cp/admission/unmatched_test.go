@@ -47,11 +47,11 @@ func TestSelectorsThatMatchNothingAreWarnedOf(t *testing.T) {
 // Where the newest state is at hand it settles what the store is asked else.
 func TestSelectorsAreHeldAgainstTheNewestState(t *testing.T) {
 	f := newFixture(t)
-	f.Carries = func(_ context.Context, name string) (func(mesh.Selector) bool, error) {
+	f.Carries = func(_ context.Context, name string, s mesh.Selector) (bool, error) {
 		if name != "default" {
 			t.Errorf("asked for mesh %q", name)
 		}
-		return func(s mesh.Selector) bool { return s.Match.Service() == "seen" }, nil
+		return s.Match.Service() == "seen", nil
 	}
 	selectors := []mesh.Selector{{Match: mesh.Tags{"kuma.io/service": "seen"}}, {Match: mesh.Tags{"kuma.io/service": "none"}}}
 	done, err := f.Put(t.Context(), mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: "p"},
