@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,19 +173,30 @@ func (u suite) startedAfter(t *testing.T, s scene, unit *cgroupFolder, r redirec
 
 // followed tells how often a process that starts at once in a folder made anew
 // is redirected all the same. The kernel tells of a folder when it is there, so
-// that it is a race; but one that is won.
+// that it is a race; but one that is won. Nobody who calls a service waits for
+// ever: who was too early is redirected when he asks again, or told.
 func (u suite) followed(t *testing.T, s scene, unit *cgroupFolder) {
 	t.Helper()
 	const rounds = 10
-	direct, out := 0, families[0].at(s.client, 80)
+	direct, late, out, service := 0, 0, families[0].at(s.client, 80), netip.AddrPortFrom(vip4, 80)
 	for range rounds {
 		unit.remove(t)
 		unit.make(t)
 		if got := u.callIn(t, unit, s.host, "tcp", out); got != "outbound "+out.String() {
 			direct++
 		}
+		unit.remove(t)
+		unit.make(t)
+		began := time.Now()
+		got := u.callIn(t, unit, s.host, "tcp", service)
+		if got != "outbound "+service.String() && (!u.AfterNAT || !strings.Contains(got, "connection abort")) {
+			t.Errorf("a process that began with its folder and called a service was answered by %q", got)
+		}
+		if time.Since(began) > time.Second {
+			late++
+		}
 	}
-	t.Logf("of %d processes that began with their folder %d went directly", rounds, direct)
+	t.Logf("of %d processes that began with their folder %d went directly; of as many that called a service %d were answered after a second", rounds, direct, late)
 	if direct == rounds {
 		t.Error("nobody was sooner than the process")
 	}

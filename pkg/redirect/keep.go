@@ -36,6 +36,9 @@ type Change struct {
 	// Urgent: until it is put back nothing is redirected, or not what should
 	// be, and whoever did it is done. There is nothing to wait for.
 	Urgent bool
+	// Came: there are cgroups that the rules name and that had none until now. They
+	// are in the rules, but somebody in them may have called already.
+	Came bool
 }
 
 // A Watcher is a Redirector that hears of changes to the host's network.
@@ -47,6 +50,15 @@ type Watcher interface {
 	// may be one sign, and where signs were lost there is one too. The channel
 	// is closed when ctx ends or when no more can be heard.
 	Watch(ctx context.Context, r Rules) (<-chan Change, error)
+}
+
+// A Recaller is a Redirector by which calls that began without the rules can be
+// told from others.
+type Recaller interface {
+	// Recall has calls of this host that began when no rule was about them, and
+	// that nobody has answered since, meet the rules in force. Apply does so by
+	// itself.
+	Recall(ctx context.Context, r Rules) error
 }
 
 // A Keeper keeps rules in force: what others take away or change is put back
@@ -108,6 +120,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	var (
 		changes <-chan Change
 		by      string             // the first who is known since the last look
+		came    bool               // cgroups, since then
 		next    time.Time          // of looks
 		hold    time.Time          // no sooner than this
 		timer   = time.NewTimer(0) // look at once
@@ -122,7 +135,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 				changes = nil
 				k.note(func(kept *Kept) { kept.Notified = false })
 			}
-			by = cmp.Or(by, c.By)
+			by, came = cmp.Or(by, c.By), came || c.Came
 			k.attribute(c.By)
 			wait := settle
 			if c.Urgent {
@@ -139,10 +152,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if changes == nil {
 			changes = k.watch(ctx) // before the look, so that nothing falls in between
 		}
-		seen := k.look(ctx, by)
+		seen := k.look(ctx, by, came)
 		k.note(func(kept *Kept) { kept.Looked = time.Now() })
 		if !seen.paused {
-			by = ""
+			by, came = "", false
 		}
 		hold = seen.hold
 		next = time.Now().Add(lookBlind)
@@ -201,7 +214,7 @@ func (k *Keeper) wanted() (Rules, bool, error) {
 	return k.Wanted()
 }
 
-func (k *Keeper) look(ctx context.Context, by string) seen {
+func (k *Keeper) look(ctx context.Context, by string, came bool) seen {
 	rules, on, err := k.wanted()
 	if err != nil {
 		k.fault(ctx, "redirection was not looked at", err)
@@ -216,6 +229,12 @@ func (k *Keeper) look(ctx context.Context, by string) seen {
 	if err != nil {
 		k.fault(ctx, "redirection was not looked at", err)
 		return seen{hold: time.Now().Add(holdOff)}
+	}
+	if r, ok := k.Engine.(Recaller); ok && came && len(differences) == 0 {
+		if err := r.Recall(ctx, rules); err != nil {
+			k.fault(ctx, "calls that had begun were not redirected", err)
+			return seen{hold: time.Now().Add(holdOff)}
+		}
 	}
 	if len(differences) == 0 {
 		k.note(func(kept *Kept) { kept.Fault, kept.PausedUntil = "", time.Time{} })

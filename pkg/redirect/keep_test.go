@@ -319,3 +319,40 @@ func TestKeeperGoesOnAfterFaults(t *testing.T) {
 		}
 	})
 }
+
+// recaller is a host on which calls can be told that began without the rules.
+type recaller struct {
+	watchedHost
+	recalled chan struct{}
+}
+
+func (r recaller) Recall(context.Context, Rules) error {
+	r.recalled <- struct{}{}
+	return nil
+}
+
+// Whoever called before his new cgroup was in the rules is recalled, once, and
+// nothing is mended for it.
+func TestKeeperRecalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := recaller{watchedHost{&fakeHost{inForce: true, changes: make(chan Change, 16)}}, make(chan struct{}, 16)}
+		k := &Keeper{Engine: h, Log: slog.New(slog.DiscardHandler)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { _ = k.Run(ctx) })
+		pass(time.Second)
+		h.changes <- Change{}
+		pass(time.Second)
+		if n := len(h.recalled); n != 0 {
+			t.Errorf("%d recalls though no cgroup came", n)
+		}
+		h.changes <- Change{Came: true}
+		h.changes <- Change{}
+		pass(time.Minute)
+		if n := len(h.recalled); n != 1 || k.Kept().Mends != 0 {
+			t.Errorf("%d recalls and %d mends when a cgroup came", n, k.Kept().Mends)
+		}
+		cancel()
+		done.Wait()
+	})
+}

@@ -3,7 +3,7 @@
 // Rules is the whole wish; a Redirector makes the host agree with it, and a
 // Keeper keeps it so. Engines live in the folders beside this file and know
 // nothing of each other. What an engine can do beyond a Redirector it says by
-// further interfaces: Planner, Prober, Watcher, Leaser.
+// further interfaces: Planner, Prober, Watcher, Leaser, Recaller.
 package redirect
 
 import (

@@ -27,7 +27,10 @@ type Engine struct {
 	pins   string // where the bpf file system is
 }
 
-var _ redirect.Redirector = (*Engine)(nil)
+var (
+	_ redirect.Redirector = (*Engine)(nil)
+	_ redirect.Recaller   = (*Engine)(nil)
+)
 
 // An Option changes an engine.
 type Option func(*Engine)
@@ -115,6 +118,14 @@ func (e *Engine) apply(ctx context.Context, r redirect.Rules) error {
 // applyAttempts bounds how often Apply starts anew when somebody takes away what
 // it has just found or made.
 const applyAttempts = 10
+
+// Recall ends calls to services that began unredirected, as nobody else will.
+func (e *Engine) Recall(ctx context.Context, r redirect.Rules) error {
+	if err := errors.Join(ctx.Err(), r.Validate()); err != nil {
+		return err
+	}
+	return wrap("recall", r.Table, pending.Abort(r))
+}
 
 // ready refuses before anything is touched what would fail later: somebody
 // else's routes, and programs that do not work here.

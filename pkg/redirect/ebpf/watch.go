@@ -70,7 +70,8 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	}
 	sign := func() { tell(redirect.Change{}) }
 	moved := func(now map[string]uint64, came bool) {
-		tell(redirect.Change{Urgent: came && follow(at, r, now) != nil})
+		in := came && follow(at, r, now) == nil
+		tell(redirect.Change{Urgent: came && !in, Came: in})
 	}
 	if err := cgroup.Watch(ctx, moved, cgroupsOf(r)...); err != nil {
 		cancel()

@@ -24,6 +24,7 @@ type Engine struct{}
 var (
 	_ redirect.Redirector = (*Engine)(nil)
 	_ redirect.Prober     = (*Engine)(nil)
+	_ redirect.Recaller   = (*Engine)(nil)
 )
 
 // New makes an engine. It touches nothing.
@@ -75,6 +76,15 @@ func wrap(verb, table string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s redirection in table inet %s: %w", verb, table, err)
+}
+
+// Recall deletes what connection tracking has of calls that nobody has answered
+// and that would have been redirected.
+func (e *Engine) Recall(ctx context.Context, r redirect.Rules) error {
+	if err := errors.Join(ctx.Err(), r.Validate()); err != nil {
+		return err
+	}
+	return wrap("recall", r.Normal().Table, pending.Forget(r))
 }
 
 func apply(ctx context.Context, want ruleset) (wrote bool, err error) {

@@ -46,10 +46,13 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(ctx, func() { _ = tables.Close() }) // ends its reader
-	rerouted, moved := make(chan struct{}, 1), make(chan bool, 1)
+	rerouted, moved := make(chan struct{}, 1), make(chan redirect.Change, waiting)
 	if err := errors.Join(
 		route.Watch(ctx, func() { offer(rerouted, struct{}{}) }, cancel, r.VIPs...),
-		cgroup.Watch(ctx, func(now map[string]uint64, came bool) { offer(moved, came && !follow(now)) }, named(r)...),
+		cgroup.Watch(ctx, func(now map[string]uint64, came bool) {
+			in := came && follow(now)
+			offer(moved, redirect.Change{Urgent: came && !in, Came: in})
+		}, named(r)...),
 	); err != nil {
 		cancel()
 		return nil, err
@@ -67,8 +70,8 @@ func (e *Engine) Watch(ctx context.Context, r redirect.Rules) (<-chan redirect.C
 				return
 			case <-rerouted:
 				offer(out, redirect.Change{})
-			case urgent := <-moved:
-				offer(out, redirect.Change{Urgent: urgent})
+			case c := <-moved:
+				offer(out, c)
 			}
 		}
 	})
