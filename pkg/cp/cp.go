@@ -147,7 +147,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	})
 	c.questions = &host.Questions{Send: c.xds.Ask}
 	c.publisher = publish.New(publish.Config{Store: c.store, Stream: c.xds, ReadFile: publish.FilesUnder(cfg.ResourceFiles), Log: log.With("part", "publish")})
-	c.admission.Carries = c.carries
+	c.admission.Carries, c.admission.Permissions = c.carries, c.permissions
 	c.admission.Settled = func(name string) error { return trust.Settled(c.xds, name) }
 	c.auth.Trusts = c.own.Trusts
 	c.trust = &trust.Keeper{
@@ -185,6 +185,15 @@ func (c *ControlPlane) carries(ctx context.Context, name string, selector mesh.S
 	}
 	s, err := c.publisher.Recent(ctx)
 	return err == nil && s.Mesh(name) != nil && s.Mesh(name).Carries(selector), err
+}
+
+// permissions are those of a mesh in the newest state.
+func (c *ControlPlane) permissions(ctx context.Context, name string) ([]*mesh.Resource, error) {
+	s, err := c.publisher.Recent(ctx)
+	if err != nil || s.Mesh(name) == nil {
+		return nil, err
+	}
+	return s.Mesh(name).Policies(mesh.TrafficPermissionKind).All(), nil
 }
 
 // registered is how many dataplanes a mesh has.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/weft-mesh/weft/pkg/cp/store"
@@ -52,6 +53,10 @@ type Admission struct {
 	// Carries tells of a mesh, as it was stored before, whether any of its
 	// dataplanes carries what a selector wants; nil has the dataplanes read.
 	Carries func(ctx context.Context, mesh string, s mesh.Selector) (bool, error)
+
+	// Permissions are the TrafficPermissions of a mesh, as it was stored before;
+	// nil warns of none that shadow each other.
+	Permissions func(ctx context.Context, mesh string) ([]*mesh.Resource, error)
 
 	// Settled tells why a mesh's authorities should not change now: hosts that
 	// have not done what follows from the last change. Nil never does.
@@ -148,6 +153,11 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		result := Result{Resource: current, Warnings: warnings}
 		if exists {
 			result.Unchanged, err = equal(current, wanted)
+		}
+		if err == nil && !result.Unchanged {
+			var more []string
+			more, err = a.shadowed(ctx, wanted, current)
+			result.Warnings = append(slices.Clone(warnings), more...)
 		}
 		if preview {
 			if err == nil && r.Kind == mesh.MeshKind {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
@@ -61,5 +62,55 @@ func TestSelectorsAreHeldAgainstTheNewestState(t *testing.T) {
 	}
 	if len(done.Warnings) != 1 || !strings.HasPrefix(done.Warnings[0], "sources[1]: ") {
 		t.Errorf("warnings %q, want one of sources[1]", done.Warnings)
+	}
+}
+
+// One more permission for the same workloads takes the effect from the one
+// before: who writes it is told whom that shuts out.
+func TestPermissionsThatShadowAreWarnedOf(t *testing.T) {
+	to := func(services ...string) (all []mesh.Selector) {
+		for _, s := range services {
+			all = append(all, mesh.Selector{Match: mesh.Tags{"kuma.io/service": s}})
+		}
+		return all
+	}
+	permission := func(name string, age time.Duration, sources, destinations []mesh.Selector) *mesh.Resource {
+		return &mesh.Resource{Kind: mesh.TrafficPermissionKind, Meta: mesh.Meta{Mesh: "default", Name: name, Created: time.Now().Add(-age)},
+			Spec: &mesh.TrafficPermission{Sources: sources, Destinations: destinations}}
+	}
+	for name, tt := range map[string]struct {
+		others                []*mesh.Resource
+		sources, destinations []mesh.Selector
+		want                  string // "": none
+	}{
+		"alone":                 {nil, to("web"), to("api"), ""},
+		"for others":            {[]*mesh.Resource{permission("old", time.Hour, to("web"), to("db"))}, to("web"), to("api"), ""},
+		"shuts callers out":     {[]*mesh.Resource{permission("old", time.Hour, to("web", "job"), to("db", "api"))}, to("batch", "job"), to("x", "api"), `destinations[1]: of permissions that fit {kuma.io/service=api} alike the newest decides alone, which is this one: "old" has no effect there any more, and {kuma.io/service=web} is shut out`},
+		"lets them in, too":     {[]*mesh.Resource{permission("old", time.Hour, to("web"), to("api"))}, to("batch", "web"), to("api"), ""},
+		"lets everybody in":     {[]*mesh.Resource{permission("old", time.Hour, to("web"), to("api"))}, to("*"), to("api"), ""},
+		"of which a newer wins": {[]*mesh.Resource{permission("young", -time.Hour, to("web"), to("api"))}, to("batch"), to("api"), `which is "young": {kuma.io/service=batch} is let in only if its sources name it`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.Carries = func(context.Context, string, mesh.Selector) (bool, error) { return true, nil }
+			f.Permissions = func(context.Context, string) ([]*mesh.Resource, error) { return tt.others, nil }
+			r := *permission("p", 0, tt.sources, tt.destinations)
+			if strings.Contains(name, "newer") { // it has to be there for another to be newer
+				was := *permission("p", 0, to("none"), tt.destinations)
+				if _, err := f.Put(t.Context(), was); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done, err := f.Put(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(done.Warnings, "\n"); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+				t.Errorf("warned of %q, want %q", got, tt.want)
+			}
+			if again, err := f.Put(t.Context(), r); err != nil || len(again.Warnings) > 0 {
+				t.Errorf("what changes nothing is warned of: %v, %v", again.Warnings, err)
+			}
+		})
 	}
 }
