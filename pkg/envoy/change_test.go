@@ -176,3 +176,75 @@ func TestFallBack(t *testing.T) {
 		})
 	}
 }
+
+// TestFallBackAfterBoot replaces the binary by one that dies, while nothing of
+// the mesh runs: what worked before the boot is started, until another is there.
+func TestFallBackAfterBoot(t *testing.T) {
+	dir := envoytest.Dir(t)
+	binary := filepath.Join(dir, "envoy")
+	put(t, binary, program(t))
+	cfg := envoy.Config{
+		Binary: binary, Dir: filepath.Join(dir, "work"), AdminSocket: filepath.Join(dir, "admin.sock"), Keep: filepath.Join(dir, "last.json"),
+		Concurrency: 1, DrainTime: -1,
+	}
+	cfg.Bootstrap = envoy.Fixed(document(t, cfg, nil))
+	cfg.ProvenAfter(10 * time.Millisecond)
+	kept := cfg.Keep + ".binary"
+	isKept := func() error {
+		was, err := os.Stat(binary)
+		now, errKept := os.Stat(kept)
+		if err := errors.Join(err, errKept); err != nil {
+			return err
+		}
+		if !os.SameFile(was, now) {
+			return fmt.Errorf("%s is another file than %s", kept, binary)
+		}
+		return nil
+	}
+	r := runAs(t, cfg)
+	boot := func() {
+		t.Helper()
+		r.release()
+		if err := r.ended(t); err != nil {
+			t.Fatal(err)
+		}
+		pid := r.Status().PID
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		within(t, time.Minute, func() error { return gone(pid) })
+		if err := os.RemoveAll(cfg.Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fellBack := func() error {
+		if s := r.Status(); !s.FellBack || s.PID == 0 {
+			return fmt.Errorf("status %+v", s)
+		}
+		return r.admin.Ready(t.Context())
+	}
+	r.ready(t)
+	within(t, time.Minute, isKept)
+
+	boot()
+	put(t, binary, []byte("#!/bin/sh\ncase \"$*\" in *--restart-epoch*) exit 3;; esac\nexec "+envoytest.Binary(t)+" \"$@\"\n"))
+	r = runAs(t, cfg)
+	within(t, time.Minute, fellBack)
+	if s := r.Status(); s.LastExit != "exit status 3" {
+		t.Errorf("status %+v", s)
+	}
+	boot()
+	r = runAs(t, cfg)
+	within(t, time.Minute, fellBack)
+	if s := r.Status(); s.LastExit != "" || s.Restarts != 0 {
+		t.Errorf("the bad one was tried again: status %+v", s)
+	}
+	put(t, binary, append(program(t), 0))
+	within(t, time.Minute, func() error {
+		if s := r.Status(); s.FellBack || s.PID == 0 {
+			return fmt.Errorf("status %+v", s)
+		}
+		return isKept()
+	})
+	r.stop(t)
+}

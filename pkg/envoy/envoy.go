@@ -30,7 +30,8 @@ type Config struct {
 	// is let through (0711), and all in it is still closed but to its owner.
 	User *User
 	// Keep is a file, in a folder that is there, for what Envoy was when it last
-	// worked: it is that again where what comes after it keeps dying. "" is none.
+	// worked: it is that again where what comes after it keeps dying. Beside it
+	// its binary is kept, by a link, where both are of one file system. "" is none.
 	Keep        string
 	Concurrency int    // worker threads; 0: as many as its cgroup has cores, 4 at most
 	LogLevel    string // trace, debug, info, warning, error; default warning, since Envoy lists all of itself at info
@@ -53,6 +54,8 @@ type Config struct {
 	// would end with this program. Its error is logged.
 	Settle func(ctx context.Context, pid int) error
 	Log    *slog.Logger // default slog.Default()
+
+	proof time.Duration // after how long Envoy is known to work; tests cannot wait for that
 }
 
 // A Bootstrap is the document that Envoy starts from. It depends on what Envoy
@@ -125,6 +128,9 @@ func (c Config) complete() Config {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.proof == 0 {
+		c.proof = longEnough
+	}
 	return c
 }
 
@@ -135,7 +141,7 @@ type Status struct {
 	Since    time.Time `json:"since,omitzero"`    // of this PID
 	Version  string    `json:"version,omitzero"`  // of the binary that was started last
 	User     string    `json:"user,omitzero"`     // it runs as
-	Limits   Limits    `json:"limits,omitzero"`   // that it was started with
+	Limits   Limits    `json:"limits,omitzero"`   // of its cgroup
 	Restarts int       `json:"restarts"`          // how often it died and was started again
 	LastExit string    `json:"lastExit,omitzero"` // "signal: killed", "exit status 1", …
 	ExitedAt time.Time `json:"exitedAt,omitzero"` // of LastExit

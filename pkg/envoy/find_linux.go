@@ -168,55 +168,8 @@ func fileID(info os.FileInfo) string {
 func heldPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
 // otherBinary tells whether a process runs another program than the file at
-// path has now. One that was put there anew with the same content is the same.
-func otherBinary(pid int, path string) (bool, error) {
-	var is, want unix.Stat_t
-	exe := procFile(pid, "exe")
-	if err := unix.Stat(exe, &is); err != nil {
-		return false, fmt.Errorf("look at %s: %w", exe, err)
-	}
-	if err := unix.Stat(path, &want); err != nil {
-		return false, fmt.Errorf("look at %s: %w", path, err)
-	}
-	if is.Dev == want.Dev && is.Ino == want.Ino {
-		return false, nil
-	}
-	if is.Size != want.Size {
-		return true, nil
-	}
-	return differ(exe, path)
-}
-
-// differ compares two files.
-func differ(a, b string) (bool, error) {
-	f, err := os.Open(a)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	g, err := os.Open(b)
-	if err != nil {
-		return false, err
-	}
-	defer g.Close()
-	x, y := make([]byte, 1<<20), make([]byte, 1<<20)
-	for {
-		n, errN := io.ReadFull(f, x)
-		m, errM := io.ReadFull(g, y)
-		if n != m || !slices.Equal(x[:n], y[:m]) {
-			return true, nil
-		}
-		if errN != nil || errM != nil {
-			if errors.Is(errN, io.ErrUnexpectedEOF) {
-				errN = io.EOF
-			}
-			if errors.Is(errN, io.EOF) {
-				return false, nil
-			}
-			return false, errN
-		}
-	}
-}
+// path has now.
+func otherBinary(pid int, path string) (bool, error) { return otherFile(procFile(pid, "exe"), path) }
 
 // A serverInfo is who answers at the admin socket, and what of.
 type serverInfo struct {

@@ -120,6 +120,9 @@ func becomeEnvoy(parent string, let *os.File) error {
 // lives on when ctx ends, but is watched no more. old is the one whose place it
 // takes; nil is none.
 func (p *Process) launch(ctx context.Context, old *running) (*running, error) {
+	if err := p.makeFolders(); err != nil { // its user may be another one now
+		return nil, err
+	}
 	held, err := p.holdLaunch(ctx)
 	if err != nil {
 		return nil, err

@@ -133,6 +133,7 @@ func (p *Process) Stop(ctx context.Context) error {
 		}
 	}
 	if _, err := os.Stat(p.cfg.Dir); errors.Is(err, os.ErrNotExist) {
+		p.removeFiles() // not all of them are there
 		return nil
 	}
 	watching, release := context.WithCancel(ctx)
@@ -200,7 +201,7 @@ func (p *Process) keep(ctx, watching context.Context, r *running, why string) er
 	var again backoff
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	proof := time.NewTimer(time.Until(r.since.Add(longEnough)))
+	proof := time.NewTimer(time.Until(r.since.Add(p.cfg.proof)))
 	defer proof.Stop()
 	judge := func(why string) {
 		retry, again = nil, backoff{}
@@ -212,6 +213,7 @@ func (p *Process) keep(ctx, watching context.Context, r *running, why string) er
 	}
 	judge(why)
 	oom := p.oomKills(r.pid)
+	limits := r.limits // at the last look
 	var free <-chan struct{}
 	for {
 		select {
@@ -241,6 +243,15 @@ func (p *Process) keep(ctx, watching context.Context, r *running, why string) er
 				p.remember(r)
 				judge(p.outdated(ctx, r))
 			}
+			now := limitsOf(r.pid)
+			if now == limits && now != r.limits { // and nobody is at it any more
+				p.remember(r)
+				p.log.Info("envoy's cgroup lets it have something else", "pid", r.pid, "memory", now.Memory, "cores", now.Cores)
+				r.limits, p.limits = now, now
+				p.note(func(s *Status) { s.Limits = now })
+				judge(p.outdated(ctx, r))
+			}
+			limits = now
 		case c := <-p.changes:
 			p.remember(r)
 			p.take(c, r)
@@ -268,9 +279,9 @@ func (p *Process) keep(ctx, watching context.Context, r *running, why string) er
 			p.seeOff(watching, r, next)
 			p.log.Info("envoy was replaced", "pid", next.pid, "epoch", next.epoch, "version", p.Status().Version, "former", r.pid)
 			r = next
-			proof.Reset(longEnough)
+			proof.Reset(p.cfg.proof)
 			p.is(r)
-			oom = p.oomKills(r.pid)
+			oom, limits = p.oomKills(r.pid), r.limits
 		}
 	}
 }

@@ -84,6 +84,8 @@ func heldPath(f *os.File) string { return f.Name() }
 
 func otherBinary(int, string) (bool, error) { return false, nil }
 
+func limitsOf(int) Limits { return Limits{Cores: runtime.NumCPU()} }
+
 func procFile(int, string) string { return "" }
 
 func limitFiles(int, uint64) error { return nil }

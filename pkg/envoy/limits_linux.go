@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ type cgroupOf struct {
 	path string // from there
 }
 
-// cgroupsOf are those of a process, in all trees that are there.
+// cgroupsOf are those of a process that bound memory or processors.
 func cgroupsOf(pid int) (all []cgroupOf) {
 	text, err := os.ReadFile(procFile(pid, "cgroup"))
 	if err != nil {
@@ -70,7 +71,14 @@ func cgroupsOf(pid int) (all []cgroupOf) {
 		roots := []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 		if parts[0] != "0" {
 			roots = nil
-			for _, name := range append(strings.Split(parts[1], ","), parts[1]) {
+			names := strings.Split(parts[1], ",")
+			if !slices.Contains(names, "memory") && !slices.Contains(names, "cpu") {
+				continue // none that limits what is asked about
+			}
+			if len(names) > 1 {
+				names = append(names, parts[1])
+			}
+			for _, name := range names {
 				roots = append(roots, filepath.Join("/sys/fs/cgroup", name))
 			}
 		}

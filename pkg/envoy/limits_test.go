@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -183,4 +185,60 @@ func fill(t *testing.T, at *net.TCPAddr) (conns []net.Conn) {
 		}
 	}
 	return conns
+}
+
+// TestLimitsChange changes what the cgroups of an Envoy under load let it have:
+// it is replaced by one that was made for that.
+func TestLimitsChange(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make cgroups, and this is user", os.Geteuid())
+	}
+	dir, file := inOwn(t, "memory.max", "memory.limit_in_bytes")
+	if dir == "" {
+		t.Skip("no cgroup of this process's trees can limit memory: neither memory.max nor memory.limit_in_bytes is in one that was made")
+	}
+	l := limited{dir: dir}
+	const less, more = 256 << 20, 384 << 20
+	l.write(t, file, strconv.Itoa(less))
+	workload := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer workload.Close()
+	at := freePort(t)
+	r := run(t, envoytest.Binary(t), func(c *envoy.Config) {
+		c.ChangeTime = time.Second
+		c.Settle = func(_ context.Context, pid int) error {
+			return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		}
+		text := document(t, *c, forward(at, workload.Listener.Addr()))
+		c.Bootstrap = func(l envoy.Limits) ([]byte, error) {
+			return append(text, strings.Repeat("\n", int(l.Memory>>27))...), nil
+		}
+	})
+	s := r.ready(t)
+	if s.Limits.Memory != less {
+		t.Errorf("limits are %+v, want %d bytes", s.Limits, less)
+	}
+	stop, made := calls(t, at.String())
+	l.write(t, file, strconv.Itoa(more))
+	within(t, time.Minute, func() error {
+		if now := r.Status(); now.PID == s.PID || now.Epoch != s.Epoch+1 || now.Limits.Memory != more {
+			return fmt.Errorf("status %+v", now)
+		}
+		return r.admin.Ready(t.Context())
+	})
+	// What it can have without another start is told, and no more.
+	s = r.Status()
+	l.write(t, file, strconv.Itoa(more+1<<20))
+	within(t, time.Minute, func() error {
+		if now := r.Status(); now.Limits.Memory != more+1<<20 {
+			return fmt.Errorf("status %+v", now)
+		}
+		return nil
+	})
+	if now := r.Status(); now.PID != s.PID {
+		t.Errorf("it was replaced for nothing: status %+v", now)
+	}
+	if failed := stop(); len(failed) > 0 {
+		t.Errorf("%d of %d calls failed: %v", len(failed), made.Load(), failed[:min(3, len(failed))])
+	}
+	t.Logf("%d calls", made.Load())
 }

@@ -30,6 +30,9 @@ func (p *Process) replace(ctx, watching context.Context, old *running) (*running
 	if err != nil {
 		return nil, err
 	}
+	if err := p.makeFolders(); err != nil { // its user may be another one now
+		return nil, err
+	}
 	if f.Binary == p.cfg.Binary {
 		version, err := CheckAs(ctx, f.Binary, f.User)
 		if err != nil {

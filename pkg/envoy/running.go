@@ -27,9 +27,6 @@ type running struct {
 	exit   string        // how it ended; to be read when gone is closed
 }
 
-// proven tells whether r has lived long enough to be what works.
-func (r *running) proven() bool { return time.Since(r.since) >= longEnough }
-
 // wait tells whether r was gone within d.
 func (r *running) wait(d time.Duration) bool {
 	select {

@@ -60,7 +60,11 @@ func (f form) print() string {
 // tells whether there is such a thing.
 func (p *Process) fallBack() bool {
 	f, err := p.form(p.limits)
-	if err != nil || p.last.Form == nil || p.fallen(f) || slices.Equal(p.last.Form.Args, f.Args) && p.held == nil {
+	if err != nil || p.last.Form == nil || p.fallen(f) {
+		return false
+	}
+	p.holdKept()
+	if slices.Equal(p.last.Form.Args, f.Args) && p.held == nil {
 		return false
 	}
 	p.last.Refused = f.print()
@@ -79,7 +83,7 @@ func (p *Process) remember(r *running) {
 		p.hold(r)
 		return
 	}
-	if p.last.Form != nil && !r.proven() {
+	if p.last.Form != nil && time.Since(r.since) < p.cfg.proof {
 		return
 	}
 	if slices.Equal(withoutEpoch(r.args), f.Args) { // the binary alone is another
@@ -121,6 +125,7 @@ func (p *Process) prove(r *running) {
 		_ = p.held.Close()
 		p.held = nil
 	}
+	p.keepBinary(r)
 	if p.last.Refused == "" && p.last.Form != nil && slices.Equal(p.last.Form.Args, f.Args) {
 		return
 	}
@@ -140,6 +145,9 @@ func (p *Process) loadLast() {
 		p.last = last{}
 		p.log.Warn("what envoy was when it last worked could not be read", "error", err)
 	}
+	if p.last.Refused != "" {
+		p.holdKept()
+	}
 }
 
 func (p *Process) saveLast() {
@@ -148,10 +156,10 @@ func (p *Process) saveLast() {
 	}
 	text, err := json.Marshal(p.last)
 	if err == nil {
-		err = os.WriteFile(p.cfg.Keep+".new", text, 0o600)
+		err = os.WriteFile(p.cfg.Keep+nextSuffix, text, 0o600)
 	}
 	if err == nil {
-		err = os.Rename(p.cfg.Keep+".new", p.cfg.Keep)
+		err = os.Rename(p.cfg.Keep+nextSuffix, p.cfg.Keep)
 	}
 	if err != nil {
 		p.log.Warn("what envoy is now that it works could not be kept", "error", err, "file", filepath.Base(p.cfg.Keep))
@@ -178,8 +186,8 @@ func (p *Process) changed() bool {
 	return false
 }
 
-// Change has Envoy run by another configuration from now on; folders, user,
-// sockets and log stay. Where it cannot go on as it is, it is replaced.
+// Change has Envoy run by another configuration from now on; folders, sockets
+// and log stay. Where it cannot go on as it is, it is replaced.
 func (p *Process) Change(c Config) {
 	for {
 		select {
@@ -194,7 +202,7 @@ func (p *Process) Change(c Config) {
 // caller's to see to; r is nil where there is none.
 func (p *Process) take(c Config, r *running) {
 	old := p.cfg
-	c.Dir, c.AdminSocket, c.User, c.Keep, c.Cgroup, c.Log = old.Dir, old.AdminSocket, old.User, old.Keep, old.Cgroup, old.Log
+	c.Dir, c.AdminSocket, c.Keep, c.Cgroup, c.Log = old.Dir, old.AdminSocket, old.Keep, old.Cgroup, old.Log
 	p.cfg = c.complete()
 	p.seen = ""
 	p.changed() // from now on, not from the next look on: what changes until then is a change
