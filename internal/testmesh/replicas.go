@@ -29,6 +29,8 @@ type Replicas struct {
 	PG  *testpg.Cluster
 	DSN string
 	All []*Replica
+
+	with []string // further flags of each
 }
 
 // A Replica is one control plane.
@@ -61,21 +63,16 @@ func NewReplica(t testing.TB, h *testnet.Host, args ...string) *Replica {
 func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 	t.Helper()
 	segment := testnet.New(t)
-	r := &Replicas{Mesh: &Mesh{Net: segment}, DB: segment.Host("db")}
+	r := &Replicas{Mesh: &Mesh{Net: segment}, DB: segment.Host("db"), with: args}
 	r.PG = testpg.New(t, r.DB.Start, "listen_addresses="+r.DB.IP4.String())
 	r.PG.Start(t)
 	r.DSN = fmt.Sprintf("postgres://weft@%s:5432/postgres?sslmode=disable", r.DB.IP4)
-	for i := range n {
-		h := segment.Host(fmt.Sprintf("cp%d", i+1))
-		one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", r.DSN, "--advertise", h.IP4.String()}, args...)...)
-		if i > 0 {
-			one.takeKey(t, r.All[0])
-		}
+	for range n {
+		one := r.Further(t)
 		r.All = append(r.All, one)
-		if i == 0 {
+		if len(r.All) == 1 {
 			r.CP, r.Dir = one.Host, one.dir
 		}
-		one.StartReplica(t)
 	}
 	r.cp = r.All[0].p
 	for _, one := range r.All {
@@ -90,6 +87,18 @@ func NewReplicas(t testing.TB, n int, args ...string) *Replicas {
 		})
 	}
 	return r
+}
+
+// Further starts one more, which is not of All.
+func (r *Replicas) Further(t testing.TB) *Replica {
+	t.Helper()
+	h := r.Net.Host(fmt.Sprintf("cp%d", len(r.All)+1))
+	one := NewReplica(t, h, append([]string{"--store", "postgres", "--store-dsn", r.DSN, "--advertise", h.IP4.String()}, r.with...)...)
+	if len(r.All) > 0 {
+		one.takeKey(t, r.All[0])
+	}
+	one.StartReplica(t)
+	return one
 }
 
 // takeKey gives the replica what a further one needs: the key of secrets.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -77,11 +76,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer held.release()
-	if slices.ContainsFunc(a.served, func(s *served) bool { return s.w.user != nil }) {
-		if err := os.Chmod(a.cfg.RunDir, 0o711); err != nil { //nolint:gosec // Envoy passes through to what is its
-			return err
-		}
-	}
 	for _, s := range a.served {
 		defer s.release()
 		if err := s.prepare(ctx); err != nil {

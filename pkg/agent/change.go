@@ -39,11 +39,16 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 	next.Only, next.Inbound, next.InboundMethod, next.Forwarded = c.Only, c.Inbound, c.InboundMethod, c.Forwarded
 	next.ExcludeOutbound, next.ExcludeInbound, next.Resolvers, next.CaptureSSH = c.ExcludeOutbound, c.ExcludeInbound, c.Resolvers, c.CaptureSSH
 	next.Envoy, next.EnvoyConcurrency, next.EnvoyLogLevel, next.EnvoyMemory, next.EnvoyFiles = c.Envoy, c.EnvoyConcurrency, c.EnvoyLogLevel, c.EnvoyMemory, c.EnvoyFiles
-	next.DrainTime, next.ChangeTime = c.DrainTime, c.ChangeTime
+	next.EnvoyUser, next.DrainTime, next.ChangeTime = c.EnvoyUser, c.DrainTime, c.ChangeTime
 	next.flags, next.host = c.flags, c.host
 	envoyToo, others := w.moved(c, movesEnvoy), w.moved(c, moves)
+	user := w.user.Load()
 	if envoyToo {
-		if _, err := envoy.CheckAs(ctx, next.envoyBinary(), w.user); err != nil {
+		var err error
+		if user, err = next.envoyUser(); err != nil {
+			return nil, err
+		}
+		if _, err := envoy.CheckAs(ctx, next.envoyBinary(), user); err != nil {
 			return nil, err
 		}
 	}
@@ -69,6 +74,9 @@ func (w *Workload) change(ctx context.Context, c Config) (func(context.Context),
 		w.mu.Unlock()
 		w.now.Store(&next)
 		if envoyToo {
+			if err := w.runAs(user); err != nil {
+				w.log.Error("what is Envoy's could not be given to its user", "user", user.String(), "error", err)
+			}
 			w.envoy.Change(w.envoyConfig(&next))
 		}
 		if !others {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
 
@@ -73,18 +74,43 @@ func (c *Config) envoyUser() (*envoy.User, error) {
 	}
 }
 
+// envoyUID is that user's number; 0 for the agent's own, who is root where there
+// is a choice.
 func (w *Workload) envoyUID() int {
-	if w.user == nil {
-		return 0
+	if u := w.user.Load(); u != nil {
+		return u.UID
 	}
-	return w.user.UID
+	return 0
 }
 
 func (w *Workload) envoyUIDs() []uint32 {
-	if w.user == nil {
+	if uid := w.envoyUID(); uid != 0 {
+		return []uint32{uint32(uid)}
+	}
+	return nil
+}
+
+// runAs has the next Envoy run as another user, and opens to it what the one
+// before has open already.
+func (w *Workload) runAs(u *envoy.User) error {
+	before := w.envoyUID()
+	w.user.Store(u)
+	if w.envoyUID() == before {
 		return nil
 	}
-	return []uint32{uint32(w.user.UID)}
+	return errors.Join(w.letThrough(), w.relay.GiveTo(w.envoyUIDs()), w.logs.GiveTo(w.envoyUID()), w.metrics.GiveTo(w.envoyUID()))
+}
+
+// letThrough has Envoy pass through the host's run folder to what is its own.
+func (w *Workload) letThrough() error {
+	if w.user.Load() == nil {
+		return nil
+	}
+	dir := w.cfg.RunDir
+	if w.cfg.listed {
+		dir = filepath.Dir(dir)
+	}
+	return os.Chmod(dir, 0o711) //nolint:gosec // Envoy passes through to what is its
 }
 
 func asUser(name string) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/pkg/agent/identity"
 	"github.com/weft-mesh/weft/pkg/agent/relay"
+	"github.com/weft-mesh/weft/pkg/envoy"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -71,7 +72,7 @@ func (c *Config) open(ctx context.Context, log *slog.Logger) error {
 
 // forget removes the files of a workload that nobody serves any more.
 func (c *Config) forget() error {
-	files := []string{c.switchFile(), c.lastRulesFile(), c.envoyFile()}
+	files := append([]string{c.switchFile(), c.lastRulesFile()}, envoy.KeptFiles(c.envoyFile())...)
 	if c.listed {
 		files = append(files, filepath.Join(c.StateDir, "lock"))
 	}

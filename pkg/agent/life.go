@@ -122,7 +122,7 @@ func (w *Workload) tellDataplane(ctx context.Context, within time.Duration) erro
 // envoyConfig is how the workload's Envoy is run by a configuration.
 func (w *Workload) envoyConfig(c *Config) envoy.Config {
 	limit := c.memoryLimit()
-	e := c.envoy(w.user, w.bootstrap(*c))
+	e := c.envoy(w.user.Load(), w.bootstrap(*c))
 	e.Keep = c.envoyFile()
 	e.Log = w.log.With("part", "envoy")
 	if units.Running() {

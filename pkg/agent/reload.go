@@ -49,7 +49,7 @@ var effects = map[string]effect{
 	"port": moves, "protocol": moves, "tag": moves, "outbound": moves, "address": moves, "service-address": moves, "metrics-port": moves, "scrape": moves,
 	"probe-port": moves, "probes": moves, "only": moves, "inbound": moves, "inbound-method": moves, "exclude-outbound": moves,
 	"exclude-inbound": moves, "forwarded": moves, "resolvers": moves, "capture-ssh": moves, "share-marks": movesNothing,
-	"envoy": movesEnvoy, "envoy-concurrency": movesEnvoy, "envoy-log-level": movesEnvoy, "envoy-memory": movesEnvoy, "envoy-files": movesEnvoy,
+	"envoy": movesEnvoy, "envoy-concurrency": movesEnvoy, "envoy-log-level": movesEnvoy, "envoy-memory": movesEnvoy, "envoy-files": movesEnvoy, "envoy-user": movesEnvoy,
 	"drain-time": movesEnvoy, "change-time": movesEnvoy,
 	"log-level": movesLog, "workload": movesNothing,
 }

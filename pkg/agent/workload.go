@@ -40,7 +40,7 @@ type Workload struct {
 	dns      *dns.Server
 	names    *early // that the dns server is, once prepared
 	envoy    *envoy.Process
-	user     *envoy.User // that it runs as; nil: the agent's
+	user     atomic.Pointer[envoy.User] // that it runs as; nil: the agent's
 	logs     *accesslog.Server
 	metrics  *metrics.Server
 	choice   Choice // of the engine, once prepared
@@ -99,9 +99,11 @@ func newWorkload(cfg Config, version string, sockets dns.Sockets, log *slog.Logg
 	}
 	w.now.Store(&cfg)
 	w.keeper = &redirect.Keeper{Rules: rules, Wanted: w.wanted, Log: log.With("part", "redirect")}
-	if w.user, err = cfg.envoyUser(); err != nil {
+	user, err := cfg.envoyUser()
+	if err != nil {
 		return nil, err
 	}
+	w.user.Store(user)
 	w.dns = dns.New(dns.Config{
 		Listen:     []string{loopback(net.IPv4(127, 0, 0, 1), cfg.DNSPort), loopback(net.IPv6loopback, cfg.DNSPort)},
 		Direct:     []string{cfg.envoyResolver().String()},
@@ -124,8 +126,9 @@ func newWorkload(cfg Config, version string, sockets dns.Sockets, log *slog.Logg
 		OnIssuer:   id.IssueBy,
 		OnQuestion: w.answer,
 
-		OnControlPlane: id.TakeControlPlane,
-		OnLook:         id.Look,
+		OnControlPlane:  id.TakeControlPlane,
+		OnControlPlanes: id.Learn,
+		OnLook:          id.Look,
 
 		CacheDir: cfg.cacheDir(),
 		Log:      log.With("part", "relay"),
@@ -191,7 +194,10 @@ func (w *Workload) prepare(ctx context.Context) (err error) {
 	if err := keyfile.Passage(w.cfg.RunDir); err != nil {
 		return err
 	}
-	version, err := envoy.CheckAs(ctx, w.cfg.envoyBinary(), w.user)
+	if err := w.letThrough(); err != nil {
+		return err
+	}
+	version, err := envoy.CheckAs(ctx, w.cfg.envoyBinary(), w.user.Load())
 	if err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	c.auth.Trusts = c.own.Trusts
 	c.trust = &trust.Keeper{
 		Store: c.newest, Meshes: c.meshes, Own: c.own, Stream: c.xds, Registered: c.registered, Hosts: c.hosts, Replica: c.instance,
-		ByAge: !cfg.CARotateByHand, Log: log.With("part", "trust"),
+		ControlPlanes: c.controlPlanes, ByAge: !cfg.CARotateByHand, Log: log.With("part", "trust"),
 	}
 	c.replicas = c.group()
 	c.openSight(opened)

@@ -79,10 +79,13 @@ func TestLifeOfEnvoyUser(t *testing.T) {
 			}
 		})
 	}
-	restart := func(t *testing.T, h *testmesh.Host, user string) {
+	const running, stopped = true, false
+	change := func(t *testing.T, h *testmesh.Host, user string, is bool) {
 		t.Helper()
 		before := h.Status(t).Envoy.PID
-		h.AgentProgram().Stop(t)
+		if is == stopped {
+			h.AgentProgram().Stop(t)
+		}
 		text, err := os.ReadFile(h.Config())
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +94,9 @@ func TestLifeOfEnvoyUser(t *testing.T) {
 		if err := os.WriteFile(h.Config(), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		h.StartAgent(whole)
+		if is == stopped {
+			h.StartAgent(whole)
+		}
 		testmesh.Eventually(t, "another Envoy serves on "+h.Name, func() error {
 			if now := h.Status(t).Envoy.PID; now == before || now == 0 {
 				return fmt.Errorf("pid %d", now)
@@ -101,13 +106,13 @@ func TestLifeOfEnvoyUser(t *testing.T) {
 		h.WaitWell(t)
 	}
 	step("a caller's Envoy goes from root to a user", func(t *testing.T) {
-		restart(t, l.web, first)
+		change(t, l.web, first, running)
 		runsAs(t, l.web, first, "1400")
 	})
 	step("from one user to another", func(t *testing.T) {
-		restart(t, l.web, second)
+		change(t, l.web, second, running)
 		runsAs(t, l.web, second, "1400")
-		restart(t, l.api, second)
+		change(t, l.api, second, stopped)
 		runsAs(t, l.api, second, "1400")
 	})
 	step("agents killed: the Envoy of another user is taken back", func(t *testing.T) {

@@ -112,6 +112,20 @@ func TestReplicas(t *testing.T) {
 		})
 		run("the leader is stopped for twice its lease, and goes on", func(t *testing.T) { c.stopLeader(t, r) })
 	}
+	whole := t
+	run("a further one comes: hosts hear of it by the streams that they have", func(t *testing.T) {
+		since := web.Status(t).Relay.ControlPlane.Since
+		address := r.Further(whole).IP4.String() + ":5678"
+		testmesh.Eventually(t, "web knows "+address, func() error {
+			if known := web.Status(t).Identity.ControlPlanes; !slices.Contains(known, address) {
+				return fmt.Errorf("it knows %q", known)
+			}
+			return nil
+		})
+		if now := web.Status(t).Relay.ControlPlane.Since; !now.Equal(since) {
+			t.Errorf("its stream is of %s now, and was of %s", now, since)
+		}
+	})
 	got := calls.Stop()
 	if got["200"] != got.Total() || got.Total() < 100 {
 		t.Errorf("calls between hosts: %v, want 200 alone", got)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/testmesh"
@@ -101,8 +102,17 @@ func TestWorkloadsOfOneAgent(t *testing.T) {
 	arrives("bin", "200", "batch")
 	replace(t, host.Config(), strings.Replace(joined, "user:daemon", "user:nobody", 1))
 	says("calls of user")
-	replace(t, host.Config(), strings.Replace(joined, "workloads:", "envoyUser: root\nworkloads:", 1))
-	says("in force from the next start on: envoyUser")
+	replace(t, host.Config(), strings.Replace(joined, "workloads:", "readyPort: 15021\nworkloads:", 1))
+	says("in force from the next start on: readyPort")
+	if err := syscall.Kill(host.AgentProgram().PID(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	testmesh.Eventually(t, "the file is read on SIGHUP", func() error {
+		if out := host.AgentProgram().Output(); !strings.Contains(out, "why_read=hangup") {
+			return fmt.Errorf("the log says\n%s", out)
+		}
+		return nil
+	})
 	arrives("daemon", "200", "batch")
 
 	if out, err := host.Agent(t, "leave", "--workload", "batch"); err != nil {

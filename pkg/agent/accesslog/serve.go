@@ -78,6 +78,9 @@ func listen(ctx context.Context, path string, uid int) (net.Listener, error) {
 	return l, nil
 }
 
+// GiveTo has the socket be a user's alone, beside root.
+func (s *Server) GiveTo(uid int) error { return os.Lchown(s.cfg.Socket, uid, -1) }
+
 // rawCodec leaves messages as they are.
 type rawCodec struct{}
 

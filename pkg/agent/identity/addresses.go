@@ -69,9 +69,9 @@ func (i *Identity) connected(remote string) {
 
 func (i *Identity) learnedFile() string { return filepath.Join(i.files.dir, "control-planes") }
 
-// learn takes a control plane's word on where control planes are. None means
+// Learn takes a control plane's word on where control planes are. None means
 // that it has nothing to say.
-func (i *Identity) learn(said []string) {
+func (i *Identity) Learn(said []string) {
 	said = usable(said)
 	i.mu.Lock()
 	same := slices.Equal(said, i.learned)

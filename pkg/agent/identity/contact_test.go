@@ -255,8 +255,8 @@ func TestOrderIsByChance(t *testing.T) {
 func TestLearnRefusesNonsense(t *testing.T) {
 	w := newWorld(t)
 	i := w.joined(t, token.Claims{})
-	i.learn(nil)
-	i.learn([]string{"nonsense", ":1", "host:", strings.Repeat("x", 400) + ":1"})
+	i.Learn(nil)
+	i.Learn([]string{"nonsense", ":1", "host:", strings.Repeat("x", 400) + ":1"})
 	if len(i.learned) != 0 {
 		t.Errorf("learned %q", i.learned)
 	}
@@ -264,7 +264,7 @@ func TestLearnRefusesNonsense(t *testing.T) {
 	for n := range 1000 {
 		many = append(many, fmt.Sprintf("192.0.2.1:%d", n+1))
 	}
-	i.learn(many)
+	i.Learn(many)
 	if len(i.learned) != maxLearned {
 		t.Errorf("learned %d", len(i.learned))
 	}

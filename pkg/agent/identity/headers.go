@@ -41,7 +41,7 @@ func (i *Identity) watchCalls() []grpc.DialOption {
 			var told metadata.MD
 			err := next(ctx, method, req, reply, conn, append(opts, grpc.Header(&told))...)
 			if err == nil {
-				i.learn(told.Get(hostv1.ControlPlanesHeader))
+				i.Learn(told.Get(hostv1.ControlPlanesHeader))
 				i.heard()
 			}
 			return err
@@ -69,7 +69,7 @@ func (w *watched) RecvMsg(m any) error {
 	case err == nil && !w.heard:
 		w.heard = true
 		if told, err := w.Header(); err == nil {
-			w.i.learn(told.Get(hostv1.ControlPlanesHeader))
+			w.i.Learn(told.Get(hostv1.ControlPlanesHeader))
 		}
 		if p, ok := peer.FromContext(w.Context()); ok {
 			w.i.connected(p.Addr.String())

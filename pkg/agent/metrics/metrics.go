@@ -83,7 +83,7 @@ func (s *Server) Run(ctx context.Context) error {
 		err = os.Chmod(s.cfg.Socket, 0o600)
 	}
 	if s.cfg.UID != 0 && err == nil {
-		err = os.Lchown(s.cfg.Socket, s.cfg.UID, -1)
+		err = s.GiveTo(s.cfg.UID)
 	}
 	if err != nil {
 		return fmt.Errorf("listen for scrapes: %w", err)
@@ -95,6 +95,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// GiveTo has the socket be a user's alone, beside root.
+func (s *Server) GiveTo(uid int) error { return os.Lchown(s.cfg.Socket, uid, -1) }
 
 // ServeHTTP answers one scrape.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -83,6 +83,9 @@ func (r *Relay) newOrders() (o [orderCount]order) {
 			follow: func(_ context.Context, body []byte, done func(error)) {
 				var p hostv1.ControlPlane
 				err := proto.Unmarshal(body, &p)
+				if err == nil && c.OnControlPlanes != nil {
+					c.OnControlPlanes(p.GetAddresses())
+				}
 				if err == nil {
 					err = c.OnControlPlane(p.GetAuthorities(), p.GetIssuer(), p.GetSpread().AsDuration(), func() { done(nil) })
 				}

@@ -20,7 +20,7 @@ import (
 func orderResponse(t *testing.T, name, nonce string, body proto.Message) *discoveryv3.DeltaDiscoveryResponse {
 	t.Helper()
 	resp := &discoveryv3.DeltaDiscoveryResponse{Nonce: nonce}
-	resp.TypeUrl = "type.googleapis.com/weft.host.v1." + map[string]string{"trust": "Trust", "issuer": "Issuer"}[name]
+	resp.TypeUrl = "type.googleapis.com/weft.host.v1." + map[string]string{"trust": "Trust", "issuer": "Issuer", "control-plane": "ControlPlane"}[name]
 	if body == nil {
 		resp.RemovedResources = []string{name}
 		return resp
@@ -117,5 +117,33 @@ func TestOrders(t *testing.T) {
 	}
 	if req := New(Config{}).askOrders(); req != nil {
 		t.Errorf("asked for orders that nobody wants to hear: %v", req)
+	}
+}
+
+// TestFurtherControlPlanes has whom to take for the control plane come with where
+// control planes are, from a newer one, and without.
+func TestFurtherControlPlanes(t *testing.T) {
+	var told []string
+	r := New(Config{
+		OnControlPlane: func(_ []byte, issuer string, _ time.Duration, done func()) error {
+			told = append(told, issuer)
+			done()
+			return nil
+		},
+		OnControlPlanes: func(at []string) { told = append(told, at...) },
+	})
+	r.up.begin(make(chan struct{}, 1))
+	for i, body := range []*hostv1.ControlPlane{{Issuer: "x"}, {Issuer: "x", Addresses: []string{"a:1", "b:1"}}} {
+		if !r.takeOrder(orderResponse(t, "control-plane", fmt.Sprint(i), body)) {
+			t.Fatal("it is taken for no order")
+		}
+		o := &r.orders[controlPlaneOrder]
+		o.follow(t.Context(), o.next.body, func(err error) { r.followed(o, r.up.id, o.next.nonce, err) })
+		if o.answer == nil || o.answer.words != "" {
+			t.Errorf("the answer is %+v", o.answer)
+		}
+	}
+	if got := strings.Join(told, " "); got != "x a:1 b:1 x" {
+		t.Errorf("told %q", got)
 	}
 }

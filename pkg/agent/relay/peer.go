@@ -15,7 +15,7 @@ import (
 // peerCredentials let in only the users that may have this host's secrets.
 // The socket itself is plain: nobody listens on a unix socket.
 type peerCredentials struct {
-	allow []uint32
+	allow func() []uint32
 	log   *slog.Logger
 }
 
@@ -30,7 +30,7 @@ func (peerInfo) AuthType() string { return "peercred" }
 
 func (p peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	uid, err := peerUID(conn)
-	if err == nil && !slices.Contains(p.allow, uid) {
+	if err == nil && !slices.Contains(p.allow(), uid) {
 		err = fmt.Errorf("user %d may not use this socket", uid)
 	}
 	if err != nil {

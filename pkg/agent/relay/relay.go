@@ -50,7 +50,7 @@ type Config struct {
 	// Secrets are what Envoy gets by SDS.
 	Secrets Secrets
 	// UIDs may use the socket beside root and the agent's own user; it belongs to
-	// the first of them.
+	// the first of them. See GiveTo.
 	UIDs []uint32
 	// OnNames is called with every new table of names, one call at a time.
 	OnNames func([]proxy.Name)
@@ -73,6 +73,9 @@ type Config struct {
 	// and the authority that should have signed the agent's certificate, as
 	// OnIssuer is. done is to be called once both is so.
 	OnControlPlane func(authorities []byte, issuer string, spread time.Duration, done func()) error
+	// OnControlPlanes is called with where control planes are, host:port, when that
+	// has changed while a stream is open.
+	OnControlPlanes func(addresses []string)
 	// OnLook is to look for a control plane that reaches its store, within spread
 	// and some, and tells whether the next Dial leads to one.
 	OnLook func(ctx context.Context, spread time.Duration) bool
@@ -205,7 +208,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err := r.cfg.validate(); err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
-	l, err := listen(ctx, r.cfg.Socket, r.cfg.UIDs)
+	r.mu.Lock()
+	uids := r.cfg.UIDs
+	r.mu.Unlock()
+	l, err := listen(ctx, r.cfg.Socket, uids)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -55,7 +56,7 @@ func streamOf[Req, Res any](name string, handle func(*Relay, grpc.BidiStreamingS
 // serve answers Envoy on l until ctx ends.
 func (r *Relay) serve(ctx context.Context, l net.Listener) error {
 	srv := grpc.NewServer(
-		grpc.Creds(peerCredentials{allow: allowedUIDs(r.cfg.UIDs), log: r.log}),
+		grpc.Creds(peerCredentials{allow: r.allowed, log: r.log}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(maxShake),
@@ -73,6 +74,24 @@ func (r *Relay) serve(ctx context.Context, l net.Listener) error {
 	srv.Stop()
 	return nil
 }
+
+// allowed are the users that may use the socket now.
+func (r *Relay) allowed() []uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return allowedUIDs(r.cfg.UIDs)
+}
+
+// GiveTo has other users use the socket from now on than UIDs, by new
+// connections; those that are there stay.
+func (r *Relay) GiveTo(uids []uint32) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.UIDs = uids
+	return give(r.cfg.Socket, append(slices.Clone(uids), uint32(os.Geteuid()))[0])
+}
+
+func give(socket string, uid uint32) error { return os.Lchown(socket, int(uid), -1) }
 
 func allowedUIDs(more []uint32) []uint32 {
 	return append([]uint32{0, uint32(os.Getuid())}, more...)
@@ -97,7 +116,7 @@ func listen(ctx context.Context, path string, uids []uint32) (net.Listener, erro
 	}
 	err = os.Chmod(path, 0o600)
 	if len(uids) > 0 && err == nil {
-		err = os.Lchown(path, int(uids[0]), -1)
+		err = give(path, uids[0])
 	}
 	if err != nil {
 		_ = l.Close()

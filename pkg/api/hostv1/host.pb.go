@@ -883,7 +883,9 @@ type ControlPlane struct {
 	// SHA-256 of the SubjectPublicKeyInfo of the one that signs, in hex.
 	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	// Over how long hosts that need a new certificate spread.
-	Spread        *durationpb.Duration `protobuf:"bytes,3,opt,name=spread,proto3" json:"spread,omitempty"`
+	Spread *durationpb.Duration `protobuf:"bytes,3,opt,name=spread,proto3" json:"spread,omitempty"`
+	// Where control planes are, host:port; none says nothing.
+	Addresses     []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,6 +937,13 @@ func (x *ControlPlane) GetIssuer() string {
 func (x *ControlPlane) GetSpread() *durationpb.Duration {
 	if x != nil {
 		return x.Spread
+	}
+	return nil
+}
+
+func (x *ControlPlane) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
 	}
 	return nil
 }
@@ -1062,11 +1071,12 @@ const file_host_proto_rawDesc = "" +
 	"\bquestion\x18\x01 \x01(\tR\bquestion\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\tR\x06failed\"\x10\n" +
-	"\x0eAnswerResponse\"{\n" +
+	"\x0eAnswerResponse\"\x99\x01\n" +
 	"\fControlPlane\x12 \n" +
 	"\vauthorities\x18\x01 \x01(\fR\vauthorities\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x121\n" +
-	"\x06spread\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06spread\"\x81\x01\n" +
+	"\x06spread\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06spread\x12\x1c\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\"\x81\x01\n" +
 	"\x04Look\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x121\n" +
 	"\x06spread\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06spread\x12\x14\n" +

@@ -3,6 +3,8 @@ package trust
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -17,12 +19,13 @@ type own struct {
 	unread      bool
 	authorities string
 	issuer      string
+	addresses   string // where control planes are
 }
 
 // tellOwn publishes whom hosts are to take for the control plane, where that has
 // changed.
 func (k *Keeper) tellOwn(ctx context.Context) {
-	if k.Own == nil || !k.own.unread {
+	if k.Own == nil || !k.own.unread && k.own.addresses == k.addresses {
 		return
 	}
 	if _, err := k.Own.Refresh(ctx); err != nil {
@@ -32,17 +35,32 @@ func (k *Keeper) tellOwn(ctx context.Context) {
 		return
 	}
 	k.own.unread = false
-	now := own{authorities: string(k.Own.Authorities()), issuer: k.Own.Fingerprint()}
+	now := own{authorities: string(k.Own.Authorities()), issuer: k.Own.Fingerprint(), addresses: k.addresses}
 	if now == k.own {
 		return
 	}
 	spread := time.Second * time.Duration(1+k.Hosts()/spreadRate)
-	err := k.Stream.PublishControlPlane(&hostv1.ControlPlane{Authorities: []byte(now.authorities), Issuer: now.issuer, Spread: durationpb.New(spread)})
+	err := k.Stream.PublishControlPlane(&hostv1.ControlPlane{
+		Authorities: []byte(now.authorities), Issuer: now.issuer, Spread: durationpb.New(spread), Addresses: strings.Fields(now.addresses),
+	})
 	if err != nil {
 		k.log().Error("hosts were not told whom to take for the control plane", "error", err)
 		return
 	}
 	k.own = now
+}
+
+// look notes where control planes are, once there are further ones. Of one that
+// has gone hosts hear with their next stream: a replica that does not reach the
+// store sees no others either, and its hosts are to turn to those.
+func (k *Keeper) look() {
+	if k.ControlPlanes == nil {
+		return
+	}
+	known, now := strings.Fields(k.addresses), k.ControlPlanes()
+	if slices.ContainsFunc(now, func(a string) bool { return !slices.Contains(known, a) }) {
+		k.addresses = strings.Join(now, " ")
+	}
 }
 
 // leadOwn is lead for the control plane's own authority.

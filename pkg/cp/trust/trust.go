@@ -45,6 +45,9 @@ type Keeper struct {
 	Stream Stream
 	// Own is the control plane's own authority; nil: its hosts are told nothing.
 	Own *ca.Own
+	// ControlPlanes is where those are, host:port; nil: hosts hear of them with
+	// their next stream alone.
+	ControlPlanes func() []string
 	// Registered is how many dataplanes a mesh has, Hosts how many hosts all
 	// meshes have.
 	Registered func(mesh string) int
@@ -64,6 +67,8 @@ type Keeper struct {
 	waits   map[string]string // what was logged last of a mesh; "" is the control plane's own
 	aged    time.Time
 	own     own
+
+	addresses string // of control planes, with spaces between
 }
 
 func (k *Keeper) log() *slog.Logger { return cmp.Or(k.Log, slog.Default()) }
@@ -120,6 +125,7 @@ func (k *Keeper) session(ctx context.Context) error {
 	}
 	tick := time.NewTicker(cmp.Or(k.Every, time.Second))
 	defer tick.Stop()
+	k.look()
 	for {
 		k.tell(ctx)
 		k.tellOwn(ctx)
@@ -132,6 +138,7 @@ func (k *Keeper) session(ctx context.Context) error {
 			}
 			k.take(c)
 		case <-tick.C:
+			k.look()
 			k.lead(ctx)
 			k.leadOwn(ctx)
 		}

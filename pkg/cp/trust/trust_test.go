@@ -26,6 +26,7 @@ type fakeStream struct {
 	sulks int
 	told  []string // number of roots and who signs, one line a change
 	own   []string // the same of the control plane's own authority
+	cps   []string // where control planes are, as it was told last
 }
 
 func (f *fakeStream) PublishTrust(name string, t *hostv1.Trust, i *hostv1.Issuer) error {
@@ -47,6 +48,7 @@ func (f *fakeStream) Taken(_, _ string) (agents, taken int, lacking []string) {
 func (f *fakeStream) PublishControlPlane(c *hostv1.ControlPlane) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.cps = c.GetAddresses()
 	f.own = append(f.own, fmt.Sprintf("%d authorities, %.8s", strings.Count(string(c.GetAuthorities()), "BEGIN"), c.GetIssuer()))
 	return nil
 }
@@ -195,6 +197,58 @@ func TestReplicasLeadTheirOwnRotation(t *testing.T) {
 	all := []string{want, fmt.Sprintf("2 authorities, %.8s", old), fmt.Sprintf("2 authorities, %.8s", now), fmt.Sprintf("1 authorities, %.8s", now)}
 	for _, f := range streams {
 		eventually(t, "hosts are told of every stage", func() bool { return slices.Equal(strings.Split(f.ofOwn(), "\n"), all) })
+	}
+}
+
+// TestFurtherControlPlanes has control planes come and go: hosts are told at once
+// of those that come.
+func TestFurtherControlPlanes(t *testing.T) {
+	s, stream := memory.New(), &fakeStream{}
+	own, err := ca.OpenOwn(t.Context(), t.TempDir(), ca.OwnOptions{Store: s, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	there := []string{"a:1"}
+	ctx, stop := context.WithCancel(t.Context())
+	k := &Keeper{
+		Store: s, Meshes: &ca.Meshes{Store: s}, Own: own, Stream: stream, Registered: func(string) int { return 0 }, Hosts: func() int { return 0 },
+		ControlPlanes: func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(there)
+		},
+		Replica: "a", Every: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		if err := k.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, step := range []struct {
+		what        string
+		there, told []string
+	}{
+		{"the first", []string{"a:1"}, []string{"a:1"}},
+		{"a second comes", []string{"a:1", "b:1"}, []string{"a:1", "b:1"}},
+		{"it goes, another comes", []string{"a:1", "c:1"}, []string{"a:1", "c:1"}},
+		{"that goes, which may be no more than this one's own loss", []string{"a:1"}, []string{"a:1", "c:1"}},
+		{"it is back", []string{"a:1", "c:1"}, []string{"a:1", "c:1"}},
+	} {
+		mu.Lock()
+		there = step.there
+		mu.Unlock()
+		eventually(t, step.what, func() bool {
+			stream.mu.Lock()
+			defer stream.mu.Unlock()
+			return slices.Equal(stream.cps, step.told)
+		})
+	}
+	if n := len(strings.Split(stream.ofOwn(), "\n")); n != 3 {
+		t.Errorf("hosts were told %d times, want 3", n)
 	}
 }
 
