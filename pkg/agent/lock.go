@@ -39,21 +39,38 @@ func takeLock(dir string) (*lock, error) {
 		if !errors.Is(err, errLocked) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		text, _ := os.ReadFile(path)
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-		return nil, errRunning{pid: pid, path: path}
+		return nil, errRunning{pid: holder(f), path: path}
 	}
-	l := &lock{file: f}
-	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
-		l.release()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+	// A full disk, or one that is read-only, keeps no agent from its work: the
+	// lock holds, and the kernel knows who has it.
+	if n, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err == nil {
+		_ = f.Truncate(int64(n))
 	}
-	return l, nil
+	return &lock{file: f}, nil
 }
 
-func writeAt(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
+// holder is the process that has a lock, 0 where that is not known. What it
+// wrote there counts unless the kernel knows better.
+func holder(f *os.File) int {
+	var text [32]byte
+	n, _ := f.ReadAt(text[:], 0)
+	said, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	locks, _ := os.ReadFile("/proc/locks")
+	var has []int
+	for line := range strings.Lines(string(locks)) {
+		// Source: proc_locks(5). The sixth is the file, as MAJOR:MINOR:INODE.
+		w := strings.Fields(line)
+		if len(w) < 6 || w[1] != "FLOCK" || !strings.HasSuffix(w[5], ":"+inode(f)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(w[4]); err == nil && pid > 0 {
+			has = append(has, pid)
+		}
+	}
+	if len(has) == 1 && has[0] != said {
+		return has[0]
+	}
+	return said
 }
 
 // release gives the lock back. The file stays: whoever removed it could

@@ -22,3 +22,5 @@ func lockFile(f *os.File) error {
 func endProcess(pid int) error {
 	return fmt.Errorf("a process (pid %d) cannot be asked to end: weft-agent service stop, or end it in its console by Ctrl+C", pid)
 }
+
+func inode(*os.File) string { return "?" }

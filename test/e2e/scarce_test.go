@@ -15,8 +15,9 @@ import (
 )
 
 // TestScarceAgent has an agent live on 32 MiB of memory, 64 open files and a
-// bounded number of threads while clients take all of its files: calls go on, it
-// says what it has too little of, and is not killed. (F35)
+// bounded number of threads while clients take all of its files, and then on 5 %
+// of a core: calls go on, changes arrive, it says what it has too little of, and
+// is not killed. (F35)
 func TestScarceAgent(t *testing.T) {
 	m := testmesh.New(t)
 	api := m.Join(t, "api")
@@ -26,7 +27,7 @@ func TestScarceAgent(t *testing.T) {
 	web.WaitAnswer(t, "http://api.mesh/")
 	web.AgentProgram().Kill(t) // Envoy stays, and is not of the scarce group
 
-	admit, killed := scarce(t)
+	admit, slow, killed := scarce(t)
 	agent := testmesh.Start(t, web.Host, "sh", "-ec", admit+
 		"ulimit -n 64\nexec "+testmesh.Binary(t, "weft-agent")+" run --config "+web.Config())
 	web.WaitWell(t)
@@ -50,7 +51,17 @@ func TestScarceAgent(t *testing.T) {
 		_ = c.Close()
 	}
 	web.WaitWell(t)
+	slow() // from here on 5 % of a core
+	m.Ctl(t, "delete", "traffic-permission", "web-to-api")
+	testmesh.Eventually(t, "a slow agent follows a change", func() error {
+		if code, _, _ := web.Curl(t, "http://api.mesh/"); code != "503" {
+			return fmt.Errorf("code %s", code)
+		}
+		return nil
+	})
+	m.Allow(t, "web", "api")
 	web.WaitAnswer(t, "http://api.mesh/")
+	web.WaitWell(t)
 	if out, err := web.Agent(t, "doctor"); err == nil || !strings.Contains(out, "LimitNOFILE=") || !strings.Contains(out, "MemoryMax=") {
 		t.Errorf("doctor does not say what there is too little of:\n%s", out)
 	}
@@ -61,10 +72,10 @@ func TestScarceAgent(t *testing.T) {
 }
 
 // scarce makes cgroups with 32 MiB of memory and 40 threads. admit are commands of
-// a shell that enters them; killed tells whether nobody in them was killed for want
-// of memory. In version 2 of cgroups they are one, in version 1 one for each
-// controller.
-func scarce(t *testing.T) (admit string, killed func() (words string, none bool)) {
+// a shell that enters them; slow leaves who is in them 5 % of a core; killed tells
+// whether nobody in them was killed for want of memory. In version 2 of cgroups
+// they are one, in version 1 one for each controller.
+func scarce(t *testing.T) (admit string, slow func(), killed func() (words string, none bool)) {
 	t.Helper()
 	const root, memory, threads = "/sys/fs/cgroup", 32 << 20, 40
 	group := func(controller string, limits map[string]int) (dir string) {
@@ -87,11 +98,19 @@ func scarce(t *testing.T) (admit string, killed func() (words string, none bool)
 			return fmt.Sprintf("%s (%v)", text, err), err == nil && strings.Contains(string(text), "oom_kill 0")
 		}
 	}
+	quota := func(file, text string) func() {
+		return func() {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
 		dir := group("", map[string]int{"memory.max": memory, "pids.max": threads})
-		return admit, kills(filepath.Join(dir, "memory.events"))
+		return admit, quota(filepath.Join(dir, "cpu.max"), "5000 100000"), kills(filepath.Join(dir, "memory.events"))
 	}
 	dir := group("memory", map[string]int{"memory.limit_in_bytes": memory})
 	group("pids", map[string]int{"pids.max": threads})
-	return admit, kills(filepath.Join(dir, "memory.oom_control"))
+	cpu := group("cpu", nil)
+	return admit, quota(filepath.Join(cpu, "cpu.cfs_quota_us"), "5000"), kills(filepath.Join(dir, "memory.oom_control"))
 }
