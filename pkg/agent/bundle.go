@@ -34,6 +34,10 @@ var (
 		{"agent.log", fetchLog},
 		{"resolv.conf", func(_ context.Context, cfg Config) ([]byte, error) { return os.ReadFile(cfg.ResolvConf) }},
 		{"os-release", func(context.Context, Config) ([]byte, error) { return os.ReadFile("/etc/os-release") }},
+		{"modules", func(context.Context, Config) ([]byte, error) { return os.ReadFile("/proc/modules") }},
+		{"limits", limitsOfAgent},
+		{"network.txt", listNetwork},
+		{"files.txt", listFiles},
 	}
 	workloadPages = []page{
 		{"dataplane.json", func(_ context.Context, cfg Config) ([]byte, error) {

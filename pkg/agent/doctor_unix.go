@@ -5,7 +5,9 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +18,14 @@ func systemVersion() string {
 		return "unknown system"
 	}
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
+
+// ownerOf is whose a file is.
+func ownerOf(info fs.FileInfo) string {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprintf("%d:%d", st.Uid, st.Gid)
+	}
+	return "?"
 }
 
 // fewBytes is below how much free space a folder is as good as full.

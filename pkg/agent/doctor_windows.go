@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/windows"
 )
@@ -15,6 +17,12 @@ func systemVersion() string {
 func examineLimits(context.Context, patient) []Check { return nil }
 
 func tightLimits(string) []tight { return nil }
+
+func limitsOfAgent(context.Context, Config) ([]byte, error) {
+	return nil, errors.New("this system has none that can be told")
+}
+
+func ownerOf(fs.FileInfo) string { return "?" }
 
 type tight struct{ text, remedy string }
 

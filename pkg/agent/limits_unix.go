@@ -3,7 +3,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,4 +108,24 @@ func cgroupLimits(pid string) (all []limit) {
 		}
 	}
 	return all
+}
+
+// limitsOfAgent is what the kernel bounds the running agent by.
+func limitsOfAgent(ctx context.Context, cfg Config) ([]byte, error) {
+	pid := FetchStatus(ctx, cfg).PID
+	if pid == 0 {
+		return nil, errors.New("the agent does not run")
+	}
+	var b bytes.Buffer
+	for _, file := range []string{"limits", "cgroup", "status"} {
+		text, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), file))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "%s:\n%s\n", file, text)
+	}
+	for _, l := range cgroupLimits(fmt.Sprint(pid)) {
+		fmt.Fprintf(&b, "%s %d\n", l.file, l.value)
+	}
+	return b.Bytes(), nil
 }

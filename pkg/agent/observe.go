@@ -71,13 +71,25 @@ func (w *Workload) registry() *prometheus.Registry {
 	gauge := func(name, help string, value func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	r.MustRegister(w.logs)
-	gauge("weft_agent_control_plane_connected", "1 while the agent has a stream to its control plane.", func() float64 {
-		if w.relay.Status().ControlPlane.Connected {
-			return 1
-		}
-		return 0
+	is := func(name, help string, value func() bool) {
+		gauge(name, help, func() float64 {
+			if value() {
+				return 1
+			}
+			return 0
+		})
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "weft_agent_info", Help: "1, with the agent's version.", ConstLabels: prometheus.Labels{"version": w.version}})
+	info.Set(1)
+	//nolint:staticcheck // the package that has it now links database/sql
+	process := prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{Namespace: "weft_agent"})
+	r.MustRegister(w.logs, info, process)
+	is("weft_agent_control_plane_connected", "1 while the agent has a stream to its control plane.", func() bool { return w.relay.Status().ControlPlane.Connected })
+	is("weft_agent_grace", "1 while expired certificates of peers are let in, as there is no control plane.", func() bool { return w.identity.Status().Grace })
+	is("weft_agent_not_on_disk", "1 while the newest certificates or configuration are in memory alone.", func() bool {
+		return w.identity.Status().Unsaved != "" || w.relay.Status().Cache.Fault != ""
 	})
+	gauge("weft_agent_refused_resources", "How many resources Envoy refuses now.", func() float64 { return float64(len(refusals(w.relay.Status()))) })
 	gauge("weft_agent_certificate_expiry_timestamp_seconds", "When the workload's certificate expires, in seconds since 1970; 0: there is none.", func() float64 {
 		if at := w.identity.Status().Workload.Expires; !at.IsZero() {
 			return float64(at.Unix())
@@ -85,6 +97,7 @@ func (w *Workload) registry() *prometheus.Registry {
 		return 0
 	})
 	gauge("weft_agent_redirection_mends", "How often the agent mended the redirection since it started.", func() float64 { return float64(w.keeper.Kept().Mends) })
+	gauge("weft_agent_envoy_out_of_memory", "How often the kernel killed Envoy for want of memory since the agent started.", func() float64 { return float64(w.envoy.Status().OutOfMemory) })
 	gauge("weft_agent_envoy_restarts", "How often Envoy was started again since the agent started.", func() float64 { return float64(w.envoy.Status().Restarts) })
 	return r
 }

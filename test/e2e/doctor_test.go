@@ -78,7 +78,7 @@ func TestDoctorAndBundle(t *testing.T) {
 			}
 		}
 	}
-	look("agent.yaml", "doctor.json", "status.json", "agent.log", "workloads/web-1/redirection.txt", "workloads/web-1/envoy/config_dump.json", "workloads/web-1/envoy/stats.txt")
+	look("agent.yaml", "doctor.json", "status.json", "agent.log", "resolv.conf", "os-release", "modules", "limits", "network.txt", "files.txt", "workloads/web-1/redirection.txt", "workloads/web-1/envoy/config_dump.json", "workloads/web-1/envoy/stats.txt")
 
 	m.StopControlPlane(t)
 	web.AgentProgram().Kill(t)
@@ -87,7 +87,7 @@ func TestDoctorAndBundle(t *testing.T) {
 		t.Errorf("a host without agent and control plane is well:\n%s", out)
 	}
 	says(out, "agent FAULT does not run -> systemctl start weft-agent", "control plane FAULT", "certificate ok")
-	look("agent.yaml", "doctor.json", "agent.log.missing")
+	look("agent.yaml", "doctor.json", "agent.log.missing", "limits.missing", "files.txt")
 }
 
 func unpack(t *testing.T, file string) map[string]string {

@@ -151,6 +151,10 @@ func TestMetrics(t *testing.T) {
 				{"weft_scrape_application_up", []string{"weft_application", "gone"}, 0},
 				{"weft_scrape_envoy_up", nil, 1},
 				{"weft_agent_control_plane_connected", nil, 1},
+				{"weft_agent_grace", nil, 0},
+				{"weft_agent_not_on_disk", nil, 0},
+				{"weft_agent_refused_resources", nil, 0},
+				{"weft_agent_envoy_out_of_memory", nil, 0},
 			} {
 				if v, ok := s.value(want.name, want.labels...); !ok || v != want.value {
 					t.Errorf("%s%v is %v (there: %v), want %v", want.name, want.labels, v, ok, want.value)
