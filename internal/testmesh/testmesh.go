@@ -175,16 +175,24 @@ func (h *Host) Agent(t testing.TB, args ...string) (string, error) {
 // without it, ends with the test.
 func (h *Host) StartAgent(t testing.TB, args ...string) *Program {
 	t.Helper()
-	if !h.watched {
-		h.watched = true
-		end := h.watchOver(t)
-		t.Cleanup(func() {
-			h.endEnvoys(t)
-			end()
-			h.watched = false
-		})
-	}
+	h.OutliveNot(t)
 	return h.StartAgentOf(t, Binary(t, "weft-agent"), args...)
+}
+
+// OutliveNot has this host's Envoys end with the test, where its agent is
+// started by other means than StartAgent. It comes before that.
+func (h *Host) OutliveNot(t testing.TB) {
+	t.Helper()
+	if h.watched {
+		return
+	}
+	h.watched = true
+	end := h.watchOver(t)
+	t.Cleanup(func() {
+		h.endEnvoys(t)
+		end()
+		h.watched = false
+	})
 }
 
 // StartAgentOf is StartAgent with another binary.

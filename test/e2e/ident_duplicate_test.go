@@ -40,6 +40,7 @@ func TestIdentDuplicate(t *testing.T) {
 	l.load.Take()
 
 	copied := m.NewHost(t, "web")
+	copied.OutliveNot(t)
 	elsewhere := another(t, copied)
 	agent := testmesh.Binary(t, "weft-agent")
 	address := func(t *testing.T) string {

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,10 @@ func (l *life) step(t *testing.T, name string, most int, f func(t *testing.T)) {
 	}
 }
 
+var away = flag.Duration("life.away", 0, "how long TestLifeOfControlPlane has no control plane, beside the moment of each run; the experiment F01 asks for 10m")
+
+const longestAway = 4 * time.Minute // of one step
+
 func TestLifeOfControlPlane(t *testing.T) {
 	l := newLife(t)
 	l.step(t, "nothing", 0, func(t *testing.T) { l.load.AwaitMore(t, 100) })
@@ -74,5 +80,34 @@ func TestLifeOfControlPlane(t *testing.T) {
 		l.load.AwaitMore(t, 50)
 		l.StartControlPlane(t)
 		l.load.AwaitMore(t, 50)
+	})
+	if *away == 0 {
+		return
+	}
+	l.StopControlPlane(t)
+	for left := *away; left > 0; left -= longestAway { // a load ends by itself after a while
+		l.load.Stop()
+		l.load = testmesh.StartMixed(t, l.web, testmesh.Targets{HTTP: "api.mesh", GRPC: "rpc.mesh"})
+		l.load.AwaitMore(t, 10)
+		l.step(t, fmt.Sprintf("no control plane, %s to go", left), 0, func(t *testing.T) {
+			over, look := time.After(min(left, longestAway)), time.NewTicker(time.Second)
+			defer look.Stop()
+			for on := true; on; {
+				select {
+				case <-over:
+					on = false
+				case <-look.C:
+					if out, _ := l.web.Agent(t, "status"); !strings.Contains(out, "serving last-good since ") {
+						t.Fatalf("status does not say what is served:\n%s", out)
+					}
+				}
+			}
+		})
+	}
+	l.step(t, "it is back", 0, func(t *testing.T) {
+		l.StartControlPlane(t)
+		for _, h := range []*testmesh.Host{l.web, l.api, l.rpc} {
+			h.WaitWell(t)
+		}
 	})
 }

@@ -192,6 +192,49 @@ func TestRandomFaults(t *testing.T) {
 		}
 		return nil
 	})
+	for _, h := range hosts {
+		leavesNothing(t, h)
+	}
+}
+
+// leavesNothing has a host leave, and wants nothing of the mesh to be left there:
+// processes, files, sockets, memory, rules, routes.
+func leavesNothing(t *testing.T, h *testmesh.Host) {
+	t.Helper()
+	shared := map[string]bool{} // of its Envoys
+	for _, pid := range h.Envoys(t) {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		_, rest, is := strings.Cut(string(line), "--base-id\x00")
+		id, _, _ := strings.Cut(rest, "\x00")
+		file := "/dev/shm/envoy_shared_memory_" + id + "0" // Envoy multiplies
+		if _, errStat := os.Stat(file); err != nil || errStat != nil || !is {
+			t.Errorf("%s: the memory that its Envoys share was not found: %v, %v", h.Name, err, errStat)
+		}
+		shared[file] = true
+	}
+	if len(shared) != 1 {
+		t.Errorf("%s: its Envoys share %v", h.Name, shared)
+	}
+	if out, err := h.Agent(t, "leave"); err != nil {
+		t.Errorf("%s leaves: %v\n%s", h.Name, err, out)
+	}
+	h.AgentProgram().Wait(t)
+	if left := h.Envoys(t); len(left) > 0 {
+		t.Errorf("%s: Envoys are left: %v", h.Name, left)
+	}
+	for file := range shared {
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("%s: %s is left", h.Name, file)
+		}
+	}
+	if left, err := filepath.Glob(h.Dir + "/*"); err != nil || len(left) > 0 {
+		t.Errorf("%s: files are left: %v %v", h.Name, left, err)
+	}
+	for _, of := range [][]string{{"nft", "list", "ruleset"}, {"ip", "route", "show", "240.0.0.0/4"}, {"ip", "-6", "route", "show", "fd57:6566:7400::/64"}, {"ss", "-Hltun"}} {
+		if out := h.Run(t, of[0], of[1:]...); strings.TrimSpace(out) != "" && (of[0] != "ss" || strings.Contains(out, ":150")) {
+			t.Errorf("%s: %s has\n%s", h.Name, strings.Join(of, " "), out)
+		}
+	}
 }
 
 // watchDenied calls api as a member without permission and as a stranger, until
@@ -236,7 +279,7 @@ func leftovers(t *testing.T, r *random, hosts []*testmesh.Host) map[string]any {
 				return nil
 			}
 			// What Envoy was when it worked is kept once it has lived long enough.
-			if err == nil && !d.IsDir() && d.Name() != "envoy.json" {
+			if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), "envoy.json") {
 				files = append(files, strings.TrimPrefix(path, h.Dir))
 			}
 			return err

@@ -34,6 +34,7 @@ func TestUnprivilegedAgent(t *testing.T) {
 	} {
 		t.Run(c.service, func(t *testing.T) {
 			h := m.NewHost(t, c.service)
+			h.OutliveNot(t)
 			program, envoy := forOthers(t, h.Dir, testmesh.Binary(t, "weft-agent")), forOthers(t, h.Dir, envoytest.Binary(t))
 			as := []string{"--reuid", "daemon", "--regid", "daemon", "--clear-groups", "--no-new-privs", "--bounding-set", c.caps, "--inh-caps", c.caps, "--ambient-caps", c.caps, program}
 			m.Allow(t, c.service, "api")

@@ -82,7 +82,7 @@ func runEnvoy(t *testing.T, socket string) (stop func()) {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(bootstrap, "SOCKET", socket)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(envoyBinary(t), "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
+	cmd := exec.Command(envoyBinary(t), "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

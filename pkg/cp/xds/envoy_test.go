@@ -76,7 +76,7 @@ func TestEnvoyPutsAChangedClusterToUseAtOnce(t *testing.T) {
 			w.endpoints(t, "default", []render.Resource{assignment("api", "192.0.2.1"), assignment("db", "192.0.2.2")})
 
 			ctx, stop := context.WithCancel(t.Context())
-			cmd := exec.CommandContext(ctx, envoyBinary(t), "-c", config, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning")
+			cmd := exec.CommandContext(ctx, envoyBinary(t), "-c", config, "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
 			out := &syncBuffer{}
 			cmd.Stdout, cmd.Stderr = out, out
 			if err := cmd.Start(); err != nil {

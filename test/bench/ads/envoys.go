@@ -126,7 +126,7 @@ func (f *fleet) startEnvoy(ctx context.Context, i int) (*envoy, error) {
 	e.admin = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", admin)
 	}}}
-	e.cmd = exec.CommandContext(ctx, f.c.envoy, "--config-path", config, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "off")
+	e.cmd = exec.CommandContext(ctx, f.c.envoy, "--config-path", config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "off")
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := e.cmd.Start(); err != nil {
 		return nil, err
