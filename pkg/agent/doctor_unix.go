@@ -40,12 +40,12 @@ func examineDisk(_ context.Context, p patient) (checks []Check) {
 			continue // made by join, or by the agent
 		case err != nil:
 			checks = append(checks, ill("see that it can be read", "%s: %s", dir, err)...)
+		case unix.Access(dir, unix.W_OK) != nil:
+			checks = append(checks, ill("mount it for writing (mount -o remount,rw), or give it to the agent's user", "%s cannot be written", dir)...)
 		case free < fewBytes:
 			checks = append(checks, ill("make room; the running agent goes on, but a restart would find less than it needs", "%s has %d MiB left", dir, free>>20)...)
 		case st.Files > 0 && st.Ffree < 100:
 			checks = append(checks, ill("remove files", "%s has %d inodes left", dir, st.Ffree)...)
-		case unix.Access(dir, unix.W_OK) != nil:
-			checks = append(checks, ill("mount it for writing (mount -o remount,rw), or give it to the agent's user", "%s cannot be written", dir)...)
 		}
 	}
 	if len(checks) == 0 {

@@ -35,7 +35,7 @@ func TestLifeOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = syscall.Unmount(state(h), syscall.MNT_DETACH) })
-		h.JoinMesh(t, m.JoinToken(t, service), args...)
+		h.JoinMesh(t, m.JoinToken(t, service), append([]string{"--change-time", "10m"}, args...)...) // policies change here
 		h.StartAgent(t)
 		h.WaitWell(t)
 		return h
@@ -115,7 +115,11 @@ func TestLifeOnAFullDisk(t *testing.T) {
 	l.step(t, "read-only, when agents start", 0, func(t *testing.T) {
 		for _, h := range hosts {
 			h.AgentProgram().Kill(t)
-			if err := syscall.Mount("", state(h), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+			err := syscall.Mount("", state(h), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+			if err == nil { // the disk, and not the mount, of which each program has its own
+				err = syscall.Mount("", state(h), "", syscall.MS_REMOUNT|syscall.MS_BIND, "")
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			h.StartAgent(whole)

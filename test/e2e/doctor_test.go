@@ -78,7 +78,7 @@ func TestDoctorAndBundle(t *testing.T) {
 			}
 		}
 	}
-	look("agent.yaml", "doctor.json", "status.json", "agent.log", "resolv.conf", "os-release", "modules", "limits", "network.txt", "files.txt", "workloads/web-1/redirection.txt", "workloads/web-1/envoy/config_dump.json", "workloads/web-1/envoy/stats.txt")
+	look("agent.yaml", "doctor.json", "status.json", "agent.log", "resolv.conf", "os-release", "limits", "network.txt", "files.txt", "workloads/web-1/redirection.txt", "workloads/web-1/envoy/config_dump.json", "workloads/web-1/envoy/stats.txt")
 
 	m.StopControlPlane(t)
 	web.AgentProgram().Kill(t)
