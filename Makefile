@@ -79,7 +79,8 @@ fuzz: ## feed every decoder what nobody would write, 60 s each; FUZZTIME=10s for
 
 .PHONY: bench
 bench: deps envoy build ## figures: see test/bench
-	go test -run '^$$' -bench . -benchtime 10x ./test/bench
+	go test -run '^$$' -bench . -skip 'Apply|Connect|Long' -benchtime 10x ./test/bench
+	go test -run '^$$' -bench 'Apply|Connect|Long' -benchtime 3s ./test/bench
 
 .PHONY: scale
 scale: build envoy ## measure the control plane at scale and write docs/scale.md: a quarter of an hour
