@@ -187,13 +187,13 @@ func (c *ControlPlane) carries(ctx context.Context, name string, selector mesh.S
 	return err == nil && s.Mesh(name) != nil && s.Mesh(name).Carries(selector), err
 }
 
-// permissions are those of a mesh in the newest state.
-func (c *ControlPlane) permissions(ctx context.Context, name string) ([]*mesh.Resource, error) {
-	s, err := c.publisher.Recent(ctx)
-	if err != nil || s.Mesh(name) == nil {
-		return nil, err
+// permissions are those of a mesh in the state that is at hand.
+func (c *ControlPlane) permissions(name string) []*mesh.Resource {
+	s := c.publisher.State()
+	if s == nil || s.Mesh(name) == nil {
+		return nil
 	}
-	return s.Mesh(name).Policies(mesh.TrafficPermissionKind).All(), nil
+	return s.Mesh(name).Policies(mesh.TrafficPermissionKind).All()
 }
 
 // registered is how many dataplanes a mesh has.

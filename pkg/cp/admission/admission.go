@@ -54,9 +54,9 @@ type Admission struct {
 	// dataplanes carries what a selector wants; nil has the dataplanes read.
 	Carries func(ctx context.Context, mesh string, s mesh.Selector) (bool, error)
 
-	// Permissions are the TrafficPermissions of a mesh, as it was stored before;
-	// nil warns of none that shadow each other.
-	Permissions func(ctx context.Context, mesh string) ([]*mesh.Resource, error)
+	// Permissions are the TrafficPermissions of a mesh, as far as they are at hand;
+	// nil has nobody warned of those that shadow each other.
+	Permissions func(mesh string) []*mesh.Resource
 
 	// Settled tells why a mesh's authorities should not change now: hosts that
 	// have not done what follows from the last change. Nil never does.
@@ -154,11 +154,6 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		if exists {
 			result.Unchanged, err = equal(current, wanted)
 		}
-		if err == nil && !result.Unchanged {
-			var more []string
-			more, err = a.shadowed(ctx, wanted, current)
-			result.Warnings = append(slices.Clone(warnings), more...)
-		}
 		if preview {
 			if err == nil && r.Kind == mesh.MeshKind {
 				err = a.checkMesh(wanted.Meta.Name, wanted.Spec, current.Spec)
@@ -168,7 +163,7 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 			if err != nil {
 				return Result{}, fmt.Errorf("put %s: %w", k, err)
 			}
-			result.Warnings = append(result.Warnings, a.unmatched(ctx, wanted)...)
+			result.Warnings = slices.Concat(warnings, a.unmatched(ctx, wanted), a.shadowed(wanted, current, result.Unchanged))
 			return result, nil
 		}
 		if err == nil && r.Kind == mesh.MeshKind {
@@ -181,7 +176,7 @@ func (a *Admission) put(ctx context.Context, r mesh.Resource, at func(stored mes
 		}
 		if err == nil {
 			// It is on its way to the proxies meanwhile.
-			result.Warnings = append(result.Warnings, a.unmatched(ctx, wanted)...)
+			result.Warnings = slices.Concat(warnings, a.unmatched(ctx, wanted), a.shadowed(wanted, current, result.Unchanged))
 			return result, nil
 		}
 		if !errors.Is(err, store.ErrConflict) || !again {

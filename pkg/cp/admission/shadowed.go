@@ -2,7 +2,6 @@ package admission
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,16 +20,13 @@ const (
 // shadowed warns where a permission has no effect for another one, or takes it
 // from another. Of those that fit a workload alike the newest decides alone, so
 // that who lets more callers in by one more permission shuts out those of before.
-// was is what is stored; of no kind where nothing is.
-func (a *Admission) shadowed(ctx context.Context, r, was mesh.Resource) (warnings []string, err error) {
+// was is what was stored; of no kind where nothing was.
+func (a *Admission) shadowed(r, was mesh.Resource, unchanged bool) (warnings []string) {
 	p, ok := r.Spec.(*mesh.TrafficPermission)
-	if !ok || a.Permissions == nil {
-		return nil, nil
+	if !ok || a.Permissions == nil || unchanged {
+		return nil
 	}
-	all, err := a.Permissions(ctx, r.Meta.Mesh)
-	if err != nil {
-		return nil, err
-	}
+	all := a.Permissions(r.Meta.Mesh)
 	for _, other := range all[:min(len(all), maxCompared)] {
 		o, ok := other.Spec.(*mesh.TrafficPermission)
 		if !ok || other.Meta.Name == r.Meta.Name {
@@ -53,7 +49,7 @@ func (a *Admission) shadowed(ctx context.Context, r, was mesh.Resource) (warning
 			break
 		}
 	}
-	return warnings, nil
+	return warnings
 }
 
 // newer tells which of two policies wins where both fit alike.

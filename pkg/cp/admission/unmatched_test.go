@@ -93,7 +93,7 @@ func TestPermissionsThatShadowAreWarnedOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.Carries = func(context.Context, string, mesh.Selector) (bool, error) { return true, nil }
-			f.Permissions = func(context.Context, string) ([]*mesh.Resource, error) { return tt.others, nil }
+			f.Permissions = func(string) []*mesh.Resource { return tt.others }
 			r := *permission("p", 0, tt.sources, tt.destinations)
 			if strings.Contains(name, "newer") { // it has to be there for another to be newer
 				was := *permission("p", 0, to("none"), tt.destinations)
