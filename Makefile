@@ -44,7 +44,7 @@ test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CY
 	@hack/deps.sh machines
 	@ENVOY= ENVOY_ARCH=arm64 hack/envoy.sh >/dev/null
 	NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) \
-	  go test -tags machines -count 1 -timeout 90m -v ./test/machines
+	  go test -tags machines -count 1 -parallel 8 -timeout 90m -v ./test/machines
 
 .PHONY: test-power
 test-power: ## take the power from a machine that writes, in the midst of it; needs root

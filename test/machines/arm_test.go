@@ -53,6 +53,7 @@ func packagesIn(t *testing.T, dir string) (names []string) {
 // TestARM makes the packages for arm64, with the Envoy that is given, and without
 // one where there is none.
 func TestARM(t *testing.T) {
+	t.Parallel()
 	if *sshConfig != "" {
 		t.Skip("-ssh-config: packages are made here, and not on machines")
 	}

@@ -43,7 +43,7 @@ func envoy(t *testing.T, m *Machine) (pid, unit string) {
 // watchdog has to. Envoy is a unit of its own and goes on.
 func (s *scene) restarts(t *testing.T) {
 	s.hold(t)
-	for _, m := range s.hosts() {
+	each(t, s.hosts(), func(t *testing.T, m *Machine) {
 		pid, unit := envoy(t, m)
 		if want := "weft-envoy-" + m.Name + "-" + m.Name + ".scope"; unit != want {
 			t.Errorf("%s: Envoy is in %s, not in %s", m.Name, unit, want)
@@ -56,16 +56,17 @@ func (s *scene) restarts(t *testing.T) {
 		if now, _ := envoy(t, m); now != pid {
 			t.Errorf("%s: after systemctl restart weft-agent Envoy is process %s, not %s", m.Name, now, pid)
 		}
-	}
-	m := s.web
-	pid, _ := envoy(t, m)
-	agent := m.Run(t, "systemctl show --property MainPID --value weft-agent")
-	m.Run(t, "kill -STOP "+agent)
-	m.Eventually(t, "journalctl --quiet --unit weft-agent --grep 'Watchdog timeout'")
-	m.Eventually(t, fmt.Sprintf("now=$(systemctl show --property MainPID --value weft-agent); [ $now != 0 ] && [ $now != %s ] && weft-agent status", agent))
-	if now, _ := envoy(t, m); now != pid {
-		t.Errorf("%s: after its watchdog Envoy is process %s, not %s", m.Name, now, pid)
-	}
+		if m != s.web {
+			return
+		}
+		agent := m.Run(t, "systemctl show --property MainPID --value weft-agent")
+		m.Run(t, "kill -STOP "+agent)
+		m.Eventually(t, "journalctl --quiet --unit weft-agent --grep 'Watchdog timeout'")
+		m.Eventually(t, fmt.Sprintf("now=$(systemctl show --property MainPID --value weft-agent); [ $now != 0 ] && [ $now != %s ] && weft-agent status", agent))
+		if now, _ := envoy(t, m); now != pid {
+			t.Errorf("%s: after its watchdog Envoy is process %s, not %s", m.Name, now, pid)
+		}
+	})
 	s.held(t, "agents were started anew, one by its watchdog")
 }
 

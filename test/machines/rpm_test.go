@@ -15,6 +15,7 @@ import (
 // where their scripts run. That root has no rpm besides, so that what they depend
 // on is not looked for.
 func TestRPM(t *testing.T) {
+	t.Parallel()
 	if *sshConfig != "" {
 		t.Skip("-ssh-config: it needs a root of image.sh, and not a machine")
 	}
