@@ -60,6 +60,13 @@ const slow = 250 * time.Millisecond
 
 func openDoors(t *testing.T) *doors {
 	t.Helper()
+	return openDoorsThatWait(t, slow)
+}
+
+// openDoorsThatWait opens doors that wait so long for a head: also for the end
+// of a handshake, which the client may think over before.
+func openDoorsThatWait(t *testing.T, head time.Duration) *doors {
+	t.Helper()
 	dir := t.TempDir()
 	d := &doors{log: &lines{}, socket: filepath.Join(dir, "api.sock")}
 	c, err := New(t.Context(), Config{
@@ -80,7 +87,7 @@ func openDoors(t *testing.T) *doors {
 		if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 {
 			t.Errorf("%s waits for ever", s.name)
 		}
-		s.ReadHeaderTimeout, s.ReadTimeout = slow, 2*slow
+		s.ReadHeaderTimeout, s.ReadTimeout = head, 2*head
 		running.Go(func() {
 			if err := s.run(ctx); err != nil {
 				t.Errorf("%s: %v", s.name, err)
@@ -445,7 +452,7 @@ func TestHostileStreams(t *testing.T) {
 // they may be, and takes no answer, has so many requests under way as it may
 // have and no more; others are answered.
 func TestAnswersThatNobodyTakes(t *testing.T) {
-	d := openDoors(t)
+	d := openDoorsThatWait(t, testtime.Wait)
 	const conns, streams = 2 * maxOfSource / 32, 32
 	head := bytes.NewBuffer(request("/"))
 	e := hpack.NewEncoder(head)
