@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -148,6 +149,62 @@ func TestReplicasLeadARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "hosts of a mesh that is gone are told nothing", func() bool { return strings.HasSuffix(streams[0].String(), "default: 0 roots, ") })
+}
+
+// TestOldAuthorityRotates has a keeper find an authority that has lived for two
+// thirds of its life, and a young one beside it: the old one is exchanged, and
+// nobody asked for it.
+func TestOldAuthorityRotates(t *testing.T) {
+	s := memory.New()
+	now := time.Now()
+	bundle := func(name string) string {
+		page, err := s.Get(t.Context(), mesh.Key{Kind: mesh.MeshKind.Name, Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := (&ca.Meshes{Store: s}).Bundle(t.Context(), name, page.Spec.(*mesh.MeshSpec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Issuer
+	}
+	first := map[string]string{}
+	for name, days := range map[string]int{"old": 7, "young": 5} {
+		spec := &mesh.MeshSpec{MTLS: &mesh.MTLS{EnabledBackend: "ca-1", Backends: []mesh.MTLSBackend{{
+			Name: "ca-1", Type: ca.Builtin, Conf: &mesh.BackendConf{CACert: &mesh.BuiltinCACert{Expiration: "9d"}},
+		}}}}
+		if _, err := s.Put(t.Context(), mesh.Resource{Kind: mesh.MeshKind, Meta: mesh.Meta{Name: name}, Spec: spec}); err != nil {
+			t.Fatal(err)
+		}
+		then := now.Add(-time.Duration(days) * 24 * time.Hour)
+		if err := (&ca.Meshes{Store: s, Now: func() time.Time { return then }}).Ensure(t.Context(), name, spec); err != nil {
+			t.Fatal(err)
+		}
+		first[name] = bundle(name)
+	}
+	k := &Keeper{
+		Store: s, Meshes: &ca.Meshes{Store: s}, Stream: &fakeStream{hosts: 1}, Registered: func(string) int { return 1 },
+		Replica: "a", Every: 10 * time.Millisecond, ByAge: true, Log: slog.New(slog.DiscardHandler),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := k.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	defer running.Wait()
+	defer stop()
+	eventually(t, "a rotation has begun by itself", func() bool {
+		r, _, err := k.Meshes.Rotation(t.Context(), "old", "ca-1")
+		return err == nil && strings.Contains(r.Reason, "two thirds")
+	})
+	if _, _, err := k.Meshes.Rotation(t.Context(), "young", "ca-1"); !errors.Is(err, ca.ErrNoRotation) {
+		t.Errorf("the young one: %v", err)
+	}
+	if got := bundle("young"); got != first["young"] {
+		t.Errorf("the young one is %s, was %s", got, first["young"])
+	}
 }
 
 // TestReplicasLeadTheirOwnRotation is the same for the authority of the control
