@@ -26,7 +26,7 @@ const handedOn = 2 * time.Second
 
 // vanished is the same where a replica is cut off from its hosts as well: its
 // kernel does not answer any more, and theirs ask twice.
-const vanished = 4 * time.Second
+const vanished = 6 * time.Second
 
 var (
 	partitions = flag.Int("partition-rounds", 1, "how often a replica is cut off and healed, every three seconds")

@@ -102,14 +102,14 @@ func dial(addresses []string, cfg *tls.Config, mark uint32, opts ...grpc.DialOpt
 }
 
 // silence has the kernel ask a far end that says nothing whether it is there:
-// after a second and again a second later, and the connection ends a second after
-// that. A packet may be lost, two in a row seldom are. So a control plane whose
-// machine or network is gone is left within three seconds, and no program has any
-// work with it.
-var silence = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 2}
+// after three seconds and again a second later, and the connection ends a second
+// after that. A packet may be lost, two in a row seldom are. So a control plane
+// whose machine or network is gone is left within five seconds, and no program
+// has any work with it.
+var silence = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 2}
 
 // unanswered is how long what was sent may go without the far end's receipt.
-const unanswered = 2500 * time.Millisecond
+const unanswered = 4500 * time.Millisecond
 
 // A line is a TCP connection, which gRPC is not to know: it would put a longer
 // time of its own in the place of unanswered.

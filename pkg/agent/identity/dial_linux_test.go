@@ -44,7 +44,7 @@ func TestKernelAsks(t *testing.T) {
 	defer conn.Close()
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	must(t, err)
-	for option, want := range map[int]int{unix.TCP_KEEPIDLE: 1, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 2, unix.TCP_USER_TIMEOUT: 2500} {
+	for option, want := range map[int]int{unix.TCP_KEEPIDLE: 3, unix.TCP_KEEPINTVL: 1, unix.TCP_KEEPCNT: 2, unix.TCP_USER_TIMEOUT: 4500} {
 		var got int
 		must(t, raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) }))
 		if must(t, err); got != want {
