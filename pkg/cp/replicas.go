@@ -111,11 +111,14 @@ func (c *ControlPlane) sightMetrics() []prometheus.Collector {
 // that it reaches it.
 const seesWithin = 300 * time.Millisecond
 
-// sees tells whether the store is reached: it is asked now, as it may have gone
-// since it was heard last.
+// sees tells whether the store is reached, and was for a while: it is asked now,
+// as it may have gone since it was heard last.
 func (c *ControlPlane) sees(ctx context.Context) bool {
 	if c.sight == nil {
 		return true
+	}
+	if !c.sight.Settled(time.Now()) {
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, seesWithin)
 	defer cancel()

@@ -28,6 +28,9 @@ const (
 	leastSpread = 200 * time.Millisecond
 	// tellAgain is how often all that are still here are told.
 	tellAgain = 10 * time.Second
+	// settleTime is for how long a replica that reaches the store again says that
+	// it does not: where that was away for all, the others are about to reach it.
+	settleTime = 2 * time.Second
 )
 
 // A Sight hands a replica's agents on while it does not reach the store and
@@ -43,6 +46,7 @@ type Sight struct {
 
 	handed atomic.Uint64
 	round  int64
+	blind  atomic.Int64 // when it was seen blind last, in Unix nanoseconds
 }
 
 // Metrics are for a prometheus registry.
@@ -50,6 +54,12 @@ func (s *Sight) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "weft_replica_handed_on_total", Help: "Agents that went to another replica because this one did not reach the store.",
 	}, func() float64 { return float64(s.handed.Load()) })}
+}
+
+// Settled tells whether the store was reached for long enough for agents of
+// others to come.
+func (s *Sight) Settled(now time.Time) bool {
+	return now.Sub(time.Unix(0, s.blind.Load())) > settleTime
 }
 
 // Run works until ctx ends, then returns nil.
@@ -70,6 +80,7 @@ func (s *Sight) Run(ctx context.Context) error {
 				b = blindness{}
 				continue
 			}
+			s.blind.Store(now.UnixNano())
 			ask, spread := b.next(now, s.Agents())
 			s.handed.Add(uint64(b.left))
 			if len(ask) > 0 {

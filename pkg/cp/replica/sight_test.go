@@ -1,9 +1,12 @@
 package replica
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-mesh/weft/pkg/proxy"
@@ -56,6 +59,49 @@ func TestBlindness(t *testing.T) {
 		var b blindness
 		if ask, _ := b.next(start, nil); ask != nil {
 			t.Error("somebody is told")
+		}
+	})
+}
+
+// TestSettled: who was blind until now takes nobody's agents yet.
+func TestSettled(t *testing.T) {
+	var blind atomic.Bool
+	s := &Sight{
+		Blind: func() time.Time {
+			if blind.Load() {
+				return time.Now()
+			}
+			return time.Time{}
+		},
+		Agents: func() []proxy.ID { return nil },
+		Look:   func([]proxy.ID, time.Time, time.Duration, int64) error { return nil },
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		is := func(what string, want bool) {
+			t.Helper()
+			if got := s.Settled(time.Now()); got != want {
+				t.Errorf("%s: settled %t, want %t", what, got, want)
+			}
+		}
+		pass := func(d time.Duration) {
+			<-time.After(d)
+			synctest.Wait()
+		}
+		is("at the start", true)
+		blind.Store(true)
+		pass(time.Second)
+		is("while it is blind", false)
+		blind.Store(false)
+		pass(settleTime - sightEvery)
+		is("when it sees again", false)
+		pass(3 * sightEvery)
+		is("a while later", true)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
