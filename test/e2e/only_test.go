@@ -51,18 +51,19 @@ destinations: [{match: {kuma.io/service: api}}]
 	const call = "curl --silent --show-error --fail --max-time 2 http://api.mesh/"
 	admitted := "echo $$ > " + unit.procs() + " && exec " + call
 	asNobody := "exec setpriv --reuid nobody --clear-groups " + call
+	arrives := func(script, identity string) error {
+		out, err := web.TryRun(t, "sh", "-ec", script)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		if got := parse(t, out).Headers["x-forwarded-client-cert"]; !strings.Contains(got, "URI=spiffe://default/"+identity) {
+			return fmt.Errorf("the service saw x-forwarded-client-cert %q", got)
+		}
+		return nil
+	}
 	calls := func(script, identity string) {
 		t.Helper()
-		testmesh.Eventually(t, script+" arrives as "+identity, func() error {
-			out, err := web.TryRun(t, "sh", "-ec", script)
-			if err != nil {
-				return fmt.Errorf("%w: %s", err, out)
-			}
-			if got := parse(t, out).Headers["x-forwarded-client-cert"]; !strings.Contains(got, "URI=spiffe://default/"+identity) {
-				return fmt.Errorf("the service saw x-forwarded-client-cert %q", got)
-			}
-			return nil
-		})
+		testmesh.Eventually(t, script+" arrives as "+identity, func() error { return arrives(script, identity) })
 	}
 	calls(admitted, "web")
 	calls(asNobody, "batch")
@@ -74,6 +75,15 @@ destinations: [{match: {kuma.io/service: api}}]
 	unit.remove(t)
 	unit.make(t)
 	calls(admitted, "web")
+
+	// One that has the rules put in force before its first process, by
+	// ExecStartPre=, is redirected from its first call on.
+	unit.remove(t)
+	unit.make(t)
+	before := "echo $$ > " + unit.procs() + " && " + testmesh.Binary(t, "weft-agent") + " redirect apply --last --config " + web.Config() + " >/dev/null"
+	if err := arrives(before+" && exec "+strings.Replace(call, "--max-time 2", "--max-time 30", 1), "web"); err != nil {
+		t.Errorf("the first call of a unit that put the rules in force first: %v", err)
+	}
 
 	// What docker0 forwards is called by the proxy of the agent that names it.
 	stranger := m.Net.Host("stranger")
