@@ -47,13 +47,18 @@ func FuzzRequest(f *testing.F) {
 	add("POST", "/tokens/dataplane", `{"name": "a", "mesh": "default", "tags": {"kuma.io/service": ["web"]}, "validFor": "1h"}`)
 	add("POST", "/tokens/zone", `{"zone": "east", "scope": ["ingress"]}`)
 	add("POST", "/tokens/user", `{"name": "joe", "groups": ["a"], "validFor": "1h"}`)
+	var c *fixture
+	var h http.Handler // made once: it describes every route
 	f.Fuzz(func(t *testing.T, method, contentType uint8, path string, body []byte) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
 			return // the server itself answers that
 		}
-		c := newUnserved(t)
-		h := c.Handler()
+		if fresh := newUnserved(t); c == nil {
+			c, h = fresh, fresh.Handler()
+		} else {
+			*c.Server, c.log = *fresh.Server, fresh.log
+		}
 		for _, seed := range []string{"/meshes/default/dataplanes/web-1", "/meshes/default/dataplanes/api-1", "/meshes/default/timeouts/t1", "/meshes/default/traffic-permissions/allow"} {
 			serve(h, "PUT", &url.URL{Path: seed}, fuzzTypes[0], []byte(shopDocuments[seed]))
 		}
