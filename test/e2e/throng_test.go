@@ -227,10 +227,9 @@ func TestFlappingEndpoint(t *testing.T) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for end := began.Add(*flapping); time.Now().Before(end); <-tick.C {
-		switch flaps++; {
-		case flaps%2 == 1:
+		if flaps++; flaps%2 == 1 {
 			c.offer(t, "flap", "api", 2)
-		default:
+		} else {
 			c.must(t, http.MethodDelete, "dataplanes/flap", nil)
 		}
 		if flaps%25 == 0 { // somebody else's

@@ -26,7 +26,7 @@ func TestWhatTheServerSays(t *testing.T) {
 	} {
 		err := judge(&pgconn.PgError{Code: code})
 		for _, kind := range []error{store.ErrUnavailable, store.ErrFull} {
-			if errors.Is(err, kind) != (kind == want) {
+			if errors.Is(err, kind) != errors.Is(want, kind) {
 				t.Errorf("%s is %v, want %v", code, err, want)
 			}
 		}
