@@ -5,6 +5,7 @@ package machines
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,31 @@ func (s *scene) held(t *testing.T, while string) {
 	}
 }
 
+// look has a host that calls ask for the service's name all the time.
+func (s *scene) look(t *testing.T, m *Machine) {
+	t.Helper()
+	if !slices.Contains(s.callers(), m) {
+		return
+	}
+	m.Copy(t, "guest/lookups.py", "/srv/weft")
+	m.Run(t, "systemctl stop lookups 2>/dev/null; systemd-run --unit lookups --property StandardOutput=truncate:/srv/weft/lookups.log --property TimeoutStopSec=300 python3 /srv/weft/lookups.py api.mesh")
+	m.Eventually(t, "grep started /srv/weft/lookups.log")
+}
+
+// looked tells whether all of those queries were answered, each at the first try.
+func (s *scene) looked(t *testing.T, m *Machine, while string) {
+	t.Helper()
+	if !slices.Contains(s.callers(), m) {
+		return
+	}
+	out := m.Run(t, "systemctl stop lookups; tail -n 1 /srv/weft/lookups.log")
+	var results map[string]int
+	if err := json.Unmarshal([]byte(out), &results); err != nil || results["answered"] < 10 || len(results) > 1 {
+		t.Errorf("%s: what became of queries while %s: %s", m.Name, while, out)
+	}
+	t.Logf("%s: what became of queries while %s: %s", m.Name, while, out)
+}
+
 // envoy is the process of a host's Envoy, and the unit that it is in.
 func envoy(t *testing.T, m *Machine) (pid, unit string) {
 	t.Helper()
@@ -51,8 +77,12 @@ func (s *scene) restarts(t *testing.T) {
 		if user := m.Run(t, "stat --format %U /proc/"+pid); user != "weft-proxy" {
 			t.Errorf("%s: Envoy runs as %s", m.Name, user)
 		}
-		m.Run(t, "systemctl restart weft-agent")
+		s.look(t, m)
+		for range 3 {
+			m.Run(t, "systemctl restart weft-agent")
+		}
 		m.Eventually(t, "weft-agent status")
+		s.looked(t, m, "its agent was started anew")
 		if now, _ := envoy(t, m); now != pid {
 			t.Errorf("%s: after systemctl restart weft-agent Envoy is process %s, not %s", m.Name, now, pid)
 		}

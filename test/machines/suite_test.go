@@ -354,8 +354,10 @@ func (s *scene) upgrade(t *testing.T) {
 	s.provision(t, s.cp, "weft-cp", "new")
 	s.cp.Run(t, "weft-cp version | grep 0.2.0 && systemctl is-active weft-cp")
 	each(t, s.hosts(), func(t *testing.T, m *Machine) {
+		s.look(t, m)
 		s.provision(t, m, "weft-agent", "new")
 		m.Eventually(t, "weft-agent status")
+		s.looked(t, m, "its agent was upgraded")
 		m.Run(t, "weft-agent version | grep 0.2.0")
 	})
 	s.held(t, "everything was upgraded")

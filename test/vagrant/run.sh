@@ -9,4 +9,4 @@ trap 'rm -f "$config"' EXIT
 vagrant up
 vagrant ssh-config >"$config"
 cd ../..
-go test -tags machines -count 1 -timeout 60m -v ./test/machines -ssh-config "$config" "$@"
+go test -tags machines -count 1 -parallel 8 -timeout 60m -v ./test/machines -ssh-config "$config" "$@"
