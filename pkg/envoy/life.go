@@ -219,7 +219,8 @@ func (p *Process) keep(ctx, watching context.Context, r *running, why string) er
 		select {
 		case <-r.gone:
 			lived := time.Since(r.since)
-			if oom.risen() && r.exit == exitKilled {
+			// An older kernel may not tell how it ended, as init was quicker to ask.
+			if oom.risen() && (r.exit == exitKilled || r.exit == exitUnknown) {
 				r.exit += ", out of memory"
 				p.note(func(s *Status) { s.OutOfMemory++ })
 			}

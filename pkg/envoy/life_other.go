@@ -15,8 +15,9 @@ import (
 
 // Elsewhere Envoy is a child of this program and ends with it.
 const (
-	outlives   = false
-	exitKilled = "signal: killed"
+	outlives    = false
+	exitKilled  = "signal: killed"
+	exitUnknown = "unknown"
 )
 
 // Launched does what this program was started for, where that is to start

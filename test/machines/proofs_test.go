@@ -136,7 +136,7 @@ func (s *scene) ebpf(t *testing.T) {
 	s.outside(t)
 	m.Run(t, "cp /etc/weft/agent.yaml /srv/weft/agent.yaml; echo 'redirectEngine: ebpf' >>/etc/weft/agent.yaml; systemctl restart weft-agent")
 	m.Eventually(t, "weft-agent status")
-	m.Run(t, "weft-agent status -o json | grep -q '\"ebpf\"' && ! nft list table inet weft 2>/dev/null")
+	m.Eventually(t, "weft-agent status -o json | grep -q '\"ebpf\"' && ! nft list table inet weft 2>/dev/null") // which goes when the other is in force
 	s.calls(t)
 
 	for _, engine := range []string{"ebpf", "nftables"} {
