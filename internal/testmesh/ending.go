@@ -76,6 +76,7 @@ grep -lzs "^$0/.*/bootstrap-" /proc/[0-9]*/cmdline | while IFS=/ read -r _ _ pid
 func (h *Host) watchOver(t testing.TB) (end func()) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", outlived, h.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // who ends this process by its group, as timeout(1) does, is not to end the watch
 	alive, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
