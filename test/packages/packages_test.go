@@ -40,6 +40,29 @@ var built struct {
 	err error
 }
 
+// inputs are what packages are made of. The go command keeps results of tests by
+// what these open, and does not see what make reads.
+var inputs = []string{"packaging", "hack", "cmd", "pkg", "bpf", "docs", "go.mod", "Makefile", "CHANGELOG.md"}
+
+var looked sync.Once
+
+func lookAtInputs(t *testing.T) {
+	t.Helper()
+	looked.Do(func() {
+		for _, dir := range inputs {
+			err := filepath.WalkDir(filepath.Join(root, dir), func(path string, _ os.DirEntry, err error) error {
+				if err == nil {
+					_, err = os.Stat(path)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if built.dir != "" {
@@ -51,6 +74,7 @@ func TestMain(m *testing.M) {
 // made is the folder of packages of this tree.
 func made(t *testing.T) string {
 	t.Helper()
+	lookAtInputs(t)
 	built.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "weft-packages-"); built.err == nil { //nolint:usetesting // it outlives the test that makes it
 			built.err = build(context.WithoutCancel(t.Context()), root, built.dir, "weft-cp weft-agent")
@@ -215,6 +239,7 @@ var exposure = map[string]float64{"weft-cp": 3.0, "weft-agent": 4.5, "weft-redir
 
 func TestUnits(t *testing.T) {
 	t.Parallel()
+	lookAtInputs(t)
 	for name, most := range exposure {
 		unit, err := filepath.Abs(filepath.Join(root, "packaging", "systemd", name+".service"))
 		if err != nil {
