@@ -75,7 +75,6 @@ func TestLifeOfAgent(t *testing.T) {
 		}
 	})
 	// What is under way on the former has 30 s, of which the step takes a few.
-	// What is under way on the former has 30 s, of which the step takes a few.
 	l.step(t, "Envoys replaced by a running agent, for a setting", 0, func(t *testing.T) {
 		for h, pid := range pids {
 			text, err := os.ReadFile(h.Config())
@@ -195,12 +194,11 @@ func TestLifeOfEnvoy(t *testing.T) {
 	t.Run("01 Envoy killed again and again", func(t *testing.T) {
 		var longest time.Duration
 		for range *envoyKills {
-			lived := time.After(time.Second) // else it is a crash loop
 			web.KillEnvoys(t)
 			killed := time.Now()
 			web.WaitAnswer(t, "http://api.mesh/")
 			longest = max(longest, time.Since(killed))
-			<-lived
+			<-time.After(time.Second) // it lives for so long, else it is a crash loop
 		}
 		t.Logf("killed %d times: answered again after %s at most", *envoyKills, longest.Round(time.Millisecond))
 	})
