@@ -16,26 +16,9 @@ import (
 	"google.golang.org/grpc"
 )
 
-// keeping has a rig keep what is accepted in dir, without the waits.
-func keeping(dir string) func(*Config) {
-	return func(c *Config) {
-		c.CacheDir, c.saveAfter, c.proof = dir, time.Millisecond, time.Hour
-		c.envoy = func(context.Context) string { return "" } // each stream is another
-	}
-}
-
 func away(c *Config) {
 	c.Dial = func(context.Context, ...grpc.DialOption) (*grpc.ClientConn, error) {
 		return nil, errors.New("nobody is there")
-	}
-}
-
-func (g *rig) waitSynced() {
-	g.t.Helper()
-	select {
-	case <-g.Synced():
-	case <-time.After(patience):
-		g.t.Fatalf("not synced: %+v", g.Status())
 	}
 }
 
