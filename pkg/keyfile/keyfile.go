@@ -2,7 +2,9 @@
 //
 // Files are written aside and put in place in one step, so that a crash leaves
 // the old content or the new and never a part. What others could have read,
-// changed or pointed elsewhere is refused on reading.
+// changed or pointed elsewhere is refused on reading. On Windows access lists
+// say what modes say elsewhere, and administrators and the system are no others,
+// as root is not.
 package keyfile
 
 import (
@@ -75,18 +77,6 @@ func isLink(path string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-func check(path string, info fs.FileInfo, forbidden fs.FileMode, remedy string) error {
-	if loose := info.Mode().Perm() & forbidden; modes && loose != 0 {
-		return fmt.Errorf("%s has mode %04o, which lets others in: run `%s`, and take what was in it for known to others: %w",
-			path, info.Mode().Perm(), remedy, ErrExposed)
-	}
-	if uid, mine := owned(info); !mine {
-		return fmt.Errorf("%s belongs to user %d and not to the user of this process (%d): change its owner or run as its owner: %w",
-			path, uid, os.Geteuid(), ErrExposed)
-	}
-	return nil
-}
-
 // Dir makes the folder with mode 0700 unless it is there, and fails with
 // ErrExposed where others may look into it or it is a symlink.
 func Dir(path string) error { return folder(path, 0o077) }
@@ -97,7 +87,7 @@ func Dir(path string) error { return folder(path, 0o077) }
 func Passage(path string) error { return folder(path, 0o066) }
 
 func folder(path string, forbidden fs.FileMode) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(path); err != nil {
 		return err
 	}
 	info, err := os.Lstat(path)
@@ -111,7 +101,7 @@ func folder(path string, forbidden fs.FileMode) error {
 }
 
 // Write replaces path's content in one step and with mode 0600.
-func Write(path string, data []byte) error { return place(path, data, os.Rename) }
+func Write(path string, data []byte) error { return place(path, data, rename) }
 
 // Create is Write for what must never be replaced: it fails with fs.ErrExist
 // when path is there.
@@ -124,7 +114,9 @@ func place(path string, data []byte, put func(from, to string) error) error {
 		return err
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // a no-op once renamed
-	_, err = tmp.Write(data)
+	if err = shut(tmp.Name()); err == nil {
+		_, err = tmp.Write(data)
+	}
 	_ = failpoint.At(failpoint.FileWrite)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close(), failpoint.At(failpoint.FileSync)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -138,17 +130,8 @@ func place(path string, data []byte, put func(from, to string) error) error {
 
 // Rename puts a file of the same folder in another's place, durably.
 func Rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
+	if err := rename(from, to); err != nil {
 		return err
 	}
 	return Sync(filepath.Dir(to))
-}
-
-// Sync makes a folder's entries durable.
-func Sync(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
