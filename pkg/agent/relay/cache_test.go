@@ -21,17 +21,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTest opens a cache and returns what it logs.
-func openTest(t *testing.T, dir string) (*cache, *bytes.Buffer) {
-	t.Helper()
-	var log bytes.Buffer
-	c, err := openCache(dir, testID.String(), slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, &log
-}
-
 // versionOf is the version of what sample made.
 func versionOf(l *loaded) string {
 	if l == nil {

@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -305,6 +307,7 @@ type rig struct {
 	cp      *fakeCP
 	secrets *secretsFake
 	socket  string
+	at      string // where it is dialed
 	names   chan []proxy.Name
 	stop    func()
 }
@@ -333,7 +336,13 @@ func newRig(t *testing.T, cp *fakeCP, change ...func(*Config)) *rig {
 	g.Relay = New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
+	g.at = "unix:" + g.socket
+	run := g.Run
+	if l := instead(t); l != nil {
+		g.at = "passthrough:///" + l.Addr().String()
+		run = func(ctx context.Context) error { return g.run(ctx, l) }
+	}
+	go func() { done <- run(ctx) }()
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -342,6 +351,34 @@ func newRig(t *testing.T, cp *fakeCP, change ...func(*Config)) *rig {
 	})
 	t.Cleanup(g.stop)
 	return g
+}
+
+// openTest opens a cache and returns what it logs.
+func openTest(t *testing.T, dir string) (*cache, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	c, err := openCache(dir, testID.String(), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, &log
+}
+
+// instead is a TCP socket where there are no unix sockets to be had, as on the
+// Windows that wine is; nil elsewhere.
+func instead(t *testing.T) net.Listener {
+	if runtime.GOOS != "windows" {
+		return nil
+	}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err == nil {
+		_ = l.Close()
+		return nil
+	}
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // inform hands the relay a response of the control plane.
@@ -354,7 +391,7 @@ func (g *rig) inform(resp *deltaResponse) {
 // connect dials the relay's socket; it waits until that is there.
 func (g *rig) connect() *grpc.ClientConn {
 	g.t.Helper()
-	conn, err := grpc.NewClient("unix:"+g.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(g.at, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		g.t.Fatal(err)
 	}

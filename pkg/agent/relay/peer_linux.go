@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errRefused is what dialing a socket fails with that nobody listens at.
+const errRefused = unix.ECONNREFUSED
+
 // peerUID returns the user on the other end of a unix socket, as the kernel
 // noted when it connected.
 func peerUID(conn net.Conn) (uint32, error) {

@@ -1,11 +1,14 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package relay
 
 import (
 	"errors"
 	"net"
+	"syscall"
 )
+
+const errRefused = syscall.ECONNREFUSED
 
 // peerUID fails: who is on the other end cannot be told here, so nobody is
 // let in.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,4 +134,68 @@ func copyFile(t *testing.T, from, to string) {
 	if err := errors.Join(out.Chmod(0o755), out.Close()); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
+}
+
+func TestSocket(t *testing.T) {
+	t.Run("folder open to others", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_, err := listen(t.Context(), filepath.Join(dir, "s"), nil)
+		if err == nil || !strings.Contains(err.Error(), "open to others") {
+			t.Errorf("listen: %v", err)
+		}
+	})
+	t.Run("somebody else's folder", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "d")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := listen(t.Context(), filepath.Join(dir, "s"), nil); err == nil || !strings.Contains(err.Error(), "belongs to user 65534") {
+			t.Errorf("listen: %v", err)
+		}
+	})
+	t.Run("modes", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "new", "s")
+		l, err := listen(t.Context(), path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		for p, want := range map[string]fs.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
+			if info, err := os.Stat(p); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v %v, want %v", p, info.Mode(), err, want)
+			}
+		}
+	})
+	t.Run("in use, then left by the dead", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "new", "s")
+		l, err := listen(t.Context(), path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := listen(t.Context(), path, nil); !errors.Is(err, ErrInUse) {
+			t.Errorf("second agent: %v, want ErrInUse", err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		_ = l.Close()
+		l, err = listen(t.Context(), path, nil)
+		if err != nil {
+			t.Fatalf("after a crash: %v", err)
+		}
+		_ = l.Close()
+	})
+	t.Run("a file in its place", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "new", "s")
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("precious"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := listen(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), "is no socket") {
+			t.Errorf("listen: %v", err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != "precious" {
+			t.Error("the file is gone")
+		}
+	})
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -215,6 +216,11 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
+	return r.run(ctx, l)
+}
+
+// run is Run at a socket that is there.
+func (r *Relay) run(ctx context.Context, l net.Listener) error {
 	r.opened.Do(r.openCache)
 	r.mu.Lock()
 	r.takeProbes()
@@ -226,7 +232,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go(func() error { r.probes.run(ctx, r.cfg.OnProbes); return nil })
 	g.Go(func() error { r.followOrders(ctx); return nil })
 	g.Go(func() error { r.keep(ctx); return nil })
-	err = g.Wait()
+	err := g.Wait()
 	_ = r.keepNow() // the log has it
 	r.mu.Lock()
 	if r.grace != nil {

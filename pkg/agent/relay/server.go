@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -141,7 +140,7 @@ func removeDead(ctx context.Context, path string) error {
 	if err == nil {
 		_ = c.Close()
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) { // even one too busy to answer lives
+	if !errors.Is(err, errRefused) { // even one too busy to answer lives
 		return fmt.Errorf("%s is %w by another agent: stop it or give this one another folder", path, ErrInUse)
 	}
 	if err := os.Remove(path); err != nil {
