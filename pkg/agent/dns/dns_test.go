@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -218,8 +218,12 @@ func TestFailover(t *testing.T) {
 				if got := show(g.ask(network, pack(1, "example.", dnsmessage.TypeTXT, 0))); got != "Success example. second" {
 					t.Fatalf("got %s", got)
 				}
-				if took := time.Since(start); took > tt.within {
-					t.Errorf("took %v, want at most %v", took, tt.within)
+				within := tt.within
+				if runtime.GOOS == "windows" && network == "udp4" {
+					within = max(within, 2*nextAfter) // nobody is told there that nobody listens
+				}
+				if took := time.Since(start); took > within {
+					t.Errorf("took %v, want at most %v", took, within)
 				}
 			})
 		}
@@ -430,7 +434,7 @@ func TestListenAddresses(t *testing.T) {
 	}{
 		{"one is missing", []string{"[2001:db8::1]:0", "127.0.0.1:0"}, nil, nil},
 		{"both are missing", []string{"[2001:db8::1]:5353", "192.0.2.1:5353"}, []string{"192.0.2.1:5353", "[2001:db8::1]:5353", "ip link set lo up"}, ErrNoAddress},
-		{"taken", []string{taken.Addr().String()}, []string{taken.Addr().String(), "set another port"}, syscall.EADDRINUSE},
+		{"taken", []string{taken.Addr().String()}, []string{taken.Addr().String(), "set another port"}, errInUse},
 		{"nonsense", []string{"localhost"}, []string{`"localhost"`, "must be"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -516,5 +520,28 @@ func BenchmarkAnswer(b *testing.B) {
 		if answer(t, "mesh", &q) == nil {
 			b.Fatal("no answer")
 		}
+	}
+}
+
+// What was read is answered before the server ends, where that takes no longer
+// than a moment.
+func TestLastAnswers(t *testing.T) {
+	release := make(chan struct{})
+	port, ups := upstreams(t, func(_ string, query []byte) [][]byte {
+		<-release
+		return [][]byte{txt(query, "late", dnsmessage.RCodeSuccess)}
+	})
+	for _, network := range []string{"udp4", "tcp4"} {
+		g := newRig(t, port, hosts(ups))
+		answer := make(chan string, 1)
+		go func() { answer <- show(g.ask(network, pack(1, "example.", dnsmessage.TypeTXT, 0))) }()
+		<-ups[0].seen
+		ended := make(chan struct{})
+		go func() { defer close(ended); g.stop() }()
+		release <- struct{}{}
+		if got := <-answer; got != "Success example. late" {
+			t.Errorf("%s: %s", network, got)
+		}
+		<-ended
 	}
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package dns
 
 import (
@@ -310,26 +312,3 @@ func TestForeignSocketsAreRefused(t *testing.T) {
 type opened struct{ f *os.File }
 
 func (o opened) File() (*os.File, error) { return os.OpenFile(o.f.Name(), os.O_RDONLY, 0) }
-
-// What was read is answered before the server ends, where that takes no longer
-// than a moment.
-func TestLastAnswers(t *testing.T) {
-	release := make(chan struct{})
-	port, ups := upstreams(t, func(_ string, query []byte) [][]byte {
-		<-release
-		return [][]byte{txt(query, "late", dnsmessage.RCodeSuccess)}
-	})
-	for _, network := range []string{"udp4", "tcp4"} {
-		g := newRig(t, port, hosts(ups))
-		answer := make(chan string, 1)
-		go func() { answer <- show(g.ask(network, pack(1, "example.", dnsmessage.TypeTXT, 0))) }()
-		<-ups[0].seen
-		ended := make(chan struct{})
-		go func() { defer close(ended); g.stop() }()
-		release <- struct{}{}
-		if got := <-answer; got != "Success example. late" {
-			t.Errorf("%s: %s", network, got)
-		}
-		<-ended
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -57,10 +56,10 @@ func (s *Server) listen(ctx context.Context, addresses []string) (ls []*listener
 		switch {
 		case err == nil:
 			ls = append(ls, l)
-		case errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT):
+		case errors.Is(err, errNoAddress) || errors.Is(err, errNoFamily):
 			s.log.Warn("listen address left out: this host does not have it", "address", addr.String(), "error", err)
 			missing = append(missing, text)
-		case errors.Is(err, syscall.EADDRINUSE):
+		case errors.Is(err, errInUse):
 			return ls, fmt.Errorf("listen on %s: %w: stop what listens there (ss -lnp shows it) or set another port", addr, err)
 		default:
 			return ls, fmt.Errorf("listen on %s: %w", addr, err)

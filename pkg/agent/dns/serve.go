@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -123,7 +122,7 @@ func (s *Server) serveTCP(ctx, answering context.Context, l *net.TCPListener, di
 		case err == nil:
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
-		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+		case errors.Is(err, errFiles) || errors.Is(err, errAllFiles):
 			s.log.Warn("connection not accepted: no file descriptor free", "address", l.Addr().String())
 			select {
 			case <-ctx.Done():
