@@ -23,25 +23,26 @@ func TestChecks(t *testing.T) {
 	old := cert
 	old.Expires, old.Expired = now.Add(-time.Hour), true
 
+	redirected := joined(t, "--redirect")
 	tests := []struct {
 		name string
 		got  Check
 		ok   bool
 		want string
 	}{
-		{"redirection in force", redirectionCheck(joined(t), Status{}, nil, now), true, "in force"},
-		{"redirection by an engine", redirectionCheck(joined(t, "--only=user:app,unit:api.service", "--inbound=all", "--forwarded=docker0"), Status{Engine: Choice{Engine: "nftables", Why: "as configured"}}, nil, now), true,
+		{"redirection in force", redirectionCheck(redirected, Status{}, nil, now), true, "in force"},
+		{"redirection by an engine", redirectionCheck(joined(t, "--redirect", "--only=user:app,unit:api.service", "--inbound=all", "--forwarded=docker0"), Status{Engine: Choice{Engine: "nftables", Why: "as configured"}}, nil, now), true,
 			"in force by nftables (as configured), table weft: inbound to all ports, outbound TCP, DNS of user:app, unit:api.service, and what is forwarded from docker0"},
 		{"redirection off", redirectionCheck(joined(t, "--redirect=false"), Status{}, nil, now), true, "off, as configured"},
-		{"redirection differs", redirectionCheck(joined(t), Status{Redirection: []redirect.Difference{{What: "table inet weft", Is: "missing"}}}, nil, now), false, "table inet weft is missing"},
-		{"redirection failed", redirectionCheck(joined(t), Status{}, errors.New("no netfilter"), now), false, "no netfilter"},
-		{"redirection removed", redirectionCheck(joined(t), Status{Switch: Switch{Off: now}}, nil, now), false, "off since " + now.Local().Format(time.DateTime) + ", by weft-agent redirect remove"},
-		{"redirection on trial", redirectionCheck(joined(t), Status{Switch: Switch{Trial: now.Add(time.Minute)}}, nil, now), true, "on trial until " + now.Add(time.Minute).Local().Format(time.DateTime)},
-		{"redirection not confirmed", redirectionCheck(joined(t), Status{Switch: Switch{Trial: now.Add(-time.Minute)}}, nil, now), false, "as nobody confirmed it in time"},
-		{"redirection mended", redirectionCheck(joined(t), Status{Kept: redirect.Kept{Mends: 3, Last: redirect.Mend{At: now.Add(-time.Minute), By: "nft (pid 7)"}}}, nil, now), true, "mended 3 times, last 1m0s ago after nft (pid 7)"},
-		{"redirection under a lease", redirectionCheck(joined(t), Status{Lease: LeaseStatus{For: 30 * time.Second, Left: time.Second}}, nil, now), true, "in force"},
-		{"redirection open", redirectionCheck(joined(t), Status{Lease: LeaseStatus{For: 30 * time.Second, Unwell: "Envoy is away"}}, nil, now), false, "nobody has renewed the lease of 30s: Envoy is away"},
-		{"redirection undone", redirectionCheck(joined(t), Status{Kept: redirect.Kept{Mends: 9, PausedUntil: now.Add(time.Minute)}}, nil, now), false, "the next mend is in 1m0s"},
+		{"redirection differs", redirectionCheck(redirected, Status{Redirection: []redirect.Difference{{What: "table inet weft", Is: "missing"}}}, nil, now), false, "table inet weft is missing"},
+		{"redirection failed", redirectionCheck(redirected, Status{}, errors.New("no netfilter"), now), false, "no netfilter"},
+		{"redirection removed", redirectionCheck(redirected, Status{Switch: Switch{Off: now}}, nil, now), false, "off since " + now.Local().Format(time.DateTime) + ", by weft-agent redirect remove"},
+		{"redirection on trial", redirectionCheck(redirected, Status{Switch: Switch{Trial: now.Add(time.Minute)}}, nil, now), true, "on trial until " + now.Add(time.Minute).Local().Format(time.DateTime)},
+		{"redirection not confirmed", redirectionCheck(redirected, Status{Switch: Switch{Trial: now.Add(-time.Minute)}}, nil, now), false, "as nobody confirmed it in time"},
+		{"redirection mended", redirectionCheck(redirected, Status{Kept: redirect.Kept{Mends: 3, Last: redirect.Mend{At: now.Add(-time.Minute), By: "nft (pid 7)"}}}, nil, now), true, "mended 3 times, last 1m0s ago after nft (pid 7)"},
+		{"redirection under a lease", redirectionCheck(redirected, Status{Lease: LeaseStatus{For: 30 * time.Second, Left: time.Second}}, nil, now), true, "in force"},
+		{"redirection open", redirectionCheck(redirected, Status{Lease: LeaseStatus{For: 30 * time.Second, Unwell: "Envoy is away"}}, nil, now), false, "nobody has renewed the lease of 30s: Envoy is away"},
+		{"redirection undone", redirectionCheck(redirected, Status{Kept: redirect.Kept{Mends: 9, PausedUntil: now.Add(time.Minute)}}, nil, now), false, "the next mend is in 1m0s"},
 		{"Envoy serves", envoyCheck(serving, synced, "1.40.0", now), true, "1.40.0 serves (pid 7) for 1m30s, restarted 2 times"},
 		{"Envoy is gone", envoyCheck(envoy.Status{LastExit: "signal: killed"}, synced, "1.40.0", now), false, "signal: killed"},
 		{"Envoy refuses", envoyCheck(serving, refused, "1.40.0", now), false, "listeners inbound:x (cannot bind)"},

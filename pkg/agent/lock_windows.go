@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -10,7 +11,18 @@ import (
 // errLocked is what lockFile fails with where another process has the lock.
 var errLocked error = windows.ERROR_LOCK_VIOLATION
 
-func openLock(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }
+// openLock follows no link: what it opens is written to.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is no regular file: remove it", path))
+	}
+	return f, nil
+}
 
 // lockFile locks a byte behind the text, which others are to read meanwhile.
 func lockFile(f *os.File) error {

@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 )
 
-// Where things are unless somebody says otherwise. The folder is made for
-// administrators and the system alone, and what is in it has its access list.
+// Where things are unless somebody says otherwise. Package keyfile makes the
+// folder for administrators and the system alone, and what is in it has its
+// access list.
 var (
 	programData = filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "Weft")
 

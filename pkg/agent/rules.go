@@ -31,6 +31,9 @@ func (c *Config) RulesAndDoors() (redirect.Rules, []Door, error) {
 	if err != nil {
 		return r, nil, err
 	}
+	if !canRedirect {
+		return r, nil, nil // nothing is closed here
+	}
 	doors, err := c.keepOpen(&r, hostDoors())
 	return r, doors, err
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package agent
 
 import (
@@ -83,4 +85,18 @@ func TestUnits(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
 		}
 	}
+}
+
+// No name of a unit leads out of the tree.
+func FuzzUnits(f *testing.F) {
+	for _, seed := range []string{"a.service", "a-b.slice", "a@b.service", "../a.service", "a@../b.service", "-.slice", "a--b.slice"} {
+		f.Add(seed)
+	}
+	tree := f.TempDir()
+	s := systemd{files: f.TempDir(), cgroups: func() (string, error) { return tree, nil }}
+	f.Fuzz(func(t *testing.T, name string) {
+		if path, err := s.path(name); err == nil && (path == "" || filepath.Clean(path) != path || !filepath.IsLocal(path)) {
+			t.Errorf("%q is at %q", name, path)
+		}
+	})
 }

@@ -62,9 +62,9 @@ func TestWorkloads(t *testing.T) {
 		t.Fatalf("%d workloads, want 3", len(all))
 	}
 	for i, want := range []struct{ state, run, table, drain, cp string }{
-		{"/var/lib/weft-agent", "/run/weft-agent", "weft", "7s", "192.0.2.1:5678"},
-		{"/var/lib/weft-agent/workloads/db", "/run/weft-agent/db", "weft-db", "7s", "192.0.2.1:5678"},
-		{"/var/lib/weft-agent/workloads/batch", "/run/weft-agent/batch", "theirs", "9s", "192.0.2.1:5678"},
+		{defaultStateDir, defaultRunDir, "weft", "7s", "192.0.2.1:5678"},
+		{filepath.Join(defaultStateDir, "workloads", "db"), filepath.Join(defaultRunDir, "db"), "weft-db", "7s", "192.0.2.1:5678"},
+		{filepath.Join(defaultStateDir, "workloads", "batch"), filepath.Join(defaultRunDir, "batch"), "theirs", "9s", "192.0.2.1:5678"},
 	} {
 		w := all[i]
 		if w.StateDir != want.state || w.RunDir != want.run || w.RedirectTable != want.table || w.DrainTime.String() != want.drain || strings.Join(w.ControlPlanes, "") != want.cp {
@@ -105,6 +105,9 @@ func TestWorkloadsApart(t *testing.T) {
 		{"port: 5432", "port: x", "workloads[0].port: "},
 		{"- {workload: db", "- web\n- {workload: db", "workloads[0]: must be a map of settings"},
 	} {
+		if strings.Contains(c.want, "redirects already") && !canRedirect {
+			continue
+		}
 		_, err := loaded(t, strings.Replace(twoWorkloads, c.from, c.to, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q for %q: %v, want %q", c.to, c.from, err, c.want)
