@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -328,11 +329,14 @@ func TestExpiredJoinsAgain(t *testing.T) {
 		write func()
 		words string
 	}{
-		{"no file", func() {}, "no such file"},
+		{"no file", func() {}, "read the join token"},
 		{"readable by all", func() { write(token.Claims{}, 0o644) }, "chmod 600"},
 		{"of another name", func() { write(token.Claims{Name: "db-1"}, 0o600) }, `allows "db-1" only`},
 		{"not a join token", func() { must(t, os.WriteFile(i.TokenFile, []byte("x"), 0o600)) }, "weftctl join-token"},
 	} {
+		if tt.words == "chmod 600" && runtime.GOOS == "windows" {
+			continue // which has no modes
+		}
 		tt.write()
 		if err := i.again(t.Context()); err == nil || !strings.Contains(err.Error(), tt.words) {
 			t.Errorf("%s: %v", tt.name, err)

@@ -309,3 +309,18 @@ func TestFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// Keys go into no folder that is open to others, or that is elsewhere.
+func TestJoinChecksItsFolder(t *testing.T) {
+	w := newWorld(t)
+	o := w.options(t, token.Claims{})
+	must(t, os.Symlink(t.TempDir(), o.Dir))
+	if _, err := Join(t.Context(), o); !errors.Is(err, keyfile.ErrExposed) {
+		t.Errorf("a link: %v", err)
+	}
+	o = w.options(t, token.Claims{})
+	must(t, os.Mkdir(o.Dir, 0o755))
+	if _, err := Join(t.Context(), o); !errors.Is(err, keyfile.ErrExposed) {
+		t.Errorf("open to others: %v", err)
+	}
+}
