@@ -46,6 +46,11 @@ test-machines: envoy $(TOOLS)/nfpm-$(NFPM_VERSION) $(TOOLS)/cyclonedx-gomod-$(CY
 	NFPM=$(TOOLS)/nfpm-$(NFPM_VERSION) CYCLONEDX=$(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION) \
 	  go test -tags machines -count 1 -parallel 8 -timeout 90m -v ./test/machines
 
+.PHONY: test-windows
+test-windows: ## the agent's tests as Windows programs, by wine: three minutes
+	@hack/deps.sh windows
+	@test/windows/run.sh
+
 .PHONY: test-power
 test-power: ## take the power from a machine that writes, in the midst of it; needs root
 	@hack/deps.sh machines
@@ -94,7 +99,7 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 	go mod tidy -diff
 	go test ./internal/arch ./internal/reference
 	go vet -tags machines ./test/machines
-	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh test/machines/guest/*.sh test/vagrant/*.sh .ci/run
+	shellcheck hack/*.sh packaging/*.sh test/machines/*.sh test/machines/guest/*.sh test/vagrant/*.sh test/windows/*.sh .ci/run
 	@if command -v vagrant >/dev/null; then \
 	  own=$$(mktemp -d); trap 'rm -rf "$$own"' EXIT; cd test/vagrant && VAGRANT_DOTFILE_PATH=$$own vagrant validate --ignore-provider; fi
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests, checks and demo need, and nothing
-# when they are there; "machines" adds what whole machines are made with.
+# when they are there; "machines" adds what whole machines are made with,
+# "windows" what Windows' programs are run with.
 set -euo pipefail
 
 # program -> package
@@ -35,6 +36,14 @@ if [ "${1:-}" = machines ]; then
     mkfs.ext4:e2fsprogs
     grub-mkimage:grub-common
     sfdisk:fdisk
+  )
+fi
+
+# What make test-windows needs besides.
+if [ "${1:-}" = windows ]; then
+  wanted+=(
+    wine:wine
+    lld-link-14:lld-14
   )
 fi
 
