@@ -236,15 +236,26 @@ func testConnect(listen, call netip.AddrPort, mark int, look func(caller, accept
 	if err := unix.SetsockoptInt(c, unix.SOL_SOCKET, unix.SO_MARK, mark); err != nil {
 		return err
 	}
-	if err := unix.Connect(c, sockaddr(call)); err != nil {
+	if err := uninterrupted(func() error { return unix.Connect(c, sockaddr(call)) }); err != nil && !errors.Is(err, unix.EISCONN) {
 		return fmt.Errorf("connect: %w", err)
 	}
-	a, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+	var a int
+	err = uninterrupted(func() error { a, _, err = unix.Accept4(l, unix.SOCK_CLOEXEC); return err })
 	if err != nil {
 		return fmt.Errorf("it did not arrive at %s: %w", listen, err)
 	}
 	defer func() { _ = unix.Close(a) }()
 	return look(c, a)
+}
+
+// uninterrupted repeats what a signal has interrupted: with a time limit on the
+// socket the kernel does not, whatever the signal's handler asks for.
+func uninterrupted(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // testCall has a call arrive at the proxy, which learns where it was to go, and
@@ -311,14 +322,15 @@ func testQuery(to netip.AddrPort) error {
 		return fmt.Errorf("ask: %w", err)
 	}
 	b := make([]byte, 16)
-	_, from, err := unix.Recvfrom(server, b, 0)
+	var from unix.Sockaddr
+	err = uninterrupted(func() error { _, from, err = unix.Recvfrom(server, b, 0); return err })
 	if err != nil {
 		return fmt.Errorf("it did not arrive at %s: %w", at, err)
 	}
 	if err := unix.Sendto(server, []byte("a"), 0, from); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	_, from, err = unix.Recvfrom(client, b, 0)
+	err = uninterrupted(func() error { _, from, err = unix.Recvfrom(client, b, 0); return err })
 	if err != nil {
 		return fmt.Errorf("the answer did not arrive: %w", err)
 	}
