@@ -55,8 +55,9 @@ type heldSet struct {
 // writing.
 var errChanging = errors.New("somebody keeps changing the tables")
 
-// readAttempts bounds how often we start anew when somebody else writes.
-const readAttempts = 10
+// readAttempts bounds how often we start anew when somebody else writes: one
+// takes a few milliseconds, and writers in a loop keep on longer than ten.
+const readAttempts = 200
 
 // read takes one consistent picture: no transaction happened while it was taken.
 func read(table string) (held, error) {
