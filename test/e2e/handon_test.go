@@ -210,13 +210,17 @@ func (p *passage) follows(t *testing.T) {
 	t.Helper()
 	p.changes++
 	name := fmt.Sprintf("e2e-%d", p.changes)
-	code, _, text, err := p.All[0].Ask(http.MethodPut, "/meshes/default/external-services/"+name, map[string]any{
-		"type": "ExternalService", "mesh": "default", "name": name,
-		"tags": map[string]string{"kuma.io/service": name}, "networking": map[string]any{"address": "192.0.2.9:80"},
+	// Right after a partition a connection may be left that nobody answers: 503.
+	testmesh.Eventually(t, name+" is taken", func() error {
+		code, _, text, err := p.All[0].Ask(http.MethodPut, "/meshes/default/external-services/"+name, map[string]any{
+			"type": "ExternalService", "mesh": "default", "name": name,
+			"tags": map[string]string{"kuma.io/service": name}, "networking": map[string]any{"address": "192.0.2.9:80"},
+		})
+		if err != nil || code >= 300 {
+			return fmt.Errorf("status %d, %w: %s", code, err, text)
+		}
+		return nil
 	})
-	if err != nil || code >= 300 {
-		t.Errorf("status %d, %v: %s", code, err, text)
-	}
 	for _, h := range p.hosts {
 		testmesh.Eventually(t, h.Service+" knows what is new", func() error {
 			out, err := h.TryRun(t, "getent", "ahostsv4", name+".mesh")
