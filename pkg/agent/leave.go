@@ -34,6 +34,7 @@ func Leave(ctx context.Context, cfg Config, log *slog.Logger) error {
 	for _, w := range all {
 		errs = append(errs, w.stopEnvoy(ctx), w.forget())
 	}
+	held.beforeRemoval()
 	return errors.Join(append(errs,
 		removeFiles(cfg.RunDir, cfg.statusSocket()),
 		removeFiles(filepath.Join(cfg.StateDir, "workloads")),
@@ -55,7 +56,9 @@ func LeaveOne(ctx context.Context, cfg Config, written func() error, log *slog.L
 		return err
 	}
 	defer held.release()
-	return errors.Join(cfg.stopEnvoy(ctx), cfg.forget())
+	err = cfg.stopEnvoy(ctx)
+	held.beforeRemoval()
+	return errors.Join(err, cfg.forget())
 }
 
 // open has peers and the kernel know that a workload is in the mesh no more.

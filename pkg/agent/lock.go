@@ -73,6 +73,13 @@ func holder(f *os.File) int {
 	return said
 }
 
+// beforeRemoval gives the lock back where no file can be removed that is open.
+func (l *lock) beforeRemoval() {
+	if !removesOpen {
+		l.release()
+	}
+}
+
 // release gives the lock back. The file stays: whoever removed it could
 // remove the one that somebody else has just locked.
 func (l *lock) release() {

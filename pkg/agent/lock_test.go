@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -22,5 +23,12 @@ func TestSecondAgentIsKeptOut(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the lock was not given back: %v", err)
 	}
+	again.beforeRemoval()
+	if err := removeFiles(dir, filepath.Join(dir, "lock")); err != nil {
+		t.Error(err)
+	}
 	again.release()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is left: %v", err)
+	}
 }

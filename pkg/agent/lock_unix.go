@@ -14,6 +14,9 @@ import (
 // errLocked is what lockFile fails with where another process has the lock.
 var errLocked error = unix.EWOULDBLOCK
 
+// removesOpen: a file can be removed while somebody has it open.
+const removesOpen = true
+
 // openLock follows no link: what it opens is written to, unless the disk is
 // read-only.
 func openLock(path string) (*os.File, error) {

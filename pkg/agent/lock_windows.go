@@ -11,6 +11,9 @@ import (
 // errLocked is what lockFile fails with where another process has the lock.
 var errLocked error = windows.ERROR_LOCK_VIOLATION
 
+// removesOpen: a file can be removed while somebody has it open.
+const removesOpen = false
+
 // openLock follows no link: what it opens is written to.
 func openLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0o600)
