@@ -186,7 +186,7 @@ func (t *Tail) bytes() []byte {
 func fetchLog(ctx context.Context, cfg Config) ([]byte, error) {
 	resp, err := askAgent(ctx, cfg.statusSocket(), "/log")
 	if err != nil {
-		return nil, fmt.Errorf("the agent does not run, journalctl -u weft-agent may have its log: %w", err)
+		return nil, fmt.Errorf("the agent does not run, %s: %w", itsLog, err)
 	}
 	defer resp.Body.Close()
 	return io.ReadAll(io.LimitReader(resp.Body, maxPage))

@@ -120,7 +120,7 @@ func examineConfiguration(_ context.Context, p patient) []Check {
 
 func examineAgent(_ context.Context, p patient) []Check {
 	if p.status.PID == 0 {
-		return ill("systemctl start weft-agent, or weft-agent run; journalctl -u weft-agent says why it ended", "does not run")
+		return ill(startIt, "does not run")
 	}
 	return fine("%s runs (pid %d)", p.status.Version, p.status.PID)
 }

@@ -11,5 +11,12 @@ const (
 	envoyName         = "envoy"
 )
 
+// What a person does about an agent that does not run, or is to start again.
+const (
+	startIt   = "systemctl start weft-agent, or weft-agent run; journalctl -u weft-agent says why it ended"
+	restartIt = "systemctl restart weft-agent"
+	itsLog    = "journalctl -u weft-agent may have its log"
+)
+
 // DefaultConfigFile is where join writes the configuration.
 const DefaultConfigFile = "/etc/weft/agent.yaml"

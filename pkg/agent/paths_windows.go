@@ -20,5 +20,12 @@ var (
 
 const envoyName = "envoy.exe"
 
+// What a person does about an agent that does not run, or is to start again.
+const (
+	startIt   = "weft-agent service start, or weft-agent run, which says why it ends"
+	restartIt = "weft-agent service stop, then start"
+	itsLog    = "weft-agent run says why"
+)
+
 // DefaultConfigFile is where join writes the configuration.
 var DefaultConfigFile = filepath.Join(programData, "agent.yaml")

@@ -257,7 +257,7 @@ func configurationCheck(c changeStatus, now time.Time) Check {
 		check.Remedy = "mend it: weft-agent config --check tells all faults; it is read again as soon as it is written"
 	}
 	if len(c.Waiting) > 0 {
-		check.Text += "; changed, but in force from the next start on: " + strings.Join(c.Waiting, ", ") + " (systemctl restart weft-agent)"
+		check.Text += "; changed, but in force from the next start on: " + strings.Join(c.Waiting, ", ") + " (" + restartIt + ")"
 	}
 	return check
 }

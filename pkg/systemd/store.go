@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ func (s *Store) Take(name string) *os.File {
 
 // Keep holds a copy of a socket by a name, in place of what was held by it.
 func (s *Store) Keep(name string, socket interface{ File() (*os.File, error) }) {
+	if runtime.GOOS == "windows" {
+		return // nobody holds sockets there, and none can be copied
+	}
 	f, err := socket.File()
 	if err == nil {
 		s.hold(name, f)
