@@ -106,7 +106,7 @@ check: lint generated systems ## format, vet, lint, generated files, architectur
 .PHONY: systems
 systems: ## vet the agent with its tests, and build it, for Windows and macOS, where it redirects nothing
 	@for os in windows darwin; do echo "GOOS=$$os"; \
-	  GOOS=$$os go vet ./cmd/dp-agent ./pkg/agent/... ./pkg/settings ./pkg/keyfile && \
+	  GOOS=$$os go vet ./cmd/dp-agent ./pkg/agent/... ./pkg/envoy ./pkg/settings ./pkg/keyfile && \
 	  GOOS=$$os go build -o /dev/null ./cmd/dp-agent || exit 1; \
 	done
 

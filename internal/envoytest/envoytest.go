@@ -2,8 +2,12 @@
 package envoytest
 
 import (
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
 )
 
@@ -35,7 +39,8 @@ func Validate(t testing.TB, bootstrap []byte) {
 }
 
 // Dir returns an empty folder whose path is short enough for unix sockets
-// (108 bytes), which t.TempDir is not for tests with long names.
+// (108 bytes), which t.TempDir is not for tests with long names. A Windows that
+// has none skips the test: wine is one.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "weft-") //nolint:usetesting // see above
@@ -47,5 +52,16 @@ func Dir(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	if runtime.GOOS != "windows" {
+		return dir
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, "probe"))
+	if errors.Is(err, syscall.Errno(10047)) { // WSAEAFNOSUPPORT
+		t.Skip("there are no unix sockets here:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
 	return dir
 }

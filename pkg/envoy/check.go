@@ -43,7 +43,7 @@ func CheckAs(ctx context.Context, binary string, u *User) (string, error) {
 		return bad(err.Error(), bring)
 	case !info.Mode().IsRegular():
 		return bad("it is not a file", bring)
-	case info.Mode()&0o111 == 0:
+	case info.Mode()&0o111 == 0 && runtime.GOOS != "windows": // which has no such bits
 		return bad("it is not executable", "run chmod +x "+binary)
 	}
 	if machine, err := elfMachine(binary); err != nil {
@@ -85,6 +85,9 @@ func elfMachine(path string) (elf.Machine, error) {
 		return 0, fmt.Errorf("it cannot be read: %w", err)
 	}
 	defer f.Close()
+	if runtime.GOOS != "linux" {
+		return elf.EM_NONE, nil // other systems have programs of other kinds
+	}
 	start := make([]byte, 2)
 	if _, err := f.ReadAt(start, 0); err == nil && string(start) == "#!" {
 		return elf.EM_NONE, nil

@@ -37,13 +37,14 @@ func (r *running) wait(d time.Duration) bool {
 	}
 }
 
-// end asks r to end, then ends it.
+// end asks r to end, then ends it. Windows asks nobody.
 func (p *Process) end(r *running) {
-	_ = r.signal(syscall.SIGTERM) // fails when it is gone already
-	if r.wait(termTime) {
-		return
+	if err := r.signal(syscall.SIGTERM); !errors.Is(err, errors.ErrUnsupported) { // else it is gone, or was asked
+		if r.wait(termTime) {
+			return
+		}
+		p.log.Warn("envoy did not end and was killed", "pid", r.pid, "after", termTime)
 	}
-	p.log.Warn("envoy did not end and was killed", "pid", r.pid, "after", termTime)
 	_ = r.signal(syscall.SIGKILL)
 	select {
 	case <-r.gone:

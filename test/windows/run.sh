@@ -20,7 +20,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
   shift
 done
 [ $# -eq 0 ] || shift
-[ ${#packages[@]} -gt 0 ] || packages=(./cmd/dp-agent ./pkg/agent/... ./pkg/settings ./pkg/keyfile)
+[ ${#packages[@]} -gt 0 ] || packages=(./cmd/dp-agent ./pkg/agent/... ./pkg/envoy ./pkg/settings ./pkg/keyfile)
 
 dir=$(mktemp -d)
 export WINEPREFIX=$dir/prefix WINEDEBUG=-all WINEDLLOVERRIDES="bcryptprimitives=n;mscoree,mshtml="
