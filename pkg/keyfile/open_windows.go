@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -86,7 +87,7 @@ func makeDir(path string) error {
 	}
 	with := &windows.SecurityAttributes{SecurityDescriptor: list}
 	with.Length = uint32(unsafe.Sizeof(*with))
-	if err := windows.CreateDirectory(name, with); err != nil && err != windows.ERROR_ALREADY_EXISTS {
+	if err := windows.CreateDirectory(name, with); err != nil && !errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
 		return &fs.PathError{Op: "mkdir", Path: path, Err: err}
 	}
 	return nil
