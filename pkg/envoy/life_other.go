@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Elsewhere Envoy is a child of this program and ends with it.
+// Elsewhere Envoy is a child of this program and ends with it; on Windows also
+// where this is killed.
 const (
 	outlives    = false
 	exitKilled  = "signal: killed"
@@ -43,9 +44,14 @@ func (p *Process) launch(ctx context.Context, _ *running) (*running, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	untie, err := tie(cmd.Process)
+	if err != nil {
+		p.log.Warn("envoy will go on when the agent is killed: end it by hand then", "pid", cmd.Process.Pid, "error", err)
+	}
 	r := &running{pid: cmd.Process.Pid, args: args, limits: l, since: time.Now(), signal: cmd.Process.Signal, gone: make(chan struct{}), left: make(chan struct{})}
 	go func() {
 		err := cmd.Wait()
+		untie()
 		out.flush()
 		r.exit = "exit status 0"
 		if err != nil {

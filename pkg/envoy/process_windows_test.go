@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/windows"
 
 	"github.com/weft-mesh/weft/pkg/envoy"
 )
@@ -20,6 +23,9 @@ const patience = time.Minute
 // TestMain is also a program that says that it is Envoy, and then only lives:
 // there is no Envoy for Windows to be had.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("WEFT_TEST_RUN_ENVOY"); dir != "" {
+		beAgent(dir)
+	}
 	if os.Getenv("WEFT_TEST_ENVOY") == "" {
 		os.Exit(m.Run())
 	}
@@ -77,6 +83,69 @@ func TestEnvoyOfWindows(t *testing.T) {
 	if s := p.Status(); s.PID != 0 || s.Restarts != 1 {
 		t.Errorf("status %+v, want one restart and nobody", s)
 	}
+}
+
+// An agent that is killed takes its Envoy along: the next one's would find the
+// ports taken.
+func TestEnvoyEndsWithItsAgent(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := exec.CommandContext(t.Context(), self)
+	agent.Env = append(os.Environ(), "WEFT_TEST_ENVOY=1", "WEFT_TEST_RUN_ENVOY="+t.TempDir())
+	out, err := agent.StdoutPipe()
+	if err == nil {
+		err = agent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = agent.Wait() }() // it is killed
+	defer func() { _ = agent.Process.Kill() }()
+	var pid uint32
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	child, err := windows.OpenProcess(windows.SYNCHRONIZE, false, pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = windows.CloseHandle(child) }()
+	if now, err := windows.WaitForSingleObject(child, 0); now != uint32(windows.WAIT_TIMEOUT) {
+		t.Fatalf("Envoy does not run: %d, %v", now, err)
+	}
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if then, err := windows.WaitForSingleObject(child, uint32(patience.Milliseconds())); then != windows.WAIT_OBJECT_0 {
+		t.Errorf("Envoy goes on: %d, %v", then, err)
+	}
+}
+
+// beAgent runs an Envoy, tells its number and stays.
+func beAgent(dir string) {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Unsetenv("WEFT_TEST_RUN_ENVOY"); err != nil {
+		panic(err)
+	}
+	p := envoy.New(envoy.Config{
+		Binary: self, Dir: filepath.Join(dir, "work"), AdminSocket: filepath.Join(dir, "admin.sock"), Concurrency: 1, DrainTime: -1,
+		Bootstrap: envoy.Fixed([]byte("{}")), Log: slog.New(slog.DiscardHandler),
+	})
+	go func() {
+		for p.Status().PID == 0 {
+			<-time.After(10 * time.Millisecond)
+		}
+		fmt.Println(p.Status().PID) //nolint:forbidigo // to the test
+	}()
+	if err := p.Run(context.Background()); err != nil {
+		panic(err)
+	}
+	os.Exit(0)
 }
 
 // started waits for an Envoy that is not the one before, and returns its number.
