@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-ads=$(mktemp -d)/ads
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+out=$dir/scale.md
+ads=$dir/ads
 go build -o "$ads" ./test/bench/ads
 envoy=$(hack/envoy.sh)
 
