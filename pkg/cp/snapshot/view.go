@@ -28,8 +28,7 @@ type policies struct {
 // so that one of them is asked.
 type Likeness string
 
-// A question is asked of a mesh; its answer is comparable: a pointer to
-// something that never changes, or a small value.
+// A question is asked of a mesh. A Step knows which have another answer.
 type question struct {
 	about topic
 	kind  *mesh.Kind
@@ -59,22 +58,26 @@ func (v *View) Name() string { return v.mesh.name }
 
 // Spec is Mesh.Spec.
 func (v *View) Spec() *mesh.MeshSpec {
-	return v.ask(question{about: aboutSpec}).(*mesh.MeshSpec)
+	v.ask(question{about: aboutSpec})
+	return v.mesh.Spec()
 }
 
 // Dataplane is Mesh.Dataplane.
 func (v *View) Dataplane(name string) *mesh.Resource {
-	return v.ask(question{about: aboutDataplane, name: name}).(*mesh.Resource)
+	v.ask(question{about: aboutDataplane, name: name})
+	return v.mesh.Dataplane(name)
 }
 
 // Policies is Mesh.Policies.
 func (v *View) Policies(kind *mesh.Kind) *PolicySet {
-	return v.ask(question{about: aboutPolicies, kind: kind}).(*PolicySet)
+	v.ask(question{about: aboutPolicies, kind: kind})
+	return v.mesh.Policies(kind)
 }
 
 // Any tells whether the mesh has a policy of a kind at all.
 func (v *View) Any(kind *mesh.Kind) bool {
-	return v.ask(question{about: aboutAny, kind: kind}).(bool)
+	v.ask(question{about: aboutAny, kind: kind})
+	return v.mesh.Policies(kind) != nil
 }
 
 // PoliciesThat is Policies for a reader who is bothered only with those that
@@ -90,32 +93,39 @@ func (v *View) PoliciesThat(kind *mesh.Kind, like func() Likeness, matters func(
 // Services is Mesh.Services. Who needs only some of them asks for each by
 // Service, and is not bothered with the others.
 func (v *View) Services() *ServiceSet {
-	return v.ask(question{about: aboutServices}).(*ServiceSet)
+	v.ask(question{about: aboutServices})
+	return v.mesh.Services()
 }
 
 // Service returns one service; its Name is "" where the mesh has no such one.
 func (v *View) Service(name string) Service {
-	return v.ask(question{about: aboutService, name: name}).(Service)
+	v.ask(question{about: aboutService, name: name})
+	s, _ := v.mesh.Services().Get(name)
+	return s
 }
 
 // Host is Mesh.Host.
 func (v *View) Host(address string) netip.Addr {
-	return v.ask(question{about: aboutHost, name: address}).(netip.Addr)
+	v.ask(question{about: aboutHost, name: address})
+	return v.mesh.Host(address)
 }
 
 // Directory is Mesh.Directory.
 func (v *View) Directory() *Directory {
-	return v.ask(question{about: aboutDirectory}).(*Directory)
+	v.ask(question{about: aboutDirectory})
+	return v.mesh.Directory()
 }
 
 // Secret is Mesh.Secret.
 func (v *View) Secret(name string) mesh.Version {
-	return v.ask(question{about: aboutSecret, name: name}).(mesh.Version)
+	v.ask(question{about: aboutSecret, name: name})
+	return v.mesh.Secret(name)
 }
 
 // File is Mesh.File.
 func (v *View) File(path string) string {
-	return v.ask(question{about: aboutFile, name: path}).(string)
+	v.ask(question{about: aboutFile, name: path})
+	return v.mesh.File(path)
 }
 
 // Fresh tells whether every answer that the view gave is the same in next, a
@@ -148,34 +158,5 @@ func (v *View) After(s *Step) bool {
 	return true
 }
 
-func (v *View) ask(q question) any {
-	v.questions = append(v.questions, q)
-	return v.mesh.answer(q)
-}
-
-func (m *Mesh) answer(q question) any {
-	switch q.about {
-	case aboutSpec:
-		return m.spec
-	case aboutDataplane:
-		return m.Dataplane(q.name)
-	case aboutPolicies:
-		return m.Policies(q.kind)
-	case aboutAny:
-		return m.Policies(q.kind) != nil
-	case aboutServices:
-		return m.Services()
-	case aboutService:
-		s, _ := m.Services().Get(q.name)
-		return s
-	case aboutHost:
-		return m.Host(q.name)
-	case aboutDirectory:
-		return m.Directory()
-	case aboutSecret:
-		return m.Secret(q.name)
-	case aboutFile:
-		return m.File(q.name)
-	}
-	return nil
-}
+// ask notes a question; its answer is the mesh's.
+func (v *View) ask(q question) { v.questions = append(v.questions, q) }
