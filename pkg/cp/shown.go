@@ -30,18 +30,5 @@ func (s shown) List(ctx context.Context, q store.Query) (store.Page, error) {
 	if q.Kind != mesh.GlobalSecretKind {
 		return s.Store.List(ctx, q)
 	}
-	offset, size := q.Offset, q.Size
-	q.Offset, q.Size = 0, 0
-	page, err := s.Store.List(ctx, q)
-	if err != nil {
-		return page, err
-	}
-	page.Items = slices.DeleteFunc(page.Items, func(r mesh.Resource) bool { return slices.Contains(kept, r.Key()) })
-	page.Total = len(page.Items)
-	end := page.Total
-	if size > 0 {
-		end = min(offset+size, end)
-	}
-	page.Items = page.Items[min(offset, end):end]
-	return page, nil
+	return store.Pick(ctx, s.Store, q, func(r mesh.Resource) bool { return !slices.Contains(kept, r.Key()) })
 }

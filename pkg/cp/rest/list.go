@@ -85,16 +85,7 @@ func (s *Server) page(ctx context.Context, q store.Query, wanted func(mesh.Resou
 	if wanted == nil {
 		return s.Store.List(ctx, q)
 	}
-	offset, size := q.Offset, q.Size
-	q.Offset, q.Size = 0, 0
-	page, err := s.Store.List(ctx, q)
-	if err != nil {
-		return page, err
-	}
-	page.Items = slices.DeleteFunc(page.Items, func(r mesh.Resource) bool { return !wanted(r) })
-	page.Total = len(page.Items)
-	page.Items = page.Items[min(offset, page.Total):min(offset+size, page.Total)]
-	return page, nil
+	return store.Pick(ctx, s.Store, q, wanted)
 }
 
 // query reads the parameters that all lists take.
