@@ -42,11 +42,7 @@ func listeners() (map[uint16][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	inodes := make([]uint32, len(all))
-	for i, s := range all {
-		inodes[i] = s.Inode
-	}
-	holders, err := sockets.Holders(inodes...)
+	holders, err := sockets.HoldersOf(all)
 	if err != nil {
 		return nil, err
 	}

@@ -77,11 +77,7 @@ func ownersOf(r redirect.Rules, all []sockets.Socket) (func(sockets.Socket) (exp
 	if !byProcess {
 		return func(s sockets.Socket) (explain.Owner, bool) { return explain.Owner{UID: s.UID}, true }, nil
 	}
-	inodes := make([]uint32, len(all))
-	for i, s := range all {
-		inodes[i] = s.Inode
-	}
-	holders, err := sockets.Holders(inodes...)
+	holders, err := sockets.HoldersOf(all)
 	if err != nil {
 		return nil, err
 	}

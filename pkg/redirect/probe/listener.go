@@ -33,11 +33,7 @@ func findListeners(tcp, udp []uint16) (out listeners, err error) {
 			return nil, err
 		}
 		all = slices.DeleteFunc(all, func(s sockets.Socket) bool { return !slices.Contains(ports, s.Local.Port()) || s.Remote.Port() != 0 })
-		inodes := make([]uint32, len(all))
-		for i, s := range all {
-			inodes[i] = s.Inode
-		}
-		holders, err := sockets.Holders(inodes...)
+		holders, err := sockets.HoldersOf(all)
 		if err != nil {
 			return nil, err
 		}

@@ -102,6 +102,15 @@ func Parent(pid int) int {
 // A Descriptor is by which a process holds a socket.
 type Descriptor struct{ PID, FD int }
 
+// HoldersOf is Holders of these sockets.
+func HoldersOf(all []Socket) (map[uint32][]Descriptor, error) {
+	inodes := make([]uint32, len(all))
+	for i, s := range all {
+		inodes[i] = s.Inode
+	}
+	return Holders(inodes...)
+}
+
 // Holders finds who holds sockets, by inode. Who may not be looked at is left
 // out, and so is who ended meanwhile.
 func Holders(inodes ...uint32) (map[uint32][]Descriptor, error) {
