@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -55,16 +54,7 @@ func (g *global) insights(ctx context.Context, k *mesh.Kind, output string, colu
 	if err != nil {
 		return fault{inMesh(g.meshOf(k), err)}
 	}
-	if output == outputTable {
-		return faultOrNil(printRows(g, columns, all))
-	}
-	docs := make([]json.RawMessage, len(all))
-	for i, r := range all {
-		if docs[i], err = api.Encode(r); err != nil {
-			return fault{err}
-		}
-	}
-	return faultOrNil(g.document(output, api.NewPage(len(docs), docs, "")))
+	return faultOrNil(printPage(g, output, columns, all, api.Encode))
 }
 
 // The columns are those of kumactl.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -99,14 +98,7 @@ func (g *global) overviews(ctx context.Context, k *mesh.Kind, query url.Values, 
 	if err != nil {
 		return fault{inMesh(g.meshOf(k), err)}
 	}
-	if output == outputTable {
-		return faultOrNil(printRows(g, columns, all))
-	}
-	docs := make([]json.RawMessage, len(all))
-	for i, o := range all {
-		docs[i] = o.Document
-	}
-	return faultOrNil(g.document(output, api.NewPage(len(docs), docs, "")))
+	return faultOrNil(printPage(g, output, columns, all, func(o api.Overview) ([]byte, error) { return o.Document, nil }))
 }
 
 // The columns are those of kumactl.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/weft-mesh/weft/pkg/api"
 	"github.com/weft-mesh/weft/pkg/mesh"
 )
 
@@ -42,6 +44,22 @@ func columns(k *mesh.Kind) []column {
 }
 
 func (g *global) table(k *mesh.Kind, rs []mesh.Resource) error { return printRows(g, columns(k), rs) }
+
+// printPage shows all of a list as a table, or as the document that REST has of it.
+func printPage[T any](g *global, output string, columns []columnOf[T], all []T, encode func(T) ([]byte, error)) error {
+	if output == outputTable {
+		return printRows(g, columns, all)
+	}
+	docs := make([]json.RawMessage, len(all))
+	for i, of := range all {
+		b, err := encode(of)
+		if err != nil {
+			return err
+		}
+		docs[i] = b
+	}
+	return g.document(output, api.NewPage(len(docs), docs, ""))
+}
 
 func printRows[T any](g *global, cs []columnOf[T], all []T) error {
 	w := tabwriter.NewWriter(g.out, 0, 0, 3, ' ', 0)
