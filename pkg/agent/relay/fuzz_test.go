@@ -2,14 +2,13 @@ package relay
 
 import (
 	"bytes"
-	"encoding/binary"
-	"io"
 	"testing"
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/weft-mesh/weft/internal/fakeenvoy"
 )
 
 // FuzzResponses plays what a control plane sends, message by message, to a relay
@@ -19,17 +18,17 @@ func FuzzResponses(f *testing.F) {
 	resource := func(url, name, version string) *discoveryv3.Resource {
 		return &discoveryv3.Resource{Name: name, Version: version, Resource: &anypb.Any{TypeUrl: url, Value: []byte{0xff, 1}}}
 	}
-	f.Add(messages(
+	f.Add(fakeenvoy.Script(
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: clusterType, Nonce: "1", Resources: []*discoveryv3.Resource{resource(clusterType, "api", "1"), resource(listenerType, "api", ""), {Name: "bare"}, {}}},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: endpointType, Nonce: "1", Resources: []*discoveryv3.Resource{resource("", "never asked for", "")}, RemovedResources: []string{"", "api", "*"}},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: clusterType, RemovedResources: []string{"api", "api"}},
 	))
-	f.Add(messages(
+	f.Add(fakeenvoy.Script(
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: listenerType, Nonce: "1", Resources: []*discoveryv3.Resource{resource(listenerType, "outbound:240.0.0.1:99999", "1"), resource(listenerType, "outbound:", "1")}},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: namesType, Nonce: "1", Resources: []*discoveryv3.Resource{resource(namesType, namesResource, "1")}},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: namesType, Nonce: "2", RemovedResources: []string{namesResource}},
 	))
-	f.Add(messages(
+	f.Add(fakeenvoy.Script(
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: "what?"},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: orderURL + "Trust", Resources: []*discoveryv3.Resource{resource(orderURL+"Trust", "trust", "")}},
 		&discoveryv3.DeltaDiscoveryResponse{TypeUrl: orderURL + "Look"},
@@ -69,7 +68,7 @@ func FuzzResponses(f *testing.F) {
 		settle()
 		for rest := bytes.NewReader(sent); ; {
 			var resp discoveryv3.DeltaDiscoveryResponse
-			if nextMessage(rest, &resp) != nil {
+			if fakeenvoy.NextOf(rest, &resp) != nil {
 				break
 			}
 			r.take(&resp)
@@ -87,29 +86,4 @@ func FuzzResponses(f *testing.F) {
 			t.Errorf("what comes afterwards is not in force: version %q", got)
 		}
 	})
-}
-
-// messages are messages, each with its length before it.
-func messages(ms ...proto.Message) (b []byte) {
-	for _, m := range ms {
-		body, err := proto.Marshal(m)
-		if err != nil {
-			panic(err)
-		}
-		b = append(binary.AppendUvarint(b, uint64(len(body))), body...)
-	}
-	return b
-}
-
-// nextMessage reads one. What is none is the end, as gRPC would not pass it on.
-func nextMessage(from *bytes.Reader, m proto.Message) error {
-	n, err := binary.ReadUvarint(from)
-	if err != nil || n > uint64(from.Len()) {
-		return io.EOF
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(from, body); err != nil || proto.Unmarshal(body, m) != nil {
-		return io.EOF
-	}
-	return nil
 }

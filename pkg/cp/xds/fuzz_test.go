@@ -3,8 +3,6 @@ package xds
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -16,8 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
+	"github.com/weft-mesh/weft/internal/fakeenvoy"
 	"github.com/weft-mesh/weft/pkg/proxy"
 )
 
@@ -41,7 +39,7 @@ func (everybody) ProxyAgain(context.Context, proxy.ID) error { return nil }
 func FuzzStream(f *testing.F) {
 	node := &corev3.Node{Id: "default.web"}
 	refusal := &statuspb.Status{Code: int32(codes.InvalidArgument), Message: "no"}
-	f.Add(true, script(
+	f.Add(true, fakeenvoy.Script(
 		&discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: resource.ClusterType},
 		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesSubscribe: []string{"api", "*"}},
 		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: "1"},
@@ -49,14 +47,14 @@ func FuzzStream(f *testing.F) {
 		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: "2", ErrorDetail: refusal},
 		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNamesUnsubscribe: []string{"api", "*", "never"}},
 	))
-	f.Add(false, script(
+	f.Add(false, fakeenvoy.Script(
 		&discoveryv3.DiscoveryRequest{Node: node, TypeUrl: resource.ClusterType},
 		&discoveryv3.DiscoveryRequest{TypeUrl: resource.ClusterType, ResponseNonce: "1", VersionInfo: "x"},
 		&discoveryv3.DiscoveryRequest{TypeUrl: resource.EndpointType, ResourceNames: []string{"api"}},
 		&discoveryv3.DiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: "2", ErrorDetail: refusal},
 		&discoveryv3.DiscoveryRequest{TypeUrl: resource.EndpointType},
 	))
-	f.Add(true, script(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "no dot"}, TypeUrl: "what?"}))
+	f.Add(true, fakeenvoy.Script(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "no dot"}, TypeUrl: "what?"}))
 	f.Fuzz(func(t *testing.T, isDelta bool, sent []byte) {
 		s := New(Config{Auth: everybody{}, Log: slog.New(slog.DiscardHandler)})
 		s.connect = func(_ context.Context, id proxy.ID) error {
@@ -73,11 +71,11 @@ func FuzzStream(f *testing.F) {
 			return st.serve(reader{ctx: ctx}, func() (*corev3.Node, request, error) {
 				if isDelta {
 					var r discoveryv3.DeltaDiscoveryRequest
-					err := next(rest, &r)
+					err := fakeenvoy.NextOf(rest, &r)
 					return r.GetNode(), fromDelta(&r), err
 				}
 				var r discoveryv3.DiscoveryRequest
-				err := next(rest, &r)
+				err := fakeenvoy.NextOf(rest, &r)
 				return r.GetNode(), fromWorld(&r), err
 			})
 		})
@@ -95,29 +93,4 @@ func FuzzStream(f *testing.F) {
 			}
 		}
 	})
-}
-
-// script is messages, each with its length before it.
-func script(ms ...proto.Message) (b []byte) {
-	for _, m := range ms {
-		body, err := proto.Marshal(m)
-		if err != nil {
-			panic(err)
-		}
-		b = append(binary.AppendUvarint(b, uint64(len(body))), body...)
-	}
-	return b
-}
-
-// next reads a message. What is none is the end, as gRPC would not pass it on.
-func next(from *bytes.Reader, m proto.Message) error {
-	n, err := binary.ReadUvarint(from)
-	if err != nil || n > uint64(from.Len()) {
-		return io.EOF
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(from, body); err != nil || proto.Unmarshal(body, m) != nil {
-		return io.EOF
-	}
-	return nil
 }
